@@ -1,0 +1,269 @@
+"""What is minimised: a class structure, an embedding dimension and a loss.
+
+All validation of user input lives here, so that every other module may trust what it gets.
+Validation looks at concrete values when an object is built; under ``jax.jit`` and ``jax.vmap``
+the leaves are tracers and pass unchecked.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+if TYPE_CHECKING:
+    from ssem_jax.losses import GramLoss
+
+
+def require_x64() -> None:
+    """Raise unless JAX computes in 64 bits.
+
+    Raises:
+        ValueError: 64-bit mode is off; a certificate in float32 would certify nothing.
+    """
+    if not jax.config.jax_enable_x64:
+        raise ValueError(
+            "verification needs float64 but JAX computes in 32 bits; write "
+            '`jax.config.update("jax_enable_x64", True)` before the first JAX computation.'
+        )
+
+
+def concrete(value: Any) -> np.ndarray | None:
+    """The numbers in `value`, or None where there are none to look at (tracers, placeholders)."""
+    if isinstance(value, jax.core.Tracer):
+        return None
+    try:
+        return np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        return None
+
+
+def check_mixing(alpha: Any) -> None:
+    """Raise a ValueError unless every concrete α lies in [0, 1]."""
+    values = concrete(alpha)
+    if values is not None and not np.all((values >= 0) & (values <= 1)):
+        raise ValueError(
+            f"alpha must lie in [0, 1]; got {_worst(values, (values >= 0) & (values <= 1))}. "
+            "It mixes (1-alpha)·L_sup + alpha·L_self."
+        )
+
+
+def check_temperature(temperature: Any) -> None:
+    """Raise a ValueError unless every concrete τ is positive and finite."""
+    values = concrete(temperature)
+    if values is not None and not np.all((values > 0) & np.isfinite(values)):
+        good = (values > 0) & np.isfinite(values)
+        raise ValueError(
+            f"temperature must be positive and finite; got {_worst(values, good)}. "
+            "Typical values lie between 0.05 and 5."
+        )
+
+
+def check_count(name: str, value: Any, least: int) -> int:
+    """`value` as an int of at least `least`.
+
+    Raises:
+        ValueError: not an integer, or too small.
+    """
+    if isinstance(value, bool) or not float(value).is_integer() or value < least:
+        raise ValueError(f"{name} must be an integer of at least {least}; got {value}.")
+    return int(value)
+
+
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raise a ValueError unless `value` is one of `choices`."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}; got {value!r}.")
+
+
+def _worst(values: np.ndarray, good: np.ndarray) -> float:
+    return float(values[~good].flat[0]) if values.ndim else float(values)
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class ClassStructure:
+    r"""How N embeddings are grouped: m classes, n_k instances in class k, p views of each.
+
+    Rows are ordered by class, then by instance, then by view, so that
+    :math:`N = p \sum_k n_k`. Balanced classes are the special case of equal sizes.
+
+    Args:
+        sizes: instances per class, one integer of at least 1 for each of m ≥ 2 classes.
+        num_views: p, the views (augmentations) of every instance.
+
+    Raises:
+        ValueError: fewer than two classes, or a count below 1.
+    """
+
+    sizes: tuple[int, ...]
+    num_views: int = 1
+
+    def __post_init__(self) -> None:
+        sizes = tuple(check_count("every class size", size, 1) for size in self.sizes)
+        if len(sizes) < 2:
+            raise ValueError(
+                f"there must be at least 2 classes; got {len(sizes)}. "
+                "With one class nothing is contrasted."
+            )
+        object.__setattr__(self, "sizes", sizes)
+        object.__setattr__(self, "num_views", check_count("num_views", self.num_views, 1))
+
+    @classmethod
+    def balanced(
+        cls, num_classes: int, num_instances: int, num_views: int = 1
+    ) -> ClassStructure:
+        """m classes of n instances each, with p views."""
+        check_count("num_classes", num_classes, 2)
+        return cls((num_instances,) * num_classes, num_views)
+
+    @classmethod
+    def from_labels(
+        cls, labels: Iterable[Any], num_views: int = 1
+    ) -> tuple[ClassStructure, np.ndarray]:
+        """The structure of labelled embeddings, and the order of rows that it assumes.
+
+        Args:
+            labels: one label for each embedding; the `num_views` views of an instance are
+                adjacent rows and share their label.
+            num_views: p.
+
+        Returns:
+            The structure (classes in sorted order of their labels) and the permutation `order`
+            such that `embeddings[order]` is ordered by class, instance and view.
+
+        Raises:
+            ValueError: the labels cannot be split into instances of `num_views` equal labels.
+        """
+        labels = np.asarray(labels if isinstance(labels, np.ndarray) else list(labels))
+        if labels.ndim != 1 or labels.size == 0:
+            raise ValueError(f"labels must be one-dimensional and not empty; got {labels.shape}.")
+        if labels.size % num_views:
+            raise ValueError(
+                f"{labels.size} labels cannot be split into instances of {num_views} views; "
+                "check num_views."
+            )
+        grouped = labels.reshape(-1, num_views)
+        if np.any(grouped != grouped[:, :1]):
+            row = int(np.argmax(np.any(grouped != grouped[:, :1], axis=1))) * num_views
+            raise ValueError(
+                f"rows {row} to {row + num_views - 1} are views of one instance but carry "
+                "different labels; order the rows so that the views of an instance are adjacent."
+            )
+        _, class_of, counts = np.unique(grouped[:, 0], return_inverse=True, return_counts=True)
+        by_class = np.argsort(class_of, kind="stable")
+        order = (by_class[:, None] * num_views + np.arange(num_views)).ravel()
+        return cls(tuple(int(count) for count in counts), num_views), order
+
+    @property
+    def num_classes(self) -> int:
+        """m."""
+        return len(self.sizes)
+
+    @property
+    def num_instances(self) -> int:
+        """M, the instances of all classes together."""
+        return sum(self.sizes)
+
+    @property
+    def num_embeddings(self) -> int:
+        """N = p M."""
+        return self.num_instances * self.num_views
+
+    @property
+    def is_balanced(self) -> bool:
+        """Whether all classes have the same size."""
+        return len(set(self.sizes)) == 1
+
+    @property
+    def instances_per_class(self) -> int:
+        """n, the common class size.
+
+        Raises:
+            ValueError: the classes differ in size.
+        """
+        if not self.is_balanced:
+            raise ValueError(
+                f"instances_per_class needs classes of equal size; got sizes {self.sizes}. "
+                "Use `sizes` instead."
+            )
+        return self.sizes[0]
+
+    @cached_property
+    def class_ids(self) -> np.ndarray:
+        """(N,) class of every embedding."""
+        per_class = np.asarray(self.sizes) * self.num_views
+        return np.repeat(np.arange(self.num_classes), per_class)
+
+    @cached_property
+    def instance_ids(self) -> np.ndarray:
+        """(N,) instance of every embedding, counted through all classes."""
+        return np.repeat(np.arange(self.num_instances), self.num_views)
+
+    def __str__(self) -> str:
+        sizes = (
+            f"{self.num_classes} classes × {self.sizes[0]}"
+            if self.is_balanced
+            else "classes of " + ",".join(map(str, self.sizes))
+        )
+        return sizes + (f" × {self.num_views} views" if self.num_views > 1 else "")
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    r"""Minimise a Gram-convex loss over N unit vectors in R^d.
+
+    .. math:: \min_{U \in (S^{d-1})^N} L(U U^\top)
+
+    A pytree: the hyper-parameters of the loss are traced leaves and may carry one batch axis,
+    the structure and the dimension are static. A `Problem` with a batch axis is a batch of cells.
+
+    Args:
+        structure: the class structure.
+        dim: d ≥ 1, the embedding dimension.
+        loss: the loss, for example :class:`ssem_jax.SupCL`.
+
+    Raises:
+        ValueError: d < 1, or a loss that the structure does not admit (no positive pair).
+    """
+
+    structure: ClassStructure = dataclasses.field(metadata={"static": True})
+    dim: int = dataclasses.field(metadata={"static": True})
+    loss: GramLoss
+
+    def __post_init__(self) -> None:
+        check_count("dim", self.dim, 1)
+        if isinstance(self.structure, ClassStructure) and hasattr(self.loss, "check"):
+            self.loss.check(self.structure)
+
+    @property
+    def batch_size(self) -> int | None:
+        """The number of cells, or None for a single problem."""
+        shapes = {np.shape(leaf) for leaf in jax.tree.leaves(self.loss)} - {()}
+        if not shapes:
+            return None
+        if len(shapes) > 1 or len(next(iter(shapes))) > 1:
+            raise ValueError(
+                f"hyper-parameters may carry one common batch axis; got shapes {sorted(shapes)}."
+            )
+        return next(iter(shapes))[0]
+
+
+def full_dimension(structure: ClassStructure, self_pairs: str = "include") -> int:
+    """The smallest d that admits an unconstrained optimum at every (α, τ).
+
+    With M instances, m classes and p views: M-1 when self pairs are included; when they are
+    excluded and p ≥ 2 the view-spread phase needs M(p-1) + m - 1, so the larger of the two.
+    """
+    spread = structure.num_instances - 1
+    if self_pairs == "include" or structure.num_views == 1:
+        return spread
+    view_spread = structure.num_instances * (structure.num_views - 1) + structure.num_classes - 1
+    return max(spread, view_spread)
+
+
