@@ -40,9 +40,13 @@ from ssem_jax.problem import (
     check_mixing,
     check_temperature,
     concrete,
+    pytree_dataclass,
 )
 
 Scalar = Float[Array, ""]
+
+HOT_TEMPERATURE = 0.5
+"""Where temperature paths begin: every pair is felt there, so the landscape is well curved."""
 
 
 class GramLoss(abc.ABC):
@@ -70,6 +74,13 @@ class GramLoss(abc.ABC):
         """L(G) from what `prepare` returned."""
         return self.from_gram(gram, prepared)
 
+    def heated(self, stage: Float[Array, ""] | float) -> GramLoss:
+        """The loss at `stage` in [0, 1] of a path from an easier one to itself at 1.
+
+        A solver walks the path where the direct way fails. Without a path, the loss itself.
+        """
+        return self
+
     def check(self, structure: ClassStructure) -> None:  # noqa: B027 (most losses admit any)
         """Raise a ValueError where the structure does not admit this loss."""
 
@@ -80,18 +91,25 @@ class GramLoss(abc.ABC):
         return self.from_gram(unit @ unit.T, structure)
 
 
-class PairWeights(NamedTuple):
-    """The pairs that SupCL contrasts, for one structure and convention.
+class Anchors(NamedTuple):
+    """The pairs that SupCL contrasts, for one structure and convention, in O(N) memory.
+
+    Every positive of an anchor weighs the same, so masks are compared out of the ids where they
+    are used (and fuse into the softmax) instead of being stored.
 
     Attributes:
-        contrasted: (N, N) 1 where embedding j stands in the denominator of anchor i, else 0.
-        sup: (N, N) weights of the positives in L_sup, of total 1 (0 where there are none).
-        self: (N, N) weights of the positives in L_self, of total 1 (0 where there are none).
+        class_id: (N,) class of every embedding.
+        instance_id: (N,) instance of every embedding.
+        sup: (N,) weight of each positive pair of the anchor in L_sup; 0 without positives.
+        own: (N,) weight of each positive pair of the anchor in L_self; 0 without positives.
+        self_pairs: () 1 where the pairs (i, i) are included, else 0.
     """
 
-    contrasted: Float[np.ndarray, "N N"]
-    sup: Float[np.ndarray, "N N"]
-    self: Float[np.ndarray, "N N"]
+    class_id: np.ndarray
+    instance_id: np.ndarray
+    sup: np.ndarray
+    own: np.ndarray
+    self_pairs: np.ndarray
 
 
 def softmax_contrast(
@@ -121,15 +139,17 @@ def softmax_contrast(
     return jnp.sum(anchors * log_total) - jnp.sum(positives * shifted)
 
 
-def _average(positive: np.ndarray, mean: str) -> np.ndarray:
-    """Weights of total 1 over the positive pairs; all 0 where there is none."""
-    per_anchor = positive.sum(axis=1, keepdims=True)
-    weights = positive / np.maximum(per_anchor, 1) if mean == "anchors" else positive
-    return weights / max(weights.sum(), np.finfo(float).tiny)
+def _positive_weight(num_positives: np.ndarray, mean: str) -> np.ndarray:
+    """(N,) weight of each positive pair of an anchor; the weights of all pairs sum to 1."""
+    if not num_positives.any():
+        return np.zeros(num_positives.shape)
+    if mean == "pairs":
+        return (num_positives > 0) / num_positives.sum()
+    has_positive = num_positives > 0
+    return has_positive / np.maximum(num_positives, 1) / has_positive.sum()
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree_dataclass
 class SupCL(GramLoss):
     r"""The supervised contrastive loss (1-α)·L_sup + α·L_self at temperature τ.
 
@@ -178,25 +198,38 @@ class SupCL(GramLoss):
                 "Use alpha = 0, add views, or include self pairs."
             )
 
-    def prepare(self, structure: ClassStructure) -> PairWeights:
-        """The pair weights of this convention."""
-        same_instance = structure.instance_ids[:, None] == structure.instance_ids
-        same_class = structure.class_ids[:, None] == structure.class_ids
-        contrasted = np.ones(same_class.shape)
-        own = same_instance.astype(float)
-        if self.self_pairs == "exclude":
-            np.fill_diagonal(contrasted, 0)
-            np.fill_diagonal(own, 0)
-        sup = (same_class & ~same_instance).astype(float)
-        return PairWeights(contrasted, _average(sup, self.mean), _average(own, self.mean))
+    def prepare(self, structure: ClassStructure) -> Anchors:
+        """The positives of this convention."""
+        included = self.self_pairs == "include"
+        same_class = np.asarray(structure.sizes)[structure.class_ids] * structure.num_views
+        num_own = np.full(same_class.shape, structure.num_views - (not included))
+        return Anchors(
+            structure.class_ids,
+            structure.instance_ids,
+            _positive_weight(same_class - structure.num_views, self.mean),
+            _positive_weight(num_own, self.mean),
+            np.asarray(float(included)),
+        )
 
-    def value(self, gram: Float[Array, "N N"], prepared: PairWeights) -> Scalar:
-        """L(G) from the pair weights."""
-        contrasted, sup, own = (jnp.asarray(weights, gram.dtype) for weights in prepared)
-        alpha = jnp.asarray(self.alpha, gram.dtype)
-        positives = (1 - alpha) * sup + alpha * own
-        temperature = jnp.asarray(self.temperature, gram.dtype)
-        return softmax_contrast(gram, positives, contrasted, temperature)
+    def value(self, gram: Float[Array, "N N"], prepared: Anchors) -> Scalar:
+        """L(G) from the anchors."""
+        dtype = gram.dtype
+        alpha, temperature = jnp.asarray(self.alpha, dtype), jnp.asarray(self.temperature, dtype)
+        sup = ((1 - alpha) * jnp.asarray(prepared.sup, dtype))[:, None]
+        own = (alpha * jnp.asarray(prepared.own, dtype))[:, None]
+        class_id, instance_id = jnp.asarray(prepared.class_id), jnp.asarray(prepared.instance_id)
+        same_class = class_id[:, None] == class_id
+        same_instance = instance_id[:, None] == instance_id
+        rows = jnp.arange(gram.shape[0])
+        kept = jnp.where(rows[:, None] == rows, jnp.asarray(prepared.self_pairs, dtype), 1)
+        positives = jnp.where(same_instance, own * kept, jnp.where(same_class, sup, 0))
+        return softmax_contrast(gram, positives, kept, temperature)
+
+    def heated(self, stage: Float[Array, ""] | float) -> SupCL:
+        """The loss at `stage` in [0, 1] of a geometric path from τ = 0.5 down to its own τ."""
+        tau = jnp.asarray(self.temperature)
+        hot = jnp.maximum(tau, HOT_TEMPERATURE)
+        return dataclasses.replace(self, temperature=tau * (hot / tau) ** (1 - stage))
 
     def from_gram(self, gram: Float[Array, "N N"], structure: ClassStructure) -> Scalar:
         """L(G) for a Gram matrix with unit diagonal.

@@ -8,15 +8,51 @@ the leaves are tracers and pass unchecked.
 from __future__ import annotations
 
 import dataclasses
+import enum
 from collections.abc import Iterable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import jax
 import numpy as np
 
 if TYPE_CHECKING:
     from ssem_jax.losses import GramLoss
+
+
+T = TypeVar("T")
+
+
+def pytree_dataclass(cls: type[T]) -> type[T]:
+    """A frozen dataclass that is a pytree: fields marked ``metadata={"static": True}`` are static.
+
+    Unflattening fills the fields without running ``__init__``, so that validation sees what a
+    user builds and never what JAX rebuilds.
+    """
+    cls = dataclasses.dataclass(frozen=True)(cls)
+    fields = dataclasses.fields(cls)
+    static = tuple(field.name for field in fields if field.metadata.get("static", False))
+    traced = tuple(field.name for field in fields if field.name not in static)
+
+    def flatten(instance: T) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        return (
+            tuple(getattr(instance, name) for name in traced),
+            tuple(getattr(instance, name) for name in static),
+        )
+
+    def flatten_with_keys(instance: T) -> tuple[Any, tuple[Any, ...]]:
+        leaves, rest = flatten(instance)
+        keys = map(jax.tree_util.GetAttrKey, traced)
+        return tuple(zip(keys, leaves, strict=True)), rest
+
+    def unflatten(rest: tuple[Any, ...], leaves: Any) -> T:
+        instance = object.__new__(cls)
+        for name, value in (*zip(traced, leaves, strict=True), *zip(static, rest, strict=True)):
+            object.__setattr__(instance, name, value)
+        return instance
+
+    jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
+    return cls
 
 
 def require_x64() -> None:
@@ -118,8 +154,7 @@ class ClassStructure:
         cls, num_classes: int, num_instances: int, num_views: int = 1
     ) -> ClassStructure:
         """m classes of n instances each, with p views."""
-        check_count("num_classes", num_classes, 2)
-        return cls((num_instances,) * num_classes, num_views)
+        return cls((num_instances,) * check_count("num_classes", num_classes, 2), num_views)
 
     @classmethod
     def from_labels(
@@ -137,11 +172,13 @@ class ClassStructure:
             such that `embeddings[order]` is ordered by class, instance and view.
 
         Raises:
-            ValueError: the labels cannot be split into instances of `num_views` equal labels.
+            ValueError: labels of another shape, fewer than two classes, or labels that cannot be
+                split into instances of `num_views` equal labels.
         """
         labels = np.asarray(labels if isinstance(labels, np.ndarray) else list(labels))
         if labels.ndim != 1 or labels.size == 0:
             raise ValueError(f"labels must be one-dimensional and not empty; got {labels.shape}.")
+        num_views = check_count("num_views", num_views, 1)
         if labels.size % num_views:
             raise ValueError(
                 f"{labels.size} labels cannot be split into instances of {num_views} views; "
@@ -213,8 +250,7 @@ class ClassStructure:
         return sizes + (f" × {self.num_views} views" if self.num_views > 1 else "")
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@pytree_dataclass
 class Problem:
     r"""Minimise a Gram-convex loss over N unit vectors in R^d.
 
@@ -237,9 +273,8 @@ class Problem:
     loss: GramLoss
 
     def __post_init__(self) -> None:
-        check_count("dim", self.dim, 1)
-        if isinstance(self.structure, ClassStructure) and hasattr(self.loss, "check"):
-            self.loss.check(self.structure)
+        object.__setattr__(self, "dim", check_count("dim", self.dim, 1))
+        self.loss.check(self.structure)
 
     @property
     def batch_size(self) -> int | None:
@@ -267,3 +302,14 @@ def full_dimension(structure: ClassStructure, self_pairs: str = "include") -> in
     return max(spread, view_spread)
 
 
+class Phase(enum.IntEnum):
+    """What an optimum looks like, or what a certificate could tell of it."""
+
+    COLLAPSE = 0
+    """All embeddings of a class coincide."""
+    SPREAD = 1
+    """The instance means of a class differ: no class collapse."""
+    VIEW_SPREAD = 2
+    """The instance means of a class coincide, the views of an instance do not."""
+    UNDECIDED = 3
+    """The evidence does not tell."""

@@ -1,0 +1,58 @@
+r"""Geometry of the oblique manifold: N unit vectors in R^d, the product of spheres (S^{d-1})^N.
+
+Points and tangent vectors are (N, d) arrays with the metric of R^{N×d}. A loss is given as a
+function f(G) of the Gram matrix :math:`G = U U^\top`. With :math:`P = \nabla f + \nabla f^\top`
+and the multipliers :math:`\lambda_i = \langle (P U)_i, u_i \rangle`,
+
+.. math::
+   \operatorname{grad} = (P - \operatorname{Diag} \lambda) U, \qquad
+   \operatorname{Hess}[V] = \Pi\bigl[(P - \operatorname{Diag} \lambda) V
+       + \dot P U\bigr], \quad \dot P = \mathrm{D}P[V U^\top + U V^\top],
+
+with Π the projection onto the tangent space. In a direction of R^d that no embedding uses,
+the Hessian is P - Diag λ itself: twice the dual matrix of the convex problem in G.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+Rows = Float[Array, "N d"]
+
+
+def normalize(points: Rows) -> Rows:
+    """Every row divided by its norm (zero rows stay zero)."""
+    norms = jnp.linalg.norm(points, axis=-1, keepdims=True)
+    return points / jnp.where(norms == 0, 1, norms)
+
+
+def random_points(key: PRNGKeyArray, num_points: int, dim: int, dtype=None) -> Rows:
+    """Independent uniform points on the sphere."""
+    return normalize(jax.random.normal(key, (num_points, dim), dtype or float))
+
+
+def project(points: Rows, vectors: Rows) -> Rows:
+    """Orthogonal projection of `vectors` onto the tangent space at `points`."""
+    return vectors - points * jnp.sum(points * vectors, axis=-1, keepdims=True)
+
+
+def retract(points: Rows, tangent: Rows) -> tuple[Rows, Rows]:
+    r"""The metric retraction, and the displacement that it makes.
+
+    .. math:: R_U(V)_i = (u_i + v_i) / \sqrt{1 + \|v_i\|^2}
+
+    Returns:
+        The new points, and their displacement, computed so that it keeps its relative accuracy
+        for steps far below the rounding unit of the points themselves.
+    """
+    squared = jnp.sum(tangent * tangent, axis=-1, keepdims=True)
+    length = jnp.sqrt(1 + squared)
+    displacement = (tangent - points * (squared / (1 + length))) / length
+    return normalize(points + displacement), displacement
+
+
+def inner(left: Rows, right: Rows) -> Float[Array, ""]:
+    """The inner product of two tangent vectors."""
+    return jnp.sum(left * right)
