@@ -42,6 +42,7 @@ from ssem_jax.problem import (
     concrete,
     pytree_dataclass,
 )
+from ssem_jax.simplex import Similarities, block_gram
 
 Scalar = Float[Array, ""]
 
@@ -73,6 +74,38 @@ class GramLoss(abc.ABC):
     def value(self, gram: Float[Array, "N N"], prepared: Any) -> Scalar:
         """L(G) from what `prepare` returned."""
         return self.from_gram(gram, prepared)
+
+    def prepare_blocks(self, structure: ClassStructure) -> Any:
+        """What `of_blocks` needs of a balanced structure."""
+        return structure
+
+    def of_blocks(self, similarities: Similarities, blocks: Any) -> Scalar:
+        """L of the Gram matrix that is constant on the blocks of a balanced structure.
+
+        Args:
+            similarities: of views, within a class, and between classes; three scalars.
+            blocks: what `prepare_blocks` returned.
+        """
+        return self.from_gram(block_gram(blocks, *similarities), blocks)
+
+    def unconventional(self) -> GramLoss:
+        """The loss without the static choices that `prepare` has absorbed.
+
+        Two losses that are equal here share one compiled kernel.
+        """
+        return self
+
+    def sensitivity(self, gram: Float[Array, "N N"], prepared: Any) -> Scalar:
+        r"""The size of the terms that the gradient is summed from, for rounding margins.
+
+        At least :math:`\sum_{ij} |\partial L / \partial G_{ij}|` before anything cancels. By
+        default an estimate: four times the largest such sum at G, at orthogonal and at coinciding
+        embeddings.
+        """
+        slope = jax.grad(self.value)
+        probes = (gram, jnp.eye(len(gram)), jnp.ones_like(gram))
+        sums = [jnp.sum(jnp.abs(slope(probe, prepared))) for probe in probes]
+        return 4 * jnp.max(jnp.stack(sums))
 
     def heated(self, stage: Float[Array, ""] | float) -> GramLoss:
         """The loss at `stage` in [0, 1] of a path from an easier one to itself at 1.
@@ -110,6 +143,15 @@ class Anchors(NamedTuple):
     sup: np.ndarray
     own: np.ndarray
     self_pairs: np.ndarray
+
+
+class Blocks(NamedTuple):
+    """The counts of a balanced structure and its convention, as numbers: m, n, p, σ."""
+
+    num_classes: np.float64
+    num_instances: np.float64
+    num_views: np.float64
+    self_pairs: np.float64
 
 
 def softmax_contrast(
@@ -224,6 +266,39 @@ class SupCL(GramLoss):
         kept = jnp.where(rows[:, None] == rows, jnp.asarray(prepared.self_pairs, dtype), 1)
         positives = jnp.where(same_instance, own * kept, jnp.where(same_class, sup, 0))
         return softmax_contrast(gram, positives, kept, temperature)
+
+    def prepare_blocks(self, structure: ClassStructure) -> Blocks:
+        """The counts of a balanced structure."""
+        counts = (structure.num_classes, structure.instances_per_class, structure.num_views)
+        return Blocks(*map(np.float64, counts), np.float64(self.self_pairs == "include"))
+
+    def of_blocks(self, similarities: Similarities, blocks: Blocks) -> Scalar:
+        r"""L of three similarities: every anchor has the same row.
+
+        .. math::
+           \log\Bigl[\sigma e^{1/\tau} + (p-1) e^{s_\mathrm{view}/\tau}
+             + p(n-1) e^{s_\mathrm{within}/\tau} + pn(m-1) e^{s_\mathrm{between}/\tau}\Bigr]
+           - \frac{(1-\alpha) s_\mathrm{within} + \alpha s_\mathrm{own}}{\tau}
+
+        with σ = 1 and :math:`s_\mathrm{own} = (1 + (p-1) s_\mathrm{view})/p` where self pairs are
+        included, and σ = 0 and :math:`s_\mathrm{own} = s_\mathrm{view}` where they are excluded.
+        """
+        m, n, p, self_pairs = blocks
+        counts = jnp.stack([self_pairs, p - 1, p * (n - 1), p * n * (m - 1)])
+        alike = 1 - jnp.stack([jnp.ones_like(similarities.view), *similarities])
+        own = jnp.where(self_pairs > 0, (p - 1) / p, 1) * alike[1]
+        pull = (1 - self.alpha) * alike[2] + self.alpha * own
+        present = counts > 0
+        exponents = jnp.where(present, -alike / self.temperature, -jnp.inf)
+        return jax.nn.logsumexp(exponents, b=counts) + pull / self.temperature
+
+    def sensitivity(self, gram: Float[Array, "N N"], prepared: Anchors) -> Scalar:
+        """2/τ: positive weights and softmaxes both sum to 1."""
+        return 2 / jnp.asarray(self.temperature, gram.dtype)
+
+    def unconventional(self) -> SupCL:
+        """The loss in the default convention; `prepare` holds the one that it was given."""
+        return dataclasses.replace(self, self_pairs="include", mean="pairs")
 
     def heated(self, stage: Float[Array, ""] | float) -> SupCL:
         """The loss at `stage` in [0, 1] of a geometric path from τ = 0.5 down to its own τ."""

@@ -150,9 +150,7 @@ class ClassStructure:
         object.__setattr__(self, "num_views", check_count("num_views", self.num_views, 1))
 
     @classmethod
-    def balanced(
-        cls, num_classes: int, num_instances: int, num_views: int = 1
-    ) -> ClassStructure:
+    def balanced(cls, num_classes: int, num_instances: int, num_views: int = 1) -> ClassStructure:
         """m classes of n instances each, with p views."""
         return cls((num_instances,) * check_count("num_classes", num_classes, 2), num_views)
 
@@ -287,6 +285,11 @@ class Problem:
                 f"hyper-parameters may carry one common batch axis; got shapes {sorted(shapes)}."
             )
         return next(iter(shapes))[0]
+
+    def cells(self) -> tuple[GramLoss, int]:
+        """The loss with a batch axis on every leaf (on the host), and the number of cells."""
+        size = self.batch_size or 1
+        return jax.tree.map(lambda leaf: np.broadcast_to(leaf, (size,)), self.loss), size
 
 
 def full_dimension(structure: ClassStructure, self_pairs: str = "include") -> int:

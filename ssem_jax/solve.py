@@ -24,21 +24,20 @@ The solver forms its own dual matrix in order to escape and to stop. It certifie
 from __future__ import annotations
 
 import dataclasses
-import enum
-import os
 import zlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 
 from ssem_jax.losses import GramLoss, SupCL
-from ssem_jax.problem import ClassStructure, Problem, check_count, pytree_dataclass, require_x64
+from ssem_jax.problem import ClassStructure, Problem, check_count, require_x64
+from ssem_jax.schedule import chunk_capacity, map_first, run_chunks
+from ssem_jax.solution import Solution, Status
 from ssem_jax.sphere import inner, normalize, project, random_points, retract
 
 EPS = float(np.finfo(np.float64).eps)
@@ -69,73 +68,6 @@ PATH_STAGES = 8
 """Temperatures of the path that is walked where the direct way failed."""
 RANK_TOLERANCE = 1e-6
 """Eigenvalue of UᵀU (of trace N) under which a dimension counts as unused."""
-
-
-class Status(enum.IntEnum):
-    """How a solve ended. Only a certificate says whether the minimum is global."""
-
-    CONVERGED = 0
-    """The dual matrix is positive semidefinite to `DUAL_TOLERANCE`."""
-    SADDLE = 1
-    """Critical, with negative dual directions but no unused dimension to escape into: add
-    dimensions or starts. For d < N-1 the unconstrained optimum may be out of reach."""
-    STALLED = 2
-    """The steps drowned in rounding before the dual matrix became semidefinite: try another key
-    or more starts."""
-    BUDGET = 3
-    """The iteration limit was reached: try another key or more starts."""
-
-
-@pytree_dataclass
-class Solution:
-    """What a solve returns; with a batch axis in front for a batch of cells.
-
-    Attributes:
-        problem: what was solved.
-        embeddings: (N, d) unit rows.
-        value: the loss there.
-        gradient_norm: norm of the Riemannian gradient.
-        dual_violation: N·max(0, -λ_min) of the solver's own dual matrix.
-        status: a code of :class:`Status`.
-        iterations: trust-region steps, over all stages and starts.
-        products: Hessian products, over all stages and starts.
-        escapes: saddles left.
-        starts: random starts used.
-    """
-
-    problem: Problem
-    embeddings: Float[Array, "*batch N d"]
-    value: Float[Array, "*batch"]
-    gradient_norm: Float[Array, "*batch"]
-    dual_violation: Float[Array, "*batch"]
-    status: Int[Array, "*batch"]
-    iterations: Int[Array, "*batch"]
-    products: Int[Array, "*batch"]
-    escapes: Int[Array, "*batch"]
-    starts: Int[Array, "*batch"]
-
-    def raise_if_failed(self) -> Solution:
-        """Itself, if every cell converged.
-
-        Raises:
-            RuntimeError: some cells did not; the message says which, why, and what to try.
-        """
-        status = np.atleast_1d(np.asarray(self.status))
-        failed = np.flatnonzero(status != Status.CONVERGED)
-        if failed.size:
-            first = Status(int(status[failed[0]]))
-            raise RuntimeError(
-                f"{failed.size} of {status.size} cells did not converge; the first is cell "
-                f"{failed[0]} with status {first.name}: {_MEANING[first]}"
-            )
-        return self
-
-
-_MEANING = {
-    Status.SADDLE: "a saddle without an unused dimension to escape into; raise dim or num_starts.",
-    Status.STALLED: "steps drowned in rounding; raise num_starts or try another key.",
-    Status.BUDGET: "the iteration limit was reached; raise num_starts or try another key.",
-}
 
 
 class _Point(NamedTuple):
@@ -257,9 +189,7 @@ def _truncated_cg(
     return end.step, decrease, end.products
 
 
-def _trust_region(
-    value: Callable[[Array], Array], embeddings: Array, tolerance: float
-) -> _Run:
+def _trust_region(value: Callable[[Array], Array], embeddings: Array, tolerance: float) -> _Run:
     """Newton steps within a trust region until the gradient is `tolerance` times its scale."""
     most = 2 * jnp.sqrt(embeddings.shape[0] * 1.0)
 
@@ -296,7 +226,9 @@ def _trust_region(
         length = jnp.sqrt(inner(step, step))
         overshoot = jnp.cbrt(predicted / jnp.maximum(predicted - actual, jnp.finfo(float).tiny))
         shrunk = length * jnp.clip(overshoot, 1e-3, 0.25)
-        grown = jnp.where((ratio > 0.75) & (length >= 0.99 * run.radius), 2 * run.radius, run.radius)
+        grown = jnp.where(
+            (ratio > 0.75) & (length >= 0.99 * run.radius), 2 * run.radius, run.radius
+        )
         radius = jnp.minimum(jnp.where(ratio > 0.25, grown, shrunk), most)
 
         following = jax.tree.map(partial(jnp.where, accept), trial, point)
@@ -340,20 +272,18 @@ def _trust_region(
     return jax.lax.while_loop(lambda run: ~run.done & (run.iterations < MAX_OUTER), body, start)
 
 
-def _escape(
-    value: Callable[[Array], Array], point: _Point
-) -> tuple[Array, Array, Array]:
+def _escape(value: Callable[[Array], Array], point: _Point) -> tuple[Array, Array, Array]:
     """Leave a saddle along every negative direction of the dual matrix at once.
 
     Returns:
-        The embeddings beyond the saddle (or unchanged), N·max(0, -λ_min), and whether they moved.
+        The embeddings beyond the saddle (or unchanged), the dual violation, and whether they
+        moved.
     """
     num_points, dim = point.embeddings.shape
     dual = 0.5 * point.pull - jnp.diag(0.5 * point.multipliers[:, 0])
-    eigenvalues, eigenvectors = jnp.linalg.eigh(dual)
-    violation = -num_points * jnp.minimum(eigenvalues[0], 0)
 
-    def move(_: None) -> tuple[Array, Array]:
+    def leave(_: None) -> tuple[Array, Array, Array]:
+        eigenvalues, eigenvectors = jnp.linalg.eigh(dual)
         usage, axes = jnp.linalg.eigh(point.embeddings.T @ point.embeddings)
         paired = min(num_points, dim)
         # The most negative directions meet the least used axes.
@@ -371,13 +301,15 @@ def _escape(
         losses = jax.lax.map(loss, sizes)
         best = jnp.argmin(losses)
         lower = jnp.any(taken) & (losses[best] < point.value)
-        return jnp.where(lower, moved(sizes[best]), point.embeddings), lower
+        embeddings = jnp.where(lower, moved(sizes[best]), point.embeddings)
+        return embeddings, -num_points * jnp.minimum(eigenvalues[0], 0), lower
 
-    def stay(_: None) -> tuple[Array, Array]:
-        return point.embeddings, jnp.asarray(False)
+    def stay(_: None) -> tuple[Array, Array, Array]:
+        return point.embeddings, jnp.zeros(()), jnp.asarray(False)
 
-    embeddings, lower = jax.lax.cond(violation > DUAL_TOLERANCE, move, stay, None)
-    return embeddings, violation, lower
+    # A factorisation that succeeds proves λ_min ≥ -DUAL_TOLERANCE/N at a tenth of the cost.
+    factor = jnp.linalg.cholesky(dual + DUAL_TOLERANCE / num_points * jnp.eye(num_points))
+    return jax.lax.cond(jnp.all(jnp.isfinite(factor)), stay, leave, None)
 
 
 class _Outcome(NamedTuple):
@@ -451,37 +383,20 @@ def _attempt(
         first.products,
         zero,
     )
-    walk = jax.lax.while_loop(
-        lambda walk: walk.stage < num_stages, body, Walk(begun, zero, zero)
-    )
+    walk = jax.lax.while_loop(lambda walk: walk.stage < num_stages, body, Walk(begun, zero, zero))
     return walk.outcome
 
 
 @jax.jit
 def _attempt_chunk(
-    losses: GramLoss,
-    prepared: Any,
-    spread: Any,
-    starts: Array,
-    num_stages: Array,
-    count: Array,
+    losses: GramLoss, prepared: Any, spread: Any, starts: Array, num_stages: Array, count: Array
 ) -> _Outcome:
-    """The first `count` cells of a chunk, one after another: one kernel for any number of them."""
+    """The first `count` cells of a chunk."""
 
-    def cell(index: Array) -> _Outcome:
-        loss = jax.tree.map(lambda leaf: leaf[index], losses)
-        return _attempt(loss, prepared, spread, starts[index], num_stages)
+    def cell(loss: GramLoss, start: Array) -> _Outcome:
+        return _attempt(loss, prepared, spread, start, num_stages)
 
-    def body(index: Array, outcomes: _Outcome) -> _Outcome:
-        return jax.tree.map(
-            lambda all_, one: all_.at[index].set(one), outcomes, cell(index)
-        )
-
-    shapes = jax.eval_shape(cell, jax.ShapeDtypeStruct((), int))
-    empty = jax.tree.map(
-        lambda leaf: jnp.zeros((starts.shape[0], *leaf.shape), leaf.dtype), shapes
-    )
-    return jax.lax.fori_loop(0, count, body, empty)
+    return map_first(count, cell, losses, starts)
 
 
 @partial(jax.jit, static_argnames=("num_points", "dim"))
@@ -498,23 +413,12 @@ def _random_starts(keys: PRNGKeyArray, num_points: int, dim: int) -> tuple[Array
     return normalize(coordinates.mT), basis
 
 
-def _chunk_capacity(num_points: int, dim: int) -> int:
-    """Cells per kernel call: many small ones, and one large one at a time."""
-    return int(np.clip(2**21 // (num_points * min(dim, num_points)), 1, 64))
-
-
-def _batched(problem: Problem) -> tuple[GramLoss, int]:
-    """The loss with a batch axis on every leaf, and the number of cells."""
-    size = problem.batch_size or 1
-    return jax.tree.map(lambda leaf: np.broadcast_to(leaf, (size,)), problem.loss), size
-
-
 def cell_keys(problem: Problem, key: PRNGKeyArray) -> PRNGKeyArray:
     """A key for each cell, from the cell's own coordinates.
 
     So a cell's result depends neither on the batch that it is solved in nor on its place there.
     """
-    losses, size = _batched(problem)
+    losses, size = problem.cells()
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(losses)]
     name = f"{type(problem.loss).__name__}|{problem.structure}|{problem.dim}|"
     name += str(jax.tree.structure(problem.loss))
@@ -523,11 +427,6 @@ def cell_keys(problem: Problem, key: PRNGKeyArray) -> PRNGKeyArray:
         for cell in range(size)
     ]
     return jax.vmap(jax.random.fold_in, (None, 0))(key, np.asarray(hashes, np.uint32))
-
-
-def worker_count() -> int:
-    """Threads that share the cells: the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclasses.dataclass
@@ -546,38 +445,24 @@ class _Batch:
     ) -> None:
         """One attempt at each of `cells`, in chunks over the worker threads."""
         num_points = self.structure.num_embeddings
-        capacity = _chunk_capacity(num_points, self.dim)
-        size = int(np.clip(-(-len(cells) // (4 * worker_count())), 1, capacity))
         prepared = self.losses.prepare(self.structure)
         spread = SPREAD_LOSS.prepare(self.structure)
+        losses = self.losses.unconventional()
 
-        def attempt(chunk: np.ndarray, device: jax.Device) -> tuple[np.ndarray, _Outcome]:
-            padded = np.concatenate([chunk, np.repeat(chunk[-1:], capacity - len(chunk))])
-            keys = jax.vmap(jax.random.fold_in, (0, None))(self.keys[padded], start_index)
-            with jax.default_device(device):
-                points, basis = _random_starts(keys, num_points, self.dim)
-                losses = jax.tree.map(lambda leaf: jnp.asarray(leaf[padded]), self.losses)
-                outcome = _attempt_chunk(losses, prepared, spread, points, num_stages, len(chunk))
-                if basis is not None:
-                    embeddings = jnp.einsum("cnk,cdk->cnd", outcome.embeddings, basis)
-                    outcome = outcome._replace(embeddings=embeddings)
-            return chunk, jax.tree.map(lambda leaf: np.asarray(leaf)[: len(chunk)], outcome)
+        def attempt(chunk: np.ndarray, count: int) -> _Outcome:
+            keys = jax.vmap(jax.random.fold_in, (0, None))(self.keys[chunk], start_index)
+            points, basis = _random_starts(keys, num_points, self.dim)
+            chosen = jax.tree.map(lambda leaf: jnp.asarray(leaf[chunk]), losses)
+            outcome = _attempt_chunk(chosen, prepared, spread, points, num_stages, count)
+            if basis is None:
+                return outcome
+            embeddings = jnp.einsum("cnk,cdk->cnd", outcome.embeddings, basis)
+            return outcome._replace(embeddings=embeddings)
 
-        devices = jax.local_devices()
-        chunks = [cells[i : i + size] for i in range(0, len(cells), size)]
-        with ThreadPoolExecutor(max(worker_count(), len(devices))) as pool:
-            jobs = [
-                pool.submit(attempt, chunk, devices[i % len(devices)])
-                for i, chunk in enumerate(chunks)
-            ]
-            try:
-                for job in as_completed(jobs):
-                    chunk, outcome = job.result()
-                    self.keep(chunk, outcome)
-                    report(len(chunk))
-            except BaseException:
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
+        capacity = chunk_capacity(num_points * self.dim)
+        for chunk, outcome in run_chunks(attempt, cells, capacity):
+            self.keep(chunk, outcome)
+            report(len(chunk))
 
     def keep(self, cells: np.ndarray, outcome: _Outcome) -> None:
         """Keep the better of the outcome at hand and the new one; add up the work."""
@@ -637,7 +522,7 @@ def solve(
             "solve schedules its work on the host and cannot be traced; call it outside jax.jit "
             "and jax.vmap, and give it a problem whose hyper-parameters carry a batch axis."
         )
-    losses, size = _batched(problem)
+    losses, size = problem.cells()
     batch = _Batch(problem.structure, problem.dim, losses, cell_keys(problem, key))
     cells = np.arange(size)
     for start_index, num_stages in _attempts(num_starts):

@@ -1,0 +1,293 @@
+r"""A lower bound on the loss over *all* embeddings, in *all* dimensions, from embeddings at hand.
+
+The loss is convex in the Gram matrix G. With :math:`g = \operatorname{sym} \nabla L(G_0)` and any
+multipliers λ, the dual matrix S = g + Diag(λ) bounds the loss of every G ⪰ 0 with unit diagonal,
+
+.. math::
+   L(G) \ge L(G_0) - \langle g, G_0 \rangle - \sum_i \lambda_i + N \min(0, \lambda_{\min}(S)),
+
+because ⟨S, G⟩ ≥ λ_min(S)·tr G. The multipliers :math:`\lambda_i = -(g G_0)_{ii}` of a critical
+point make the bound tight there; elsewhere it is valid but loose. The **gap** is the loss at the
+embeddings minus the bound, with margins for rounding, so that "no embedding does better by more
+than the gap" is a statement about real numbers.
+
+A small gap does not pin the geometry: at small τ the loss hardly depends on how classes lie. So
+**brackets** bound what near-optimal embeddings look like. Averaging over the symmetry of a balanced
+structure raises no symmetric convex loss; hence the averaged similarities of every embedding whose
+loss is at most that of the embeddings at hand lie in a sublevel set of the reduced problem, which
+:mod:`ssem_jax.reduced` bounds. Phases are decided from brackets alone.
+
+Everything is computed from the embeddings; nothing is taken over from a solver.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from ssem_jax.losses import GramLoss
+from ssem_jax.metrics import variances
+from ssem_jax.problem import ClassStructure, Phase, Problem, pytree_dataclass, require_x64
+from ssem_jax.reduced import QUANTITIES, Reduced, bound_cells, shares_of
+from ssem_jax.schedule import chunk_capacity, map_first, run_chunks
+from ssem_jax.solution import Solution
+from ssem_jax.sphere import normalize
+
+UNIT_ROUNDING = float(np.finfo(np.float64).eps) / 2
+
+GAP_TOLERANCE = 1e-9
+"""A cell counts as certified when its gap is at most this."""
+COLLAPSE_TOLERANCE = 1e-6
+"""A variance bracketed under this is collapsed, one bracketed above it is spread."""
+DENSE_LIMIT = 4096
+"""Embeddings up to which the dual matrix is diagonalised whole."""
+
+
+class _Dual(NamedTuple):
+    """The dense part of a certificate."""
+
+    value: Array
+    value_rounding: Array
+    lower: Array
+    eigenvalue: Array
+
+
+@pytree_dataclass
+class Certificate:
+    """What is known of embeddings and of all others; batched if the problem is.
+
+    Attributes:
+        problem: what the embeddings were found for.
+        value: their loss.
+        lower: no embedding in any dimension has a lower loss than this.
+        gap: value - lower, with the rounding of both on the safe side; ≥ 0.
+        eigenvalue: λ_min of the dual matrix.
+        variances: (4,) of the embeddings: view, instance (δ²), class, and squared mean.
+        low: (4,) and `high` (4,): brackets in the order of `ssem_jax.reduced.QUANTITIES`.
+        phase: a code of :class:`ssem_jax.Phase`, decided from the brackets.
+    """
+
+    problem: Problem
+    value: Float[Array, "*batch"]
+    lower: Float[Array, "*batch"]
+    gap: Float[Array, "*batch"]
+    eigenvalue: Float[Array, "*batch"]
+    variances: Float[Array, "*batch 4"]
+    low: Float[Array, "*batch 4"]
+    high: Float[Array, "*batch 4"]
+    phase: Int[Array, "*batch"]
+
+    @property
+    def brackets(self) -> dict[str, tuple[Array, Array]]:
+        """Quantity → (low, high) over all embeddings that are at least as good as these."""
+        low, high = np.asarray(self.low), np.asarray(self.high)
+        return {name: (low[..., i], high[..., i]) for i, name in enumerate(QUANTITIES)}
+
+    @property
+    def certified(self) -> Array:
+        """Whether the gap is at most `GAP_TOLERANCE`."""
+        return np.asarray(self.gap) <= GAP_TOLERANCE
+
+
+def _bound(loss: GramLoss, prepared: Any, embeddings: Array) -> _Dual:
+    """Value and dense lower bound of one cell."""
+    num_points, dim = embeddings.shape
+    gram = embeddings @ embeddings.T
+    # Any symmetric reference will do for the bound; a unit diagonal is what the loss is for.
+    gram = jnp.fill_diagonal(gram, 1.0, inplace=False)
+    value, slope = jax.value_and_grad(loss.value)(gram, prepared)
+    slope = 0.5 * (slope + slope.T)
+    multipliers = -jnp.sum(slope * gram, axis=1)
+    dual = slope + jnp.diag(multipliers)
+    eigenvalue = jnp.linalg.eigvalsh(dual)[0]
+
+    # Rounding, all first order in u. A sum of N terms of one sign errs by N u relatively; the
+    # entries of G by that of a dot product and of two normalisations; the terms of the gradient
+    # add up to `sensitivity`; eigenvalues err by N u ‖S‖, the bound for a backward stable method.
+    unit = UNIT_ROUNDING
+    evaluation = (2 * num_points + 16) * unit * (1 + jnp.abs(value))
+    moved = jnp.sum(jnp.abs(slope)) * (2 * dim + 8) * unit
+    terms = (num_points + 16) * unit * 2 * loss.sensitivity(gram, prepared)
+    sums = 4 * num_points * unit * jnp.sum(jnp.abs(slope * gram))
+    spectrum = num_points * (num_points * unit * jnp.linalg.norm(dual))
+
+    slack = jnp.sum(multipliers) + jnp.sum(slope * gram)
+    lower = value - slack + num_points * jnp.minimum(0, eigenvalue)
+    lower = lower - (evaluation + terms + sums + spectrum)
+    return _Dual(value, evaluation + moved, lower, eigenvalue)
+
+
+@jax.jit
+def _bound_chunk(losses: GramLoss, prepared: Any, embeddings: Array, count: Array) -> _Dual:
+    return map_first(count, lambda loss, one: _bound(loss, prepared, one), losses, embeddings)
+
+
+@partial(jax.jit, static_argnames="structure")
+def _variances(embeddings: Float[Array, "B N d"], structure: ClassStructure) -> Array:
+    found = jax.vmap(lambda one: variances(one, structure))(embeddings)
+    return jnp.stack([found.view, found.delta2, found.between, found.mean_sq], axis=-1)
+
+
+def decide_phase(low: Float[Array, "... 4"], high: Float[Array, "... 4"]) -> Int[Array, "..."]:
+    """The phase that brackets prove, else UNDECIDED."""
+    low, high = np.asarray(low), np.asarray(high)
+    view, instance = QUANTITIES.index("view_variance"), QUANTITIES.index("delta2")
+    together = high[..., instance] <= COLLAPSE_TOLERANCE
+    views_together = high[..., view] <= COLLAPSE_TOLERANCE
+    apart = low[..., instance] > COLLAPSE_TOLERANCE
+    views_apart = low[..., view] > COLLAPSE_TOLERANCE
+    return np.select(
+        [together & views_together, apart, together & views_apart],
+        [Phase.COLLAPSE, Phase.SPREAD, Phase.VIEW_SPREAD],
+        Phase.UNDECIDED,
+    )
+
+
+def certify(solution: Solution) -> Certificate:
+    r"""Certify the embeddings of a solution.
+
+    Args:
+        solution: from :func:`ssem_jax.solve`, one cell or a batch.
+
+    Returns:
+        Lower bound, gap, brackets and phase of every cell.
+
+    Raises:
+        ValueError: 64-bit mode is off, a loss that is not convex in G, or more than
+            `DENSE_LIMIT` embeddings.
+    """
+    return _certify(solution.problem, np.asarray(solution.embeddings))
+
+
+def certify_embeddings(
+    embeddings: Float[Array, "N d"],
+    structure: ClassStructure,
+    loss: GramLoss,
+    reference: Certificate | None = None,
+) -> Certificate:
+    """Certify any embeddings, whoever found them.
+
+    Args:
+        embeddings: (N, d) rows ordered by class, instance and view; they are normalised.
+        structure: their class structure.
+        loss: the loss that they are judged by.
+        reference: a certificate of the same problem, whose lower bound is used where it is
+            better: at embeddings that are no critical point their own multipliers are loose.
+
+    Returns:
+        The certificate of these embeddings.
+
+    Raises:
+        ValueError: rows that are not finite or zero, or whose number does not fit the structure;
+            and what :func:`certify` raises.
+    """
+    points = np.asarray(embeddings, np.float64)
+    if points.ndim != 2 or len(points) != structure.num_embeddings:
+        raise ValueError(
+            f"{structure} has {structure.num_embeddings} embeddings, one per row; "
+            f"got shape {points.shape}."
+        )
+    norms = np.linalg.norm(points, axis=1)
+    if not np.all(np.isfinite(norms) & (norms > 0)):
+        row = int(np.argmin(np.isfinite(norms) & (norms > 0)))
+        raise ValueError(
+            f"every embedding must be finite and not zero; row {row} has norm {norms[row]}."
+        )
+    problem = Problem(structure, points.shape[1], loss)
+    return _certify(problem, np.asarray(normalize(jnp.asarray(points))), reference)
+
+
+def _certify(
+    problem: Problem, embeddings: np.ndarray, reference: Certificate | None = None
+) -> Certificate:
+    require_x64()
+    structure, single = problem.structure, problem.batch_size is None
+    if not problem.loss.convex:
+        raise ValueError(
+            f"{type(problem.loss).__name__} is not convex in the Gram matrix, so nothing bounds "
+            "it from below; its solutions stay uncertified."
+        )
+    if structure.num_embeddings > DENSE_LIMIT:
+        raise ValueError(
+            f"the dual matrix is diagonalised whole up to {DENSE_LIMIT} embeddings; "
+            f"got {structure.num_embeddings}."
+        )
+    losses, size = problem.cells()
+    embeddings = embeddings.reshape(size, structure.num_embeddings, problem.dim)
+    prepared, plain = losses.prepare(structure), losses.unconventional()
+
+    def bound(cells: np.ndarray, count: int) -> tuple[_Dual, Array]:
+        chosen = jax.tree.map(lambda leaf: jnp.asarray(leaf[cells]), plain)
+        points = jnp.asarray(embeddings[cells])
+        return _bound_chunk(chosen, prepared, points, count), _variances(points, structure)
+
+    capacity = chunk_capacity(structure.num_embeddings * max(structure.num_embeddings, problem.dim))
+    dual, found = _gather(run_chunks(bound, np.arange(size), capacity), size)
+    lower = dual.lower if reference is None else np.maximum(dual.lower, reference.lower)
+    level = dual.value + dual.value_rounding
+    low, high = _brackets(losses, structure, found, level)
+    leaves = (dual.value, lower, level - lower, dual.eigenvalue, found, low, high)
+    leaves = (*leaves, decide_phase(low, high))
+    if single:
+        leaves = tuple(leaf[0] for leaf in leaves)
+    return Certificate(problem, *map(jnp.asarray, leaves))
+
+
+BRACKET_CAPACITY = 64
+"""Cells bracketed at once; they run in lock step, so small chunks wait less for the slowest."""
+
+
+def _brackets(
+    losses: GramLoss, structure: ClassStructure, found: np.ndarray, level: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Outer bounds of `QUANTITIES` for every cell."""
+    size = len(level)
+    if not structure.is_balanced:
+        widest = np.array([[0.0, 0, -1, -1], [1, 1, 1, 1]])
+        return np.tile(widest[0], (size, 1)), np.tile(widest[1], (size, 1))
+    blocks, shares = losses.prepare_blocks(structure), shares_of(structure)
+    plain = losses.unconventional()
+
+    def bound(cells: np.ndarray, count: int) -> Reduced:
+        chosen = jax.tree.map(lambda leaf: jnp.asarray(leaf[cells]), plain)
+        return bound_cells(chosen, blocks, shares, found[cells], level[cells])
+
+    reduced = _gather(run_chunks(bound, np.arange(size), BRACKET_CAPACITY), size)
+    # A variance is no less than 0 and no more than 1, a similarity no more than 1.
+    low = np.maximum(reduced.low, [0, 0, -1, -1])
+    high = np.minimum(reduced.high, 1)
+    return low, high
+
+
+def _gather(chunks: Any, size: int) -> Any:
+    """The chunks of a run in the order of the cells."""
+    whole = None
+    for cells, results in chunks:
+        if whole is None:
+            whole = jax.tree.map(
+                lambda leaf: np.zeros((size, *leaf.shape[1:]), leaf.dtype), results
+            )
+        for target, part in zip(jax.tree.leaves(whole), jax.tree.leaves(results), strict=True):
+            target[cells] = part
+    return whole
+
+
+def negative_direction(
+    embeddings: Float[Array, "N d"], structure: ClassStructure, loss: GramLoss
+) -> tuple[Float[Array, ""], Float[Array, " N"]]:
+    """λ_min of the dual matrix and its eigenvector v.
+
+    Where λ_min < 0 the embeddings can be improved in a space with one more dimension e: the loss
+    falls along U + t v eᵀ (rows normalised), by -λ_min t² to leading order at a critical point.
+    """
+    points = normalize(jnp.asarray(embeddings))
+    gram = points @ points.T
+    slope = jax.grad(loss.value)(gram, loss.prepare(structure))
+    slope = 0.5 * (slope + slope.T)
+    eigenvalues, vectors = jnp.linalg.eigh(slope - jnp.diag(jnp.sum(slope * gram, axis=1)))
+    return eigenvalues[0], vectors[:, 0]

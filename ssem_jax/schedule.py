@@ -1,0 +1,90 @@
+"""Cells over threads: independent problems of one shape, solved in chunks by a compiled kernel.
+
+A kernel takes chunks of one fixed capacity and a count, works through the first `count` cells one
+after another, and so compiles once per shape. Threads, one for each core, call it at the same time
+(a compiled kernel holds no interpreter lock), and the devices of the machine take turns.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+from threadpoolctl import threadpool_limits
+
+
+def worker_count() -> int:
+    """Threads that share the cells: the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def chunk_capacity(floats_per_cell: int) -> int:
+    """Cells per kernel call: 64 small ones, fewer where their arrays would pass 16 MiB."""
+    return int(np.clip(2**21 // max(floats_per_cell, 1), 1, 64))
+
+
+def run_chunks(
+    work: Callable[[np.ndarray, int], Any], cells: np.ndarray, capacity: int
+) -> Iterator[tuple[np.ndarray, Any]]:
+    """Run `work` on chunks of the cells over all threads and devices.
+
+    Args:
+        work: called with `capacity` cell indices, of which the first `count` matter, and that
+            count; returns a pytree of arrays with the cells in front. It runs in a thread.
+        cells: (B,) indices.
+        capacity: cells per call at most.
+
+    Yields:
+        The indices of a finished chunk and its results on the host, in the order of completion.
+    """
+    size = int(np.clip(-(-len(cells) // (4 * worker_count())), 1, capacity))
+    chunks = [cells[first : first + size] for first in range(0, len(cells), size)]
+    devices = jax.local_devices()
+
+    def run(chunk: np.ndarray, device: jax.Device) -> tuple[np.ndarray, Any]:
+        padded = np.concatenate([chunk, np.repeat(chunk[-1:], capacity - len(chunk))])
+        with jax.default_device(device):
+            results = work(padded, len(chunk))
+        return chunk, jax.tree.map(lambda leaf: np.asarray(leaf)[: len(chunk)], results)
+
+    num_threads = max(worker_count(), len(devices))
+    # LAPACK's own threads would fight with these: one each, unless there is a single chunk.
+    lapack_threads = 1 if len(chunks) > 1 else None
+    with (
+        threadpool_limits(lapack_threads, user_api="blas"),
+        ThreadPoolExecutor(num_threads) as pool,
+    ):
+        jobs = [
+            pool.submit(run, chunk, devices[place % len(devices)])
+            for place, chunk in enumerate(chunks)
+        ]
+        try:
+            for job in as_completed(jobs):
+                yield job.result()
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def map_first(count: Array, function: Callable[..., Any], *arrays: Any) -> Any:
+    """`function` of the first `count` entries of the arrays, one after another; zeros beyond."""
+
+    def cell(index: Array) -> Any:
+        return function(*jax.tree.map(lambda leaf: leaf[index], arrays))
+
+    capacity = jax.tree.leaves(arrays)[0].shape[0]
+    shapes = jax.eval_shape(cell, jax.ShapeDtypeStruct((), int))
+    empty = jax.tree.map(lambda leaf: jnp.zeros((capacity, *leaf.shape), leaf.dtype), shapes)
+
+    def body(index: Array, results: Any) -> Any:
+        return jax.tree.map(lambda all_, one: all_.at[index].set(one), results, cell(index))
+
+    return jax.lax.fori_loop(0, count, body, empty)

@@ -1,0 +1,399 @@
+"""SupCL against its definition, in every convention; minima against an independent solver."""
+
+import itertools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from oracles import balanced_optimum, cvxpy_optimum, supcl, supcl_slope
+
+from ssem_jax.losses import GramLoss, SupCL
+from ssem_jax.problem import ClassStructure
+from ssem_jax.simplex import block_gram
+
+EPS = np.finfo(float).eps
+
+VALUE_ULPS = 16
+"""Rounding error of a value in units of eps·(1 + L). Row shifts make both sums of the loss
+nonnegative, so nothing cancels and each is right to a few ulps of itself; `log` of a total of at
+least 1 adds an absolute eps. The worst seen is about 4; summation order may change it."""
+
+SLOPE_ULPS = 32
+"""Rounding error of a directional derivative in units of eps·(1 + 1/τ)·‖D‖₁: the gradient is a
+difference of a softmax, whose exponents carry eps·|G|/τ each, and weights, both at most 1/τ."""
+
+CONVEXITY_SLACK = 1e-12
+"""Rounding of three values of size 1/τ ≤ 20; violations of convexity would be of order 1e-3."""
+
+INVARIANCE = 1e-13
+"""Two orders of summation of N ≤ 18 terms of size 1/τ ≤ 10 differ by that many times eps."""
+
+CLARABEL_VALUE = 2e-8
+"""Clarabel stops at gaps of 1e-8 to 1e-10 and leaves the diagonal of G free by as much."""
+
+CLARABEL_GRAM = 2e-3
+"""A gap ε of a loss of curvature c pins G to about √(ε/c); here ε ≤ 1e-8 and c ≥ 1e-2."""
+
+CONVENTIONS = list(itertools.product(("include", "exclude"), ("pairs", "anchors")))
+STRUCTURES = [
+    ClassStructure(sizes, num_views)
+    for sizes in ((2, 2), (3, 3, 3), (3, 1, 2), (1, 4))
+    for num_views in (1, 2, 3)
+    if sum(sizes) * num_views <= 18
+]
+ALL_SINGLE = ClassStructure((1, 1, 1), 2)
+
+
+CASES = [
+    (structure, *convention)
+    for structure in [*STRUCTURES, ALL_SINGLE]
+    for convention in CONVENTIONS
+    if structure.num_views > 1 or convention[0] == "include" or max(structure.sizes) > 1
+]
+
+
+def admitted_alphas(structure, self_pairs):
+    """Of 0, 0.3 and 1, the α whose positive pairs exist."""
+    if max(structure.sizes) == 1:
+        return (1.0,)
+    return (0.0,) if self_pairs == "exclude" and structure.num_views == 1 else (0.0, 0.3, 1.0)
+
+
+def name(value):
+    return str(value).replace(" ", "") if isinstance(value, ClassStructure) else None
+
+
+def random_embeddings(structure, dim=4, seed=0):
+    rows = np.random.default_rng(seed).normal(size=(structure.num_embeddings, dim))
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def random_gram(structure, dim=4, seed=0):
+    rows = random_embeddings(structure, dim, seed)
+    return jnp.asarray(rows @ rows.T)
+
+
+def error_in_ulps(value, exact):
+    """|value - exact| in units of eps·(1 + |exact|), the difference taken in ball arithmetic."""
+    return abs(float(exact - float(value))) / (EPS * (1 + abs(float(exact))))
+
+
+# ---------------------------------------------------------------------------------- definition
+
+
+@pytest.mark.parametrize(("structure", "self_pairs", "mean"), CASES, ids=name)
+def test_value_is_the_definition(structure, self_pairs, mean):
+    gram = random_gram(structure)
+    value_of = jax.jit(lambda loss: loss.from_gram(gram, structure))
+    for alpha in admitted_alphas(structure, self_pairs):
+        loss = SupCL(alpha, 0.3, self_pairs, mean)
+        assert error_in_ulps(value_of(loss), supcl(gram, structure, loss)) < VALUE_ULPS
+
+
+EXTREME = [
+    (ClassStructure(sizes, num_views), *convention)
+    for sizes, num_views in (((2, 2), 2), ((3, 1, 2), 1), ((2, 1), 3))
+    for convention in CONVENTIONS
+]
+
+
+@pytest.mark.parametrize(("structure", "self_pairs", "mean"), EXTREME, ids=name)
+def test_value_and_gradient_are_exact_from_cold_to_hot(structure, self_pairs, mean):
+    grams = {
+        "random": random_gram(structure),
+        "collapsed": block_gram(structure, 1.0, 1.0, -1 / (structure.num_classes - 1)),
+        "one point": jnp.ones((structure.num_embeddings,) * 2),
+        "orthogonal": jnp.eye(structure.num_embeddings),
+        "nearly collapsed": random_gram(structure, 2, 1) * 1e-9 + (1 - 1e-9),
+    }
+    direction = np.random.default_rng(2).normal(size=(structure.num_embeddings,) * 2)
+
+    @jax.jit
+    def evaluate(loss, gram):
+        return jax.value_and_grad(lambda gram: loss.from_gram(gram, structure))(gram)
+
+    for gram, alpha, tau in itertools.product(
+        grams.values(), admitted_alphas(structure, self_pairs), (1e-3, 1e-2, 0.1, 1.0, 1e3)
+    ):
+        loss = SupCL(alpha, tau, self_pairs, mean)
+        value, gradient = evaluate(loss, gram)
+        assert error_in_ulps(value, supcl(gram, structure, loss)) < VALUE_ULPS
+        slope = supcl_slope(gram, direction, structure, loss)
+        allowed = SLOPE_ULPS * EPS * (1 + 1 / tau) ** 2 * np.abs(direction).sum()
+        assert abs(float(np.sum(np.asarray(gradient) * direction)) - slope) < allowed
+
+
+def test_excluded_rows_do_not_underflow_far_below_the_diagonal():
+    # The nearest other embedding is at cosine -1/3, so unshifted terms are exp(-1333).
+    structure = ClassStructure((2, 2), 1)
+    gram = jnp.where(jnp.eye(4, dtype=bool), 1.0, -1 / 3)
+    loss = SupCL(0.0, 1e-3, "exclude")
+    value, gradient = jax.jit(jax.value_and_grad(lambda gram: loss.from_gram(gram, structure)))(
+        gram
+    )
+    assert float(value) == pytest.approx(math.log(3), rel=4 * EPS)
+    assert np.all(np.isfinite(gradient))
+
+
+def test_a_masked_diagonal_above_the_row_maximum_does_not_overflow():
+    structure = ClassStructure((2, 2), 2)
+    gram = random_gram(structure).at[jnp.diag_indices(8)].set(5.0)
+    loss = SupCL(0.3, 1e-3, "exclude")
+    value, gradient = jax.jit(jax.value_and_grad(lambda gram: loss.from_gram(gram, structure)))(
+        gram
+    )
+    assert error_in_ulps(value, supcl(gram, structure, loss)) < VALUE_ULPS
+    assert np.all(np.isfinite(gradient))
+    assert not np.any(np.diag(gradient))
+
+
+# --------------------------------------------------------------------------------- derivatives
+
+
+@pytest.mark.parametrize("self_pairs", ["include", "exclude"])
+def test_taylor_remainders_of_embeddings_have_the_right_slope(self_pairs):
+    structure = ClassStructure((3, 1, 2), 2)
+    loss = SupCL(0.4, 0.5, self_pairs, "anchors")
+    start = random_embeddings(structure)
+    towards = np.random.default_rng(3).normal(size=start.shape) / 4
+
+    @jax.jit
+    def along(t):
+        return loss(start + t * towards, structure)
+
+    slope, curvature = jax.jit(jax.grad(along))(0.0), jax.jit(jax.grad(jax.grad(along)))(0.0)
+    steps = 2.0 ** -np.arange(3, 8)
+    change = np.array([along(t) for t in steps]) - along(0.0)
+    first = np.abs(change - steps * slope)
+    second = np.abs(change - steps * slope - steps**2 * curvature / 2)
+    # The next order bends the slope by a step of 1/128 of its relative size.
+    assert np.log2(first[-2] / first[-1]) == pytest.approx(2, abs=0.05)
+    assert np.log2(second[-2] / second[-1]) == pytest.approx(3, abs=0.1)
+
+
+def test_forward_and_reverse_derivatives_agree_in_every_argument():
+    structure = ClassStructure((2, 3), 2)
+    start = jnp.asarray(random_embeddings(structure))
+    towards = jnp.asarray(random_embeddings(structure, seed=4))
+
+    @jax.jit
+    def along(alpha, tau, t):
+        return SupCL(alpha, tau)(start + t * towards, structure)
+
+    arguments = (0.3, 0.5, 0.1)
+    forward = jax.jit(jax.jacfwd(along, argnums=(0, 1, 2)))(*arguments)
+    reverse = jax.jit(jax.grad(along, argnums=(0, 1, 2)))(*arguments)
+    np.testing.assert_allclose(forward, reverse, rtol=INVARIANCE)
+
+
+# ----------------------------------------------------------------------- convexity, invariances
+
+
+@pytest.mark.parametrize(("self_pairs", "mean"), CONVENTIONS)
+@pytest.mark.parametrize("tau", [0.05, 0.5, 5.0])
+def test_convex_on_random_segments(self_pairs, mean, tau):
+    structure = ClassStructure((3, 1, 2), 2)
+    loss = SupCL(0.4, tau, self_pairs, mean)
+    value = jax.jit(jax.vmap(lambda gram: loss.from_gram(gram, structure)))
+    start = jnp.stack([random_gram(structure, 1 + seed % 6, seed) for seed in range(50)])
+    end = jnp.stack([random_gram(structure, 6, 100 + seed) for seed in range(50)])
+    weight = jnp.linspace(0.02, 0.98, 50)[:, None, None]
+    chord = weight[:, 0, 0] * value(start) + (1 - weight[:, 0, 0]) * value(end)
+    assert np.all(value(weight * start + (1 - weight) * end) <= chord + CONVEXITY_SLACK)
+
+
+@pytest.mark.parametrize("self_pairs", ["include", "exclude"])
+def test_the_hessian_in_the_gram_matrix_is_positive_semidefinite(self_pairs):
+    structure = ClassStructure((2, 1), 2)
+    loss, gram = SupCL(0.4, 0.2, self_pairs), random_gram(ClassStructure((2, 1), 2))
+    hessian = jax.jit(jax.hessian(lambda flat: loss.from_gram(flat.reshape(6, 6), structure)))
+    assert np.linalg.eigvalsh(hessian(gram.ravel())).min() > -CONVEXITY_SLACK
+
+
+@jax.jit
+def value_of(loss, embeddings):
+    return loss(embeddings, ClassStructure((3, 2, 3), 2))
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    alpha=st.floats(0, 1),
+    tau=st.floats(0.1, 10),
+    convention=st.sampled_from(CONVENTIONS),
+    scale=st.floats(1e-3, 1e3),
+)
+def test_invariant_to_rotation_scale_and_relabelling(seed, alpha, tau, convention, scale):
+    rng = np.random.default_rng(seed)
+    rows = rng.normal(size=(16, 5))
+    rotation, _ = np.linalg.qr(rng.normal(size=(5, 5)))
+    # Permute views, instances within their class, and the two classes of size 3.
+    first, second, third = np.split(np.arange(16).reshape(8, 2), [3, 5])
+    blocks = [rng.permutation(third), rng.permutation(second), rng.permutation(first)]
+    order = rng.permuted(np.concatenate(blocks), axis=1).ravel()
+    value, moved = (
+        value_of(SupCL(alpha, tau, *convention), jnp.asarray(embeddings))
+        for embeddings in (rows, scale * rows[order] @ rotation)
+    )
+    assert abs(value - moved) < INVARIANCE * (1 + value)
+
+
+@pytest.mark.parametrize(("self_pairs", "num_views"), [("include", 1), ("exclude", 2)])
+def test_means_agree_on_balanced_classes_and_only_there(self_pairs, num_views):
+    def values(sizes):
+        structure = ClassStructure(sizes, num_views)
+        gram = random_gram(structure)
+        return [
+            float(SupCL(0.3, 0.2, self_pairs, mean).from_gram(gram, structure))
+            for mean in ("pairs", "anchors")
+        ]
+
+    pairs, anchors = values((3, 3, 3))
+    assert pairs == pytest.approx(anchors, rel=INVARIANCE)
+    pairs, anchors = values((4, 3, 2))
+    assert abs(pairs - anchors) > 1e-3
+
+
+def test_embeddings_are_normalised_and_a_zero_row_is_no_nan():
+    structure = ClassStructure((2, 2))
+    rows = random_embeddings(structure)
+    scaled = np.arange(1, 5)[:, None] * rows
+    loss = SupCL(0.5, 0.5)
+    expected = float(loss.from_gram(jnp.asarray(rows @ rows.T), structure))
+    assert float(loss(jnp.asarray(scaled), structure)) == pytest.approx(expected, rel=INVARIANCE)
+    assert np.isfinite(loss(jnp.asarray(scaled).at[0].set(0), structure))
+
+
+# ------------------------------------------------------------------------------ transformations
+
+
+def test_jit_and_vmap_over_alpha_and_temperature_compile_once():
+    structure = ClassStructure((2, 3), 2)
+    gram = random_gram(structure)
+    traces = []
+
+    @jax.jit
+    def value(loss):
+        traces.append(loss)
+        return loss.from_gram(gram, structure)
+
+    alphas, taus = np.linspace(0, 1, 7), np.geomspace(1e-3, 1e3, 7)
+    one_by_one = [value(SupCL(float(a), float(t))) for a, t in zip(alphas, taus, strict=True)]
+    assert len(traces) == 1
+    batched = jax.vmap(value)(SupCL(jnp.asarray(alphas), jnp.asarray(taus)))
+    np.testing.assert_allclose(batched, one_by_one, rtol=INVARIANCE)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_the_dtype_of_the_gram_matrix_is_kept(dtype):
+    structure = ClassStructure((2, 2))
+    value = SupCL(0.5, 0.5).from_gram(random_gram(structure).astype(dtype), structure)
+    assert value.dtype == dtype
+
+
+# --------------------------------------------------------------------------- minima over G ⪰ 0
+
+BALANCED_CELLS = [
+    # sizes, views, self pairs, α, τ, and the phase that the closed form names
+    ((2, 2), 1, "include", 0.0, 1.0, "collapse"),
+    ((2, 2), 1, "include", 0.9, 1.0, "spread"),
+    ((2, 2), 1, "exclude", 0.0, 2.0, "collapse"),
+    ((3, 3), 1, "include", 0.6, 0.7, "spread"),
+    ((2, 2), 2, "include", 0.8, 0.7, "spread"),
+    ((2, 2), 2, "include", 0.3, 0.7, "collapse"),
+    ((2, 2), 2, "exclude", 0.05, 0.5, "view-spread"),
+    ((2, 2), 2, "exclude", 0.4, 0.7, "collapse"),
+    ((2, 2), 2, "exclude", 0.9, 0.7, "spread"),
+    ((2, 2, 2), 1, "include", 1.0, 0.5, "spread"),
+]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "num_views", "self_pairs", "alpha", "tau", "phase"), BALANCED_CELLS
+)
+def test_balanced_minimum_is_the_closed_form(sizes, num_views, self_pairs, alpha, tau, phase):
+    structure, loss = ClassStructure(sizes, num_views), SupCL(alpha, tau, self_pairs)
+    optimum = balanced_optimum(loss, structure)
+    assert optimum.phase == phase
+    gram = block_gram(structure, *optimum[1:])
+    value, found = cvxpy_optimum(loss, structure)
+    assert abs(float(loss.from_gram(gram, structure)) - value) < CLARABEL_VALUE
+    assert np.abs(found - gram).max() < CLARABEL_GRAM
+
+
+@pytest.mark.parametrize(("self_pairs", "mean"), CONVENTIONS)
+@pytest.mark.parametrize(("sizes", "num_views"), [((3, 1), 1), ((4, 2), 1), ((2, 1), 2)])
+def test_unbalanced_minimum_is_no_higher_at_random_feasible_points(
+    sizes, num_views, self_pairs, mean
+):
+    structure = ClassStructure(sizes, num_views)
+    alpha = 0.0 if self_pairs == "exclude" and num_views == 1 else 0.4
+    loss = SupCL(alpha, 0.6, self_pairs, mean)
+    value, found = cvxpy_optimum(loss, structure)
+    assert abs(float(loss.from_gram(jnp.asarray(found), structure)) - value) < CLARABEL_VALUE
+    # Every segment from the optimum to another Gram matrix leads upwards.
+    others = jnp.stack([random_gram(structure, 1 + seed % 6, seed) for seed in range(40)])
+    towards = found + jnp.geomspace(1e-3, 1, 40)[:, None, None] * (others - found)
+    values = jax.jit(jax.vmap(lambda gram: loss.from_gram(gram, structure)))(towards)
+    assert np.all(values > value - CLARABEL_VALUE)
+
+
+# --------------------------------------------------------------------------------------- misuse
+
+
+@pytest.mark.parametrize("alpha", [-0.1, 1.1, np.nan, np.array([0.5, 2.0])])
+def test_alpha_outside_the_unit_interval(alpha):
+    with pytest.raises(ValueError, match=r"alpha must lie in \[0, 1\]; got"):
+        SupCL(alpha, 0.5)
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, np.inf, np.nan, np.array([0.5, -2.0])])
+def test_temperature_not_positive(temperature):
+    with pytest.raises(ValueError, match="temperature must be positive and finite; got"):
+        SupCL(0.5, temperature)
+
+
+def test_unknown_conventions():
+    with pytest.raises(ValueError, match="self_pairs must be one of 'include', 'exclude'; got"):
+        SupCL(0.5, 0.5, self_pairs="both")
+    with pytest.raises(ValueError, match="mean must be one of 'pairs', 'anchors'; got 'rows'"):
+        SupCL(0.5, 0.5, mean="rows")
+
+
+def test_a_loss_without_positive_pairs():
+    with pytest.raises(ValueError, match=r"L_sup has no positive pair.*alpha = 0\.5"):
+        SupCL(0.5, 0.5).check(ALL_SINGLE)
+    with pytest.raises(ValueError, match="L_sup has no positive pair"):
+        SupCL(jnp.array([1.0, 0.5]), 0.5).check(ALL_SINGLE)
+    SupCL(1.0, 0.5).check(ALL_SINGLE)
+    with pytest.raises(ValueError, match="num_views must be at least 2 when alpha > 0"):
+        SupCL(0.5, 0.5, "exclude").from_gram(jnp.eye(4), ClassStructure((2, 2)))
+    SupCL(0.0, 0.5, "exclude").check(ClassStructure((2, 2)))
+
+
+def test_a_gram_matrix_of_another_size():
+    with pytest.raises(
+        ValueError, match=r"the Gram matrix of 2 classes × 2 is 4 × 4; got \(5, 5\)"
+    ):
+        SupCL(0.5, 0.5).from_gram(jnp.eye(5), ClassStructure((2, 2)))
+
+
+def test_a_gram_loss_needs_its_formula():
+    class Nothing(GramLoss):
+        pass
+
+    with pytest.raises(TypeError, match="abstract"):
+        Nothing()
+
+    class Sum(GramLoss):
+        def from_gram(self, gram, structure):
+            return jnp.sum(gram)
+
+    structure = ClassStructure((2, 2))
+    loss = Sum()
+    loss.check(structure)
+    assert loss.convex
+    assert float(loss.value(jnp.eye(4), loss.prepare(structure))) == 4
