@@ -44,6 +44,8 @@ GAP_TOLERANCE = 1e-9
 """A cell counts as certified when its gap is at most this."""
 COLLAPSE_TOLERANCE = 1e-6
 """A variance bracketed under this is collapsed, one bracketed above it is spread."""
+LOWEST = (0.0, 0.0, 0.0, -1.0, -1.0)
+"""The least that a variance and a similarity can be, in the order of `QUANTITIES`; all are ≤ 1."""
 DENSE_LIMIT = 4096
 """Embeddings up to which the dual matrix is diagonalised whole."""
 
@@ -68,7 +70,7 @@ class Certificate:
         gap: value - lower, with the rounding of both on the safe side; ≥ 0.
         eigenvalue: λ_min of the dual matrix.
         variances: (4,) of the embeddings: view, instance (δ²), class, and squared mean.
-        low: (4,) and `high` (4,): brackets in the order of `ssem_jax.reduced.QUANTITIES`.
+        low: (5,) and `high` (5,): brackets in the order of `ssem_jax.reduced.QUANTITIES`.
         phase: a code of :class:`ssem_jax.Phase`, decided from the brackets.
     """
 
@@ -78,8 +80,8 @@ class Certificate:
     gap: Float[Array, "*batch"]
     eigenvalue: Float[Array, "*batch"]
     variances: Float[Array, "*batch 4"]
-    low: Float[Array, "*batch 4"]
-    high: Float[Array, "*batch 4"]
+    low: Float[Array, "*batch 5"]
+    high: Float[Array, "*batch 5"]
     phase: Int[Array, "*batch"]
 
     @property
@@ -133,7 +135,7 @@ def _variances(embeddings: Float[Array, "B N d"], structure: ClassStructure) -> 
     return jnp.stack([found.view, found.delta2, found.between, found.mean_sq], axis=-1)
 
 
-def decide_phase(low: Float[Array, "... 4"], high: Float[Array, "... 4"]) -> Int[Array, "..."]:
+def decide_phase(low: Float[Array, "... 5"], high: Float[Array, "... 5"]) -> Int[Array, "..."]:
     """The phase that brackets prove, else UNDECIDED."""
     low, high = np.asarray(low), np.asarray(high)
     view, instance = QUANTITIES.index("view_variance"), QUANTITIES.index("delta2")
@@ -248,8 +250,7 @@ def _brackets(
     """Outer bounds of `QUANTITIES` for every cell."""
     size = len(level)
     if not structure.is_balanced:
-        widest = np.array([[0.0, 0, -1, -1], [1, 1, 1, 1]])
-        return np.tile(widest[0], (size, 1)), np.tile(widest[1], (size, 1))
+        return np.tile(LOWEST, (size, 1)), np.ones((size, len(QUANTITIES)))
     blocks, shares = losses.prepare_blocks(structure), shares_of(structure)
     plain = losses.unconventional()
 
@@ -258,10 +259,7 @@ def _brackets(
         return bound_cells(chosen, blocks, shares, found[cells], level[cells])
 
     reduced = _gather(run_chunks(bound, np.arange(size), BRACKET_CAPACITY), size)
-    # A variance is no less than 0 and no more than 1, a similarity no more than 1.
-    low = np.maximum(reduced.low, [0, 0, -1, -1])
-    high = np.minimum(reduced.high, 1)
-    return low, high
+    return np.maximum(reduced.low, LOWEST), np.minimum(reduced.high, 1)
 
 
 def _gather(chunks: Any, size: int) -> Any:

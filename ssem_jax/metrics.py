@@ -26,7 +26,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ssem_jax.problem import ClassStructure
-from ssem_jax.simplex import ssem_gram
+from ssem_jax.simplex import Similarities, ssem_gram
 
 Scalar = Float[Array, ""]
 
@@ -63,24 +63,6 @@ class ClassVariances(NamedTuple):
     within: Float[Array, " m"]
     delta2: Float[Array, " m"]
     view: Float[Array, " m"]
-
-
-class Similarities(NamedTuple):
-    """Averages of a Gram matrix over its blocks: scalars, or one for each class.
-
-    A block without entries has similarity 1, as points that coincide have: `view` where p = 1,
-    `within` where a class has one instance. So no average is NaN, and no variance changes.
-
-    Attributes:
-        view: scalar or (m,), of two different views of an instance.
-        within: scalar or (m,), of two different instances of a class.
-        between: scalar, of two different classes; or (m, m), inner products of the class means,
-            whose diagonal is the squared norm of each class mean.
-    """
-
-    view: Float[Array, "..."]
-    within: Float[Array, "..."]
-    between: Float[Array, "..."]
 
 
 class SSEMFit(NamedTuple):
@@ -227,8 +209,9 @@ def class_similarities(gram: Float[Array, "N N"], structure: ClassStructure) -> 
         structure: m classes.
 
     Returns:
-        view (m,), within (m,) and between (m, m); :class:`Similarities` says what stands in
-        empty blocks and on the diagonal of `between`.
+        view (m,), 1 where p = 1; within (m,), 1 for a class of one instance (so no average is NaN
+        and no variance changes); and between (m, m), the inner products of the class means, whose
+        diagonal is their squared norm.
 
     Raises:
         ValueError: the matrix is not N × N.

@@ -238,17 +238,23 @@ class Reduced(NamedTuple):
     Attributes:
         value: f at the symmetrised point that was handed in.
         lower: a lower bound of min f.
-        low: (4,) and `high` (4,): outer bounds over the sublevel set, in the order of
+        low: (5,) and `high` (5,): outer bounds over the sublevel set, in the order of
             `QUANTITIES`.
     """
 
     value: Float[Array, "*batch"]
     lower: Float[Array, "*batch"]
-    low: Float[Array, "*batch 4"]
-    high: Float[Array, "*batch 4"]
+    low: Float[Array, "*batch 5"]
+    high: Float[Array, "*batch 5"]
 
 
-QUANTITIES = ("view_variance", "delta2", "within_similarity", "between_similarity")
+QUANTITIES = (
+    "view_variance",
+    "delta2",
+    "mean_squared",
+    "within_similarity",
+    "between_similarity",
+)
 """What is bounded. The view similarity is 1 - p/(p-1) times the view variance."""
 
 
@@ -268,13 +274,13 @@ def _bound_cell(
     lower = least - _shortfall(gradient, optimum, present)
     lower = lower - REDUCED_ROUNDING * (1 + jnp.abs(least))
 
-    directions = jnp.concatenate([jnp.eye(4)[:2], jnp.asarray(shares.similarity)[1:]])
-    offsets = jnp.concatenate([jnp.zeros(2), jnp.asarray(shares.offset)[1:]])
+    directions = jnp.concatenate([jnp.eye(4)[jnp.asarray([0, 1, 3])], shares.similarity[1:]])
+    offsets = jnp.concatenate([jnp.zeros(3), jnp.asarray(shares.offset)[1:]])
     signed = jnp.concatenate([directions, -directions])
     bounds = jax.vmap(lambda direction: _upper_bound(function, level, direction, optimum, present))(
         signed
     )
-    high, low = offsets + bounds[:4], offsets - bounds[4:]
+    high, low = offsets + bounds[:5], offsets - bounds[5:]
     return Reduced(value, lower, low, high)
 
 

@@ -158,7 +158,7 @@ def _optimal_mixing(setting: _Setting, leader: int, x: Array | float, tau: Array
 
     alpha = weight(slopes[_WITHIN], of=slopes[_VIEW])
     complement = weight(slopes[_VIEW], of=slopes[_WITHIN])
-    return jnp.where(complement < 0.5, 1 - complement, alpha)  # exact at both ends
+    return jnp.where(complement < 0.5, 1 - complement, alpha)  # either is exact where it is small
 
 
 def _pulls(setting: _Setting, leader: int, alpha: Array) -> Float[Array, "3 ..."]:

@@ -1,0 +1,94 @@
+"""How δ*² moves with α, τ, n, m and p."""
+
+import numpy as np
+
+from proofs_numeric.domains import EXCLUDED, INCLUDED
+from ssem_jax.claims import EQUALITY_TOLERANCE, Claim, Interval, Verdict
+
+_SOURCE = "derived here, from the equation for δ*²"
+
+
+def _rises(first, second):
+    return second.delta2 - first.delta2 + EQUALITY_TOLERANCE
+
+
+def _falls(first, second):
+    return first.delta2 - second.delta2 + EQUALITY_TOLERANCE
+
+
+def _no_valley(first, second, third):
+    """δ² of the second is not below both its neighbours."""
+    rise, fall = _rises(first, second), _falls(second, third)
+    return Interval(np.maximum(rise.low, fall.low), np.maximum(rise.high, fall.high))
+
+
+rises_with_alpha = Claim(
+    name="rises_with_alpha",
+    statement="δ*² does not decrease with α (to 1e-3).",
+    source=_SOURCE,
+    margin=_rises,
+    along="alpha",
+    domain=INCLUDED,
+    expected=Verdict.HOLDS,
+)
+
+rises_with_alpha_excluded = Claim(
+    name="rises_with_alpha_excluded",
+    statement="With self pairs excluded, δ*² does not decrease with α (to 1e-3).",
+    source=_SOURCE,
+    margin=_rises,
+    along="alpha",
+    domain=EXCLUDED,
+    expected=Verdict.HOLDS,
+)
+
+rises_with_instances = Claim(
+    name="rises_with_instances",
+    statement="δ*² does not decrease with n, the instances per class (to 1e-3).",
+    source=_SOURCE,
+    margin=_rises,
+    along="num_instances",
+    domain=INCLUDED,
+    expected=Verdict.HOLDS,
+)
+
+falls_with_classes = Claim(
+    name="falls_with_classes",
+    statement="δ*² does not increase with m, the number of classes (to 1e-3).",
+    source=_SOURCE,
+    margin=_falls,
+    along="num_classes",
+    domain=INCLUDED,
+    expected=Verdict.HOLDS,
+)
+
+falls_with_views = Claim(
+    name="falls_with_views",
+    statement="With self pairs excluded, δ*² does not increase with p, the views (to 1e-3).",
+    source=_SOURCE,
+    margin=_falls,
+    along="num_views",
+    domain=EXCLUDED,
+    expected=Verdict.HOLDS,
+)
+
+falls_with_temperature = Claim(
+    name="falls_with_temperature",
+    statement="δ*² does not increase with τ (to 1e-3): a lower temperature spreads more.",
+    source="a common reading of the collapse condition; refuted, δ*² → 0 as τ → 0",
+    margin=_falls,
+    along="temperature",
+    domain=INCLUDED,
+    expected=Verdict.REFUTED,
+)
+
+unimodal_in_temperature = Claim(
+    name="unimodal_in_temperature",
+    statement="δ*² as a function of τ has no valley (to 1e-3): it rises to one peak and falls.",
+    source=_SOURCE,
+    margin=_no_valley,
+    along="temperature",
+    window=3,
+    domain=INCLUDED,
+    expected=Verdict.HOLDS,
+)

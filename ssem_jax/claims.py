@@ -1,0 +1,548 @@
+"""Claims about optimal embeddings, judged on certified cells.
+
+A claim is a statement, a domain of problems, and a **margin**: a function of certified cells that is
+positive where the statement holds. Margins are computed from brackets, so they are intervals, and a
+verdict rests on what is true of *every* near-optimal embedding of a cell, never on where an
+optimiser happened to stop:
+
+* HOLDS: the whole margin is nonnegative in every cell that counts;
+* REFUTED: in some certified cell the whole margin is negative, a counterexample;
+* UNDECIDED: neither, because a cell is not certified or its bracket is too wide;
+* PROVEN is kept for proofs in ball arithmetic over continuous boxes.
+
+A conjecture is a claim of which no verdict is expected yet.
+
+>>> from ssem_jax import claims
+>>> collapsed = claims.Claim(
+...     name="low_alpha_collapses",
+...     statement="With self pairs included, alpha <= 1/n collapses at every temperature.",
+...     margin=lambda cell: claims.COLLAPSE_TOLERANCE - cell.delta2,
+...     where=lambda cell: cell.alpha <= 1 / cell.num_instances,
+...     domain=domain,
+... )
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import time
+from collections.abc import Callable, Iterable, Sequence
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from ssem_jax import theory
+from ssem_jax.certificate import COLLAPSE_TOLERANCE, GAP_TOLERANCE
+from ssem_jax.problem import Phase, Problem
+from ssem_jax.sweep import Grid, num_cells, sweep, versions
+
+EQUALITY_TOLERANCE = 1e-3
+"""An equality holds in a cell whose bracket contains the prediction and is narrower than this."""
+BOUNDARY_BAND = 1e-3
+"""Phase claims leave out cells with |α - α_c| or |α - α_v| under this: there the variance is too
+small for `COLLAPSE_TOLERANCE` to tell a phase."""
+VALUE_TOLERANCE = GAP_TOLERANCE
+"""Predicted and certified minimum agree within this: what the certificate resolves."""
+
+
+class Verdict(enum.StrEnum):
+    """What became of a claim."""
+
+    HOLDS = "HOLDS"
+    PROVEN = "PROVEN"
+    REFUTED = "REFUTED"
+    UNDECIDED = "UNDECIDED"
+
+
+class Interval:
+    """Numbers known up to an interval, one for each cell; arithmetic keeps the bounds outer."""
+
+    __array_priority__ = 1000  # so that array - interval arrives here
+
+    def __init__(self, low: Any, high: Any = None) -> None:
+        self.low = np.asarray(low, float)
+        self.high = self.low if high is None else np.asarray(high, float)
+
+    def __neg__(self) -> Interval:
+        return Interval(-self.high, -self.low)
+
+    def __add__(self, other: Any) -> Interval:
+        other = as_interval(other)
+        return Interval(self.low + other.low, self.high + other.high)
+
+    def __sub__(self, other: Any) -> Interval:
+        return self + (-as_interval(other))
+
+    def __mul__(self, other: Any) -> Interval:
+        other = as_interval(other)
+        ends = [a * b for a in (self.low, self.high) for b in (other.low, other.high)]
+        return Interval(np.minimum.reduce(ends), np.maximum.reduce(ends))
+
+    def __truediv__(self, other: Any) -> Interval:
+        return self * (1 / np.asarray(other, float))
+
+    def __radd__(self, other: Any) -> Interval:
+        return self + other
+
+    def __rsub__(self, other: Any) -> Interval:
+        return as_interval(other) - self
+
+    def __rmul__(self, other: Any) -> Interval:
+        return self * other
+
+    def __abs__(self) -> Interval:
+        crosses = (self.low < 0) & (self.high > 0)
+        ends = np.abs(self.low), np.abs(self.high)
+        return Interval(np.where(crosses, 0, np.minimum(*ends)), np.maximum(*ends))
+
+    def __getitem__(self, index: Any) -> Interval:
+        return Interval(self.low[index], self.high[index])
+
+    @property
+    def width(self) -> np.ndarray:
+        """high - low."""
+        return self.high - self.low
+
+    def __repr__(self) -> str:
+        return f"Interval({self.low}, {self.high})"
+
+
+def as_interval(value: Any) -> Interval:
+    """A number or an array as an interval of width 0; intervals as they are."""
+    return value if isinstance(value, Interval) else Interval(value)
+
+
+class Equality(Interval):
+    """The margin of an equality, with how far any near-optimal embedding can deviate."""
+
+    def __init__(self, low: Any, high: Any, deviation: Any) -> None:
+        super().__init__(low, high)
+        self.deviation = np.asarray(deviation, float)
+
+
+def equal(bracket: Interval, predicted: Any, tolerance: float = EQUALITY_TOLERANCE) -> Equality:
+    """The margin of "the bracketed quantity equals the prediction".
+
+    Positive where the prediction lies in the bracket and the bracket is narrower than `tolerance`,
+    negative where the prediction lies outside, of both signs where the bracket is too wide.
+    """
+    predicted = np.asarray(predicted, float)
+    outside = np.maximum(bracket.low - predicted, predicted - bracket.high)
+    inside = outside <= 0
+    low = np.where(inside, tolerance - bracket.width, -outside)
+    high = np.where(inside, tolerance, -outside)
+    deviation = np.maximum(np.abs(bracket.low - predicted), np.abs(bracket.high - predicted))
+    return Equality(low, high, deviation)
+
+
+def same_phase(found: np.ndarray, predicted: Any) -> Interval:
+    """The margin of "the phase is the predicted one": 1, -1, or both where undecided."""
+    predicted = np.asarray(predicted)
+    undecided = found == Phase.UNDECIDED
+    agrees = found == predicted
+    return Interval(np.where(agrees & ~undecided, 1, -1), np.where(agrees | undecided, 1, -1))
+
+
+class Cells:
+    """Certified cells as arrays, for margins and conditions.
+
+    Coordinates (arrays of floats): num_classes, num_instances, num_views, dim, alpha, temperature;
+    self_pairs and mean (arrays of str). Brackets (:class:`Interval`): delta2, view_variance,
+    mean_squared, within_similarity, between_similarity, total_variance, between_variance, and
+    minimum, the minimal loss. Further: gap, certified, phase (codes of :class:`ssem_jax.Phase`).
+    """
+
+    COORDINATES = ("num_classes", "num_instances", "num_views", "dim", "alpha", "temperature")
+    BRACKETS = (
+        "delta2",
+        "view_variance",
+        "mean_squared",
+        "within_similarity",
+        "between_similarity",
+    )
+
+    def __init__(self, table: pl.DataFrame) -> None:
+        self.table = table
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self.COORDINATES:
+            return self.table[name].cast(pl.Float64).to_numpy()
+        if name in self.BRACKETS:
+            return Interval(
+                self.table[f"{name}_lo"].to_numpy(), self.table[f"{name}_hi"].to_numpy()
+            )
+        if name in self.table.columns:
+            return self.table[name].to_numpy()
+        raise AttributeError(
+            f"cells have no {name!r}; they have {', '.join(self.COORDINATES + self.BRACKETS)}, "
+            "total_variance, between_variance, minimum, phase, gap, and the table's columns."
+        )
+
+    @property
+    def phase(self) -> np.ndarray:
+        """(B,) codes of :class:`ssem_jax.Phase`."""
+        return np.array([Phase[name.upper()] for name in self.table["phase"]], int)
+
+    @property
+    def minimum(self) -> Interval:
+        """The minimal loss over all embeddings: between the bound and what was found."""
+        value, gap = self.table["value"].to_numpy(), self.table["gap"].to_numpy()
+        lower = self.table["lower"].to_numpy()
+        return Interval(lower, np.maximum(value, lower + gap))
+
+    @property
+    def total_variance(self) -> Interval:
+        """1 - the squared norm of the global mean."""
+        return 1 - self.mean_squared
+
+    @property
+    def between_variance(self) -> Interval:
+        """What views, instances and the global mean leave of 1."""
+        return 1 - (self.mean_squared + self.delta2 + self.view_variance)
+
+    @property
+    def certified(self) -> np.ndarray:
+        """(B,) whether the gap is within `GAP_TOLERANCE`."""
+        return self.gap <= GAP_TOLERANCE
+
+    def predict(self, function: Callable[..., Any]) -> Any:
+        """A closed form of :mod:`ssem_jax.theory` at every cell.
+
+        Args:
+            function: takes (m, n, p, alpha, temperature, self_pairs=...), as `theory.delta2` does.
+        """
+        return self._by_convention(
+            lambda cell, convention: function(
+                cell.num_classes,
+                cell.num_instances,
+                cell.num_views,
+                cell.alpha,
+                cell.temperature,
+                self_pairs=convention,
+            )
+        )
+
+    def boundary(self, function: Callable[..., Any]) -> Any:
+        """A boundary of the phase diagram (`theory.alpha_c` or `alpha_v`) at every cell."""
+        return self._by_convention(
+            lambda cell, convention: function(
+                cell.num_classes,
+                cell.num_instances,
+                cell.num_views,
+                cell.temperature,
+                self_pairs=convention,
+            )
+        )
+
+    def near_boundary(self) -> np.ndarray:
+        """Whether α is within `BOUNDARY_BAND` of a phase boundary."""
+        near = np.zeros(len(self), bool)
+        for function in (theory.alpha_c, theory.alpha_v):
+            near |= np.abs(self.alpha - self.boundary(function)) < BOUNDARY_BAND
+        return near
+
+    def _by_convention(self, predict: Callable[[Cells, str], Any]) -> np.ndarray:
+        values = np.zeros(len(self))
+        for convention in self.table["self_pairs"].unique():
+            chosen = (self.table["self_pairs"] == convention).to_numpy()
+            values[chosen] = np.asarray(predict(Cells(self.table.filter(chosen)), convention))
+        return values
+
+
+@dataclasses.dataclass(frozen=True)
+class Domain:
+    """Problems that a claim is judged on, in three sizes.
+
+    Args:
+        grids: the default size.
+        quick: a smaller one (the default size if not given).
+        full: a larger one (likewise).
+    """
+
+    grids: tuple[Grid, ...]
+    quick: tuple[Grid, ...] | None = None
+    full: tuple[Grid, ...] | None = None
+
+    def problems(self, size: str = "default") -> list[Problem]:
+        """The problems of a size: "quick", "default" or "full"."""
+        grids = {"quick": self.quick, "full": self.full}.get(size) or self.grids
+        return [problem for grid in grids for problem in grid.problems()]
+
+
+Condition = Callable[[Cells], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """A statement about optimal embeddings.
+
+    Args:
+        name: an identifier.
+        statement: in words and formulas, with every quantifier.
+        margin: cells → interval or array, positive where the statement holds. With `along`, it
+            takes `window` arguments: cells that follow one another along that coordinate while
+            all others are equal.
+        domain: where it is judged.
+        source: who says so: author, year, theorem.
+        where: cells that the statement speaks about (all if not given).
+        exclude: cells that are left out and counted apart, for example near a boundary.
+        along: a coordinate to compare cells along.
+        window: cells compared at once.
+        expected: the verdict that theory gives; None for a conjecture.
+    """
+
+    name: str
+    statement: str
+    margin: Callable[..., Any]
+    domain: Domain
+    source: str = ""
+    where: Condition | None = None
+    exclude: Condition | None = None
+    along: str | None = None
+    window: int = 2
+    expected: Verdict | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Judgement:
+    """A claim judged on a table of cells.
+
+    Attributes:
+        claim: what was judged.
+        verdict: and what came out.
+        cells: cells (or windows) that counted.
+        excluded: cells left out by the claim's own exclusion.
+        undecided: cells whose margin has both signs, or that are not certified.
+        worst_gap: largest certified gap among the cells that counted.
+        worst_deviation: for equalities, how far a near-optimal embedding can be from the
+            prediction at most; None otherwise.
+        margin: smallest lower end of a margin.
+        counterexample: the smallest refuting cell, as a row of the table.
+        reason: for UNDECIDED, what was missing.
+    """
+
+    claim: Claim
+    verdict: Verdict
+    cells: int
+    excluded: int
+    undecided: int
+    worst_gap: float | None
+    worst_deviation: float | None
+    margin: float | None
+    counterexample: dict[str, Any] | None = None
+    reason: str = ""
+
+    @property
+    def as_expected(self) -> bool:
+        """Whether the verdict is the expected one; a conjecture only has to be decided."""
+        if self.claim.expected is None:
+            return self.verdict is not Verdict.UNDECIDED
+        return self.verdict is self.claim.expected
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dictionary."""
+        return {
+            "name": self.claim.name,
+            "statement": self.claim.statement,
+            "source": self.claim.source,
+            "verdict": str(self.verdict),
+            "expected": None if self.claim.expected is None else str(self.claim.expected),
+            "cells": self.cells,
+            "excluded": self.excluded,
+            "undecided": self.undecided,
+            "worst_gap": self.worst_gap,
+            "worst_deviation": self.worst_deviation,
+            "margin": self.margin,
+            "counterexample": self.counterexample,
+            "reason": self.reason,
+        }
+
+
+def judge(claim: Claim, table: pl.DataFrame) -> Judgement:
+    """Judge a claim on the certified cells of a table."""
+    cells = Cells(table)
+    if claim.where is not None:
+        cells = Cells(table.filter(pl.Series(np.asarray(claim.where(cells), bool))))
+    kept = np.ones(len(cells), bool)
+    if claim.exclude is not None and len(cells):
+        kept = ~np.asarray(claim.exclude(cells), bool)
+    excluded = int(np.sum(~kept))
+    groups = _groups(Cells(cells.table.filter(pl.Series(kept))), claim)
+    count = len(groups[0])
+    if count == 0:
+        return Judgement(
+            claim, Verdict.UNDECIDED, 0, excluded, 0, None, None, None, None, "no cell counts."
+        )
+    raw = claim.margin(*groups)
+    margin = as_interval(raw)
+    certified = np.logical_and.reduce([group.certified for group in groups])
+    holds = certified & (margin.low >= 0)
+    refuted = certified & (margin.high < 0)
+    undecided = int(np.sum(~holds & ~refuted))
+    deviation = raw.deviation if isinstance(raw, Equality) else None
+    gaps = np.maximum.reduce([group.gap for group in groups])
+    counterexample, reason = None, ""
+    if refuted.any():
+        verdict = Verdict.REFUTED
+        counterexample = _smallest(groups, np.flatnonzero(refuted), margin)
+    elif undecided:
+        verdict = Verdict.UNDECIDED
+        row = _describe(groups[0], int(np.flatnonzero(~holds)[0]))
+        reason = f"{undecided} of {count} cells are undecided, the first at {row}."
+    else:
+        verdict = Verdict.HOLDS
+    return Judgement(
+        claim,
+        verdict,
+        count,
+        excluded,
+        undecided,
+        float(gaps.max()),
+        None if deviation is None else float(deviation.max()),
+        float(margin.low.min()),
+        counterexample,
+        reason,
+    )
+
+
+def _groups(cells: Cells, claim: Claim) -> tuple[Cells, ...]:
+    """The cells, or as many columns of them as a window has cells."""
+    if claim.along is None:
+        return (cells,)
+    # The full dimension goes with the shape, so it is no coordinate to hold fixed.
+    fixed = [
+        name for name in (*Cells.COORDINATES[:3], *Cells.COORDINATES[4:]) if name != claim.along
+    ]
+    fixed += ["self_pairs", "mean"]
+    ordered = cells.table.sort([*fixed, claim.along])
+    keys = ordered.select(fixed).rows()
+    starts = [
+        first
+        for first in range(len(keys) - claim.window + 1)
+        if keys[first] == keys[first + claim.window - 1]
+    ]
+    return tuple(Cells(ordered[[s + step for s in starts]]) for step in range(claim.window))
+
+
+def _smallest(groups: Sequence[Cells], rows: np.ndarray, margin: Interval) -> dict[str, Any]:
+    """The refuting cell with the fewest embeddings; among equals, the one refuted most clearly."""
+    first = groups[0].table
+    size = (first["num_classes"] * first["num_instances"] * first["num_views"]).to_numpy()
+    clear = np.broadcast_to(margin.high, size.shape)
+    best = min(rows, key=lambda row: (size[row], clear[row]))
+    row = first.row(int(best), named=True)
+    if len(groups) > 1:
+        row["followed_by"] = [group.table.row(int(best), named=True) for group in groups[1:]]
+    return row
+
+
+def _describe(cells: Cells, row: int) -> str:
+    values = cells.table.row(row, named=True)
+    return (
+        f"m={values['num_classes']}, n={values['num_instances']}, p={values['num_views']}, "
+        f"d={values['dim']}, alpha={values['alpha']:.6g}, tau={values['temperature']:.6g}, "
+        f"self_pairs={values['self_pairs']}"
+    )
+
+
+def collect(modules: Iterable[ModuleType]) -> list[Claim]:
+    """All claims that modules define at their top level, in order; each name once."""
+    found: dict[str, Claim] = {}
+    for module in modules:
+        for value in vars(module).values():
+            if isinstance(value, Claim):
+                found.setdefault(value.name, value)
+    return list(found.values())
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """All claims of a collection, judged.
+
+    Attributes:
+        judgements: one for each claim.
+        table: every cell, with the column `attainable`: whether its dimension admits the
+            unconstrained optimum.
+        seconds: wall time.
+    """
+
+    judgements: list[Judgement]
+    table: pl.DataFrame
+    seconds: float
+
+    @property
+    def as_expected(self) -> bool:
+        """Whether every verdict is as expected."""
+        return all(judgement.as_expected for judgement in self.judgements)
+
+    def to_json(self) -> dict[str, Any]:
+        """The document that `ssem verify --json` prints."""
+        attainable = self.table.filter(pl.col("attainable"))
+        apart = self.table.filter(~pl.col("attainable"))
+        return {
+            "claims": [judgement.to_json() for judgement in self.judgements],
+            "cells": len(attainable),
+            "certified": int((attainable["gap"] <= GAP_TOLERANCE).sum()),
+            "worst_gap": float(attainable["gap"].max()) if len(attainable) else None,
+            "low_dimensional": {
+                "cells": len(apart),
+                "worst_gap": float(apart["gap"].max()) if len(apart) else None,
+            },
+            "as_expected": self.as_expected,
+            "seconds": self.seconds,
+            "versions": versions(),
+        }
+
+
+def verify(
+    claims: Sequence[Claim],
+    *,
+    size: str = "default",
+    seed: int = 0,
+    out: str | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Report:
+    """Solve and certify the domains of all claims, each cell once, and judge the claims.
+
+    Args:
+        claims: for example `collect(proofs_numeric.modules())`.
+        size: "quick", "default" or "full".
+        seed: of the random starts.
+        out: a run folder for the cells.
+        progress: called with the number of newly finished cells.
+    """
+    begun = time.perf_counter()
+    domains = unique_domains(claims)
+    problems = [domain.problems(size) for domain in domains]
+    table = sweep(
+        [problem for batch in problems for problem in batch], seed=seed, out=out, progress=progress
+    )
+    tables, first = {}, 0
+    for domain, batch in zip(domains, problems, strict=True):
+        tables[id(domain)] = table[first : first + num_cells(batch)]
+        first += num_cells(batch)
+    judgements = [judge(claim, tables[id(claim.domain)]) for claim in claims]
+    table = table.with_columns(attainable=pl.Series(attainable(Cells(table)), dtype=pl.Boolean))
+    return Report(judgements, table, time.perf_counter() - begun)
+
+
+def unique_domains(claims: Iterable[Claim]) -> list[Domain]:
+    """The domains of claims, each once."""
+    return list({id(claim.domain): claim.domain for claim in claims}.values())
+
+
+def attainable(cells: Cells) -> np.ndarray:
+    """Whether the dimension of each cell admits the unconstrained optimum of its phase."""
+    m, n, p = cells.num_classes, cells.num_instances, cells.num_views
+    needed = np.select(
+        [cells.predict(theory.phase) == phase for phase in (Phase.COLLAPSE, Phase.SPREAD)],
+        [m - 1, m * n - 1],
+        m * n * (p - 1) + m - 1,
+    )
+    return cells.dim >= needed
