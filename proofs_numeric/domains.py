@@ -42,7 +42,7 @@ INCLUDED = Domain(
 _EXCLUDED = ((2, 2, 2), (3, 4, 2), (5, 2, 2), (3, 4, 3))
 EXCLUDED = Domain(
     grids=(_grid(_EXCLUDED, _alphas(12), _temperatures(0.1, 13), "exclude"),),
-    quick=(_grid(((2, 2, 2), (3, 4, 2)), _alphas(8), _temperatures(0.1, 8), "exclude"),),
+    quick=(_grid(((2, 2, 2), (2, 2, 3)), _alphas(8), _temperatures(0.1, 8), "exclude"),),
     full=(_grid((*_EXCLUDED, (5, 5, 2)), _alphas(33), _temperatures(0.1, 33), "exclude"),),
 )
 """Self pairs excluded, two or more views, in the smallest dimension that admits every optimum."""

@@ -35,7 +35,8 @@ import numpy as np
 import polars as pl
 
 from ssem_jax import theory
-from ssem_jax.certificate import COLLAPSE_TOLERANCE, GAP_TOLERANCE
+from ssem_jax.certificate import COLLAPSE_TOLERANCE as COLLAPSE_TOLERANCE
+from ssem_jax.certificate import GAP_TOLERANCE
 from ssem_jax.problem import Phase, Problem
 from ssem_jax.sweep import Grid, num_cells, sweep, versions
 

@@ -43,6 +43,7 @@ from ssem_jax.problem import (
     pytree_dataclass,
 )
 from ssem_jax.simplex import Similarities, block_gram
+from ssem_jax.sphere import normalize
 
 Scalar = Float[Array, ""]
 
@@ -119,8 +120,7 @@ class GramLoss(abc.ABC):
 
     def __call__(self, embeddings: Float[Array, "N d"], structure: ClassStructure) -> Scalar:
         """L(U Uᵀ) of embeddings, whose rows are normalised first."""
-        norms = jnp.linalg.norm(embeddings, axis=-1, keepdims=True)
-        unit = embeddings / jnp.where(norms == 0, 1, norms)
+        unit = normalize(embeddings)
         return self.from_gram(unit @ unit.T, structure)
 
 
@@ -310,9 +310,16 @@ class SupCL(GramLoss):
         """L(G) for a Gram matrix with unit diagonal.
 
         Raises:
-            ValueError: the structure has no positive pair that α asks for, or G is not N × N.
+            ValueError: the structure has no positive pair that α asks for, G is not N × N, or α or
+                τ carry a batch axis.
         """
         self.check(structure)
+        if jnp.ndim(self.alpha) or jnp.ndim(self.temperature):
+            raise ValueError(
+                f"alpha and temperature must be numbers here; got shapes {jnp.shape(self.alpha)} "
+                f"and {jnp.shape(self.temperature)}. Use jax.vmap over the loss for a batch."
+            )
+        gram = jnp.asarray(gram, jnp.promote_types(jnp.asarray(gram).dtype, jnp.float32))
         if gram.shape != (structure.num_embeddings,) * 2:
             raise ValueError(
                 f"the Gram matrix of {structure} is {structure.num_embeddings} × "

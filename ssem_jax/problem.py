@@ -69,13 +69,17 @@ def require_x64() -> None:
 
 
 def concrete(value: Any) -> np.ndarray | None:
-    """The numbers in `value`, or None where there are none to look at (tracers, placeholders)."""
+    """The numbers in `value`, or None where there are none to look at yet (tracers).
+
+    Raises:
+        ValueError: not a number at all.
+    """
     if isinstance(value, jax.core.Tracer):
         return None
     try:
         return np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        return None
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"a number or an array of numbers is needed; got {value!r}.") from error
 
 
 def check_mixing(alpha: Any) -> None:
@@ -105,8 +109,9 @@ def check_count(name: str, value: Any, least: int) -> int:
     Raises:
         ValueError: not an integer, or too small.
     """
-    if isinstance(value, bool) or not float(value).is_integer() or value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}; got {value}.")
+    number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    if not number or not float(value).is_integer() or value < least:
+        raise ValueError(f"{name} must be an integer of at least {least}; got {value!r}.")
     return int(value)
 
 
@@ -287,9 +292,17 @@ class Problem:
         return next(iter(shapes))[0]
 
     def cells(self) -> tuple[GramLoss, int]:
-        """The loss with a batch axis on every leaf (on the host), and the number of cells."""
+        """The loss with a batch axis on every leaf (on the host), and the number of cells.
+
+        Leaves are float64, whatever number was given, and zeros have no sign: so 1 and 1.0 are
+        one cell with one key, solved by one compiled kernel and bracketed in double precision.
+        """
         size = self.batch_size or 1
-        return jax.tree.map(lambda leaf: np.broadcast_to(leaf, (size,)), self.loss), size
+
+        def batched(leaf: Any) -> np.ndarray:
+            return np.broadcast_to(np.asarray(leaf, np.float64) + 0.0, (size,))
+
+        return jax.tree.map(batched, self.loss), size
 
 
 def full_dimension(structure: ClassStructure, self_pairs: str = "include") -> int:

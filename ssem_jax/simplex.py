@@ -39,9 +39,9 @@ class Similarities(NamedTuple):
             whose diagonal is the squared norm of each class mean.
     """
 
-    view: Float[Array, ...]
-    within: Float[Array, ...]
-    between: Float[Array, ...]
+    view: Float[Array, "*view"]
+    within: Float[Array, "*within"]
+    between: Float[Array, "*between"]
 
 
 def simplex_etf(
@@ -71,9 +71,9 @@ def simplex_etf(
 
 def block_gram(
     structure: ClassStructure,
-    view: Float[Array, ...] | float,
-    within: Float[Array, ...] | float,
-    between: Float[Array, ...] | float,
+    view: Float[Array, "*view"] | float,
+    within: Float[Array, "*within"] | float,
+    between: Float[Array, "*between"] | float,
 ) -> Float[Array, "N N"]:
     r"""The Gram matrix that is constant on the blocks of a class structure.
 

@@ -23,9 +23,9 @@ Rows = Float[Array, "N d"]
 
 
 def normalize(points: Rows) -> Rows:
-    """Every row divided by its norm (zero rows stay zero)."""
-    norms = jnp.linalg.norm(points, axis=-1, keepdims=True)
-    return points / jnp.where(norms == 0, 1, norms)
+    """Every row divided by its norm; zero rows stay zero, with a zero gradient."""
+    squared = jnp.sum(points * points, axis=-1, keepdims=True)
+    return points / jnp.sqrt(jnp.where(squared == 0, 1, squared))
 
 
 def random_points(key: PRNGKeyArray, num_points: int, dim: int, dtype=None) -> Rows:

@@ -373,8 +373,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         made_by = manifest.get("versions", {}) if isinstance(manifest, dict) else {}
         raise RunError(
-            f"{path} was written by another version (ssem-jax {made_by.get('ssem-jax', 'unknown')});"
-            " run the sweep anew in a new folder."
+            f"{path} was written by another version, ssem-jax "
+            f"{made_by.get('ssem-jax', 'unknown')}; run the sweep anew in a new folder."
         )
     return manifest
 

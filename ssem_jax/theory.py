@@ -55,6 +55,7 @@ from ssem_jax.problem import (
     concrete,
     require_x64,
 )
+from ssem_jax.simplex import Similarities
 
 SELF_PAIRS = ("include", "exclude", "decouple")
 
@@ -66,20 +67,6 @@ _NEWTON_STEPS = 30
 _ACCURACY = 1e-12
 
 _VIEW, _WITHIN, _BETWEEN = range(3)
-
-
-class Similarities(NamedTuple):
-    """Cosine similarities of distinct embeddings at an optimum.
-
-    Attributes:
-        view: of two views of one instance.
-        within: of two instances of one class.
-        between: of two classes.
-    """
-
-    view: Float[Array, "*batch"]
-    within: Float[Array, "*batch"]
-    between: Float[Array, "*batch"]
 
 
 class Variances(NamedTuple):

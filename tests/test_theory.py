@@ -195,6 +195,26 @@ def test_everything_agrees_with_ball_arithmetic():
     assert phases == {Phase.COLLAPSE, Phase.SPREAD, Phase.VIEW_SPREAD}
 
 
+@pytest.mark.parametrize("self_pairs", CONVENTIONS)
+def test_alpha_c_is_rounded_well_where_delta2_is_steep(self_pairs):
+    """δ² climbs from 0 to its maximum between α_c and 1: near 1, each ulp of α_c counts."""
+    m, n, tau = np.array([10**3, 10**5, 10**6]), np.array([2, 7, 100]), np.array([1.5, 20, 50])
+    shapes = [(*shape, t) for shape in itertools.product(m.tolist(), n.tolist()) for t in tau]
+    for classes, instances, temperature in shapes:
+        exact = oracle(Cell(classes, instances, 2, 0.5, float(temperature), self_pairs)).alpha_c
+        value = float(theory.alpha_c(classes, instances, 2, temperature, self_pairs))
+        allowed = ULP / 2 if 1 - exact < 1e-3 else ACCURACY
+        assert float(abs(exact - arb(value))) <= allowed, (classes, instances, temperature)
+
+
+def test_alpha_v_never_exceeds_alpha_c_where_they_differ_by_less_than_a_rounding():
+    rng = np.random.default_rng(0)
+    m, n, p = (rng.integers(2, top, 2000) for top in (200, 200, 20))
+    tau = np.geomspace(0.02, 0.2, 2000)
+    upper = theory.alpha_c(m, n, p, tau, "exclude")
+    assert jnp.all(theory.alpha_v(m, n, p, tau) <= upper)
+
+
 def tau_c_condition(m, n, p, alpha, tau, self_pairs):
     """d log τ_c / d log α."""
     w = float(own_weight(p, self_pairs))

@@ -1,0 +1,48 @@
+"""Judge the claims of one module, or one claim: ``python -m proofs_numeric NAME``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import jax
+
+import proofs_numeric
+from ssem_jax import claims
+
+
+def main() -> int:
+    """0 if every verdict is as expected, 1 if not, 2 if there is no such claim."""
+    parser = argparse.ArgumentParser(prog="python -m proofs_numeric", description=__doc__)
+    parser.add_argument("name", nargs="?", help="a claim, or a module of claims")
+    parser.add_argument("--list", action="store_true", help="list all claims")
+    parser.add_argument("--size", choices=("quick", "default", "full"), default="default")
+    arguments = parser.parse_args()
+    modules = {module.__name__.rpartition(".")[2]: module for module in proofs_numeric.modules()}
+    if arguments.list or arguments.name is None:
+        for name, module in modules.items():
+            print(name)
+            for claim in claims.collect([module]):
+                print(f"  {claim.name}: {claim.statement} [{claim.expected}]")
+        return 0
+    if arguments.name in modules:
+        chosen = claims.collect([modules[arguments.name]])
+    else:
+        everything = claims.collect(modules.values())
+        chosen = [claim for claim in everything if claim.name == arguments.name]
+    if not chosen:
+        print(f"no claim {arguments.name!r}; --list shows all.", file=sys.stderr)
+        return 2
+    jax.config.update("jax_enable_x64", True)
+    report = claims.verify(chosen, size=arguments.size)
+    for judgement in report.judgements:
+        print(f"{judgement.claim.name}: {judgement.claim.statement}")
+        print(f"  source: {judgement.claim.source}")
+        print(f"  {judgement.verdict} on {judgement.cells} cells, worst gap {judgement.worst_gap}")
+        if judgement.counterexample or judgement.reason:
+            print(f"  {judgement.counterexample or judgement.reason}")
+    return 0 if report.as_expected else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,492 @@
+"""The command line: `ssem verify`, `sweep`, `info` and `audit`. Thin; the library does the work.
+
+Results go to stdout, progress to stderr; with --json, stdout holds one JSON document. Exit codes:
+0 as expected, 1 a verdict is not as expected or undecided, 2 bad usage.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from ssem_jax.claims import Judgement, Report
+
+app = typer.Typer(
+    name="ssem",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Verify the theory of class collapse in supervised contrastive learning, numerically: "
+    "embeddings are minimised freely on the sphere, and every minimum carries a certificate of "
+    "global optimality.",
+)
+
+AS_EXPECTED, NOT_AS_EXPECTED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+CACHE_VARIABLE = "SSEM_CACHE"
+"""Environment variable: a folder for compiled kernels, or "off"."""
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
+SeedOption = Annotated[int, typer.Option(help="Seed of the random starts.", min=0)]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder to write to; an interrupted run in it goes on.", show_default=False),
+]
+SelfPairsOption = Annotated[
+    str, typer.Option(help="Pairs (i, i): include or exclude; a comma-separated list in sweeps.")
+]
+MeanOption = Annotated[
+    str, typer.Option(help="Mean over positive pairs or over anchors (unbalanced classes only).")
+]
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line; every foreseeable error is one line on stderr and exit code 2."""
+    try:
+        code = typer.main.get_command(app).main(arguments, "ssem", standalone_mode=False)
+    except KeyboardInterrupt:
+        _say("interrupted; finished parts in --out are kept, repeat the command to go on.")
+        code = INTERRUPTED
+    except (ValueError, OSError) as error:
+        _say(f"error: {error}")
+        code = BAD_USAGE
+    except Exception as error:
+        # Typer raises its usage errors under different parents from version to version.
+        if not hasattr(error, "format_message"):
+            if type(error).__name__ == "Abort":
+                sys.exit(INTERRUPTED)
+            raise
+        message: str = error.format_message()  # pyright: ignore[reportAttributeAccessIssue]
+        if message.startswith("Usage:"):  # a command without its arguments: the help itself
+            print(message)
+        else:
+            _say(f"error: {' '.join(message.split())} Try 'ssem --help'.")
+        code = BAD_USAGE
+    sys.exit(code if isinstance(code, int) else AS_EXPECTED)
+
+
+def _say(line: str) -> None:
+    print(f"ssem: {line}", file=sys.stderr)
+
+
+def _set_up() -> None:
+    """64-bit JAX, and compiled kernels kept between runs."""
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    cache = os.environ.get(CACHE_VARIABLE, "")
+    if cache.lower() == "off":
+        return
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(cache) if cache else Path(home) / "ssem_jax"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        _say(f"compiled kernels are not kept: {folder}: {error.strerror}.")
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+@contextmanager
+def _progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar on stderr; what it yields is called with numbers of finished cells."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("cells"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(description, total=total)
+        yield lambda count: bar.advance(task, count)
+
+
+def _print_json(document: Any) -> None:
+    print(json.dumps(document, indent=2, default=_plain))
+
+
+def _plain(value: Any) -> Any:
+    """NumPy scalars and arrays as JSON knows them."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Print versions and exit.")] = False,
+) -> None:
+    if version:
+        from ssem_jax.sweep import versions
+
+        print(" ".join(f"{name} {number}" for name, number in versions().items()))
+        raise typer.Exit
+
+
+# ---------------------------------------------------------------------------------------------
+# ssem verify
+# ---------------------------------------------------------------------------------------------
+
+
+@app.command()
+def verify(
+    quick: Annotated[bool, typer.Option("--quick", help="A few hundred cells.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Some 20,000 cells, larger classes.")
+    ] = False,
+    out: OutOption = None,
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> int:
+    """Judge every shipped claim of the theory on certified cells.
+
+    Free embeddings are minimised from random starts over a grid of classes, instances, views, dim,
+    alpha and temperature, in both pair conventions. Each cell is certified by duality, and each
+    claim gets one of three verdicts: HOLDS on all certified cells, REFUTED by a certified
+    counterexample, or UNDECIDED. The exit code is 0 if all verdicts are those that theory gives.
+    """
+    if quick and full:
+        raise ValueError("--quick and --full exclude each other; give one of them.")
+    _set_up()
+    import proofs_numeric
+    from ssem_jax import claims
+
+    collection = claims.collect(proofs_numeric.modules())
+    size = "quick" if quick else "full" if full else "default"
+    total = sum(
+        claims.num_cells(domain.problems(size)) for domain in claims.unique_domains(collection)
+    )
+    cells = None if out is None else str(_writable(out) / "cells")
+    with _progress("verify", total) as advance:
+        report = claims.verify(collection, size=size, seed=seed, out=cells, progress=advance)
+    if out is not None:
+        (out / "report.json").write_text(json.dumps(report.to_json(), indent=2, default=_plain))
+    if as_json:
+        _print_json(report.to_json())
+    else:
+        _show_report(report)
+        if out is not None:
+            print(f"Cells and report.json are in {out}.")
+    return AS_EXPECTED if report.as_expected else NOT_AS_EXPECTED
+
+
+def _writable(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe.{os.getpid()}"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(
+            f"cannot write to {folder}: {error.strerror}; choose another folder for --out."
+        ) from error
+    return folder
+
+
+def _show_report(report: Report) -> None:
+    table = Table("claim", "source", box=None, pad_edge=False, header_style="bold")
+    for name in ("cells", "worst gap", "worst deviation"):
+        table.add_column(name, justify="right")
+    table.add_column("verdict")
+    for judgement in report.judgements:
+        table.add_row(
+            judgement.claim.name,
+            judgement.claim.source.split(";")[0].split(",")[0],
+            str(judgement.cells),
+            _number(judgement.worst_gap),
+            _number(judgement.worst_deviation),
+            _verdict(judgement),
+        )
+    console = _console()
+    console.print(table)
+    for judgement in report.judgements:
+        if judgement.counterexample is not None:
+            console.print(f"\n{judgement.claim.name} is REFUTED: {judgement.claim.statement}")
+            console.print(f"  smallest counterexample: {_counterexample(judgement)}")
+        elif judgement.reason:
+            console.print(f"\n{judgement.claim.name}: {judgement.reason}")
+    summary = report.to_json()
+    console.print(
+        f"\n{summary['certified']} of {summary['cells']} cells certified, worst gap "
+        f"{_number(summary['worst_gap'])}, in {report.seconds:.0f} s; "
+        f"{summary['low_dimensional']['cells']} cells of lower dimension, where a gap is expected, "
+        "are counted apart."
+    )
+    unexpected = [j.claim.name for j in report.judgements if not j.as_expected]
+    console.print(
+        "Every verdict is the one that theory gives."
+        if not unexpected
+        else f"Not as theory says: {', '.join(unexpected)}."
+    )
+
+
+def _console() -> Console:
+    """Stdout; as wide as a table needs where it is not a terminal."""
+    return Console(width=None if sys.stdout.isatty() else 120, highlight=False, soft_wrap=True)
+
+
+def _verdict(judgement: Judgement) -> str:
+    if judgement.as_expected:
+        return str(judgement.verdict)
+    return f"{judgement.verdict} (expected {judgement.claim.expected})"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.1e}"
+
+
+def _counterexample(judgement: Judgement) -> str:
+    row = judgement.counterexample or {}
+    line = (
+        f"m={row['num_classes']}, n={row['num_instances']}, p={row['num_views']}, d={row['dim']}, "
+        f"alpha={row['alpha']:.6g}, tau={row['temperature']:.6g}, self_pairs={row['self_pairs']}: "
+        f"delta2 in [{row['delta2_lo']:.3g}, {row['delta2_hi']:.3g}], phase {row['phase']}"
+    )
+    for other in row.get("followed_by", ()):
+        line += (
+            f"; then at {judgement.claim.along}={other[judgement.claim.along]:.6g} "
+            f"delta2 in [{other['delta2_lo']:.3g}, {other['delta2_hi']:.3g}]"
+        )
+    return line
+
+
+# ---------------------------------------------------------------------------------------------
+# ssem sweep, ssem info
+# ---------------------------------------------------------------------------------------------
+
+
+@app.command("sweep")
+def sweep_command(
+    classes: Annotated[str, typer.Option(help="m: 2,3,5 or 2:10:5 (first:last:count).")] = "3",
+    instances: Annotated[str, typer.Option(help="n, instances per class; likewise.")] = "4",
+    views: Annotated[str, typer.Option(help="p, views of an instance; likewise.")] = "1",
+    sizes: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Classes of different size, as 8,4,2; may be repeated. Replaces m and n."
+        ),
+    ] = None,
+    dim: Annotated[
+        str, typer.Option(help="d: a list, or 'full' for the smallest that admits every optimum.")
+    ] = "full",
+    alpha: Annotated[str, typer.Option(help="0.1,0.5 or 0:1:17 or log:0.01:1:9.")] = "0:1:17",
+    tau: Annotated[str, typer.Option(help="Temperature; likewise.")] = "log:0.05:5:17",
+    self_pairs: SelfPairsOption = "include",
+    mean: MeanOption = "pairs",
+    starts: Annotated[int, typer.Option(help="Random starts at most for each cell.", min=1)] = 2,
+    seed: SeedOption = 0,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Solve and certify a grid of your own; --out keeps the table as Parquet.
+
+    Example: ssem sweep --classes 2,3,5 --instances 2,4 --alpha 0:1:17 --tau log:0.05:5:17 --out
+    runs/first
+    """
+    _set_up()
+    from ssem_jax.problem import ClassStructure
+    from ssem_jax.sweep import Grid, num_cells, summarize, sweep
+
+    view_counts = parse_integers("--views", views)
+    if sizes:
+        shapes = [parse_integers("--sizes", text) for text in sizes]
+    else:
+        counts = parse_integers("--instances", instances)
+        shapes = [
+            (n,) * _at_least("--classes", m, 2)
+            for m in parse_integers("--classes", classes)
+            for n in counts
+        ]
+    grid = Grid(
+        tuple(ClassStructure(tuple(shape), p) for shape in shapes for p in view_counts),
+        tuple("full" if text == "full" else parse_integers("--dim", text)[0] for text in _list(dim))
+        if ":" not in dim
+        else parse_integers("--dim", dim),
+        parse_numbers("--alpha", alpha),
+        parse_numbers("--tau", tau),
+        tuple(_list(self_pairs)),
+        tuple(_list(mean)),
+    )
+    problems = grid.problems()
+    begun = time.perf_counter()
+    with _progress("sweep", num_cells(problems)) as advance:
+        table = sweep(problems, seed=seed, out=out, num_starts=starts, progress=advance)
+    summary = summarize(table)
+    summary |= {"run": None if out is None else str(out), "seconds": time.perf_counter() - begun}
+    if as_json:
+        _print_json(summary)
+        return AS_EXPECTED
+    _show_summary(summary)
+    if out is None:
+        print("Nothing was kept; give --out FOLDER to write the table.")
+    else:
+        print(f"The table is in {out}; look at it with: ssem info {out}")
+    return AS_EXPECTED
+
+
+def _show_summary(summary: dict[str, Any]) -> None:
+    worst = _number(summary["worst_gap"]) or "none"
+    print(f"{summary['certified']} of {summary['cells']} cells certified, worst gap {worst}.")
+    for what in ("phases", "status"):
+        counts = ", ".join(f"{count} {name}" for name, count in summary[what].items())
+        print(f"{what}: {counts or 'none'}")
+
+
+@app.command()
+def info(
+    run: Annotated[Path, typer.Argument(help="The folder that --out named.")],
+    as_json: JsonOption = False,
+) -> int:
+    """Summarize a run: its shapes, how far it came, its gaps, phases and versions."""
+    from ssem_jax.sweep import read_run, summarize
+
+    table, manifest = read_run(run if (run / "manifest.json").exists() else _cells_of(run))
+    summary = summarize(table) | {"run": str(run), "planned": manifest["cells"]}
+    if as_json:
+        _print_json(summary | {"manifest": manifest})
+        return AS_EXPECTED
+    finished, planned = summary["cells"], summary["planned"]
+    state = "complete" if finished == planned else "interrupted; repeat its command to go on"
+    print(f"{run}: {finished} of {planned} cells ({state}), seed {manifest['seed']}")
+    for shape in dict.fromkeys(manifest["shapes"]):
+        print(f"  {shape}")
+    _show_summary(summary)
+    print(" ".join(f"{name} {number}" for name, number in manifest["versions"].items()))
+    return AS_EXPECTED
+
+
+def _cells_of(run: Path) -> Path:
+    """The cells of a run of `ssem verify --out`, or the folder itself."""
+    return run / "cells" if (run / "cells" / "manifest.json").exists() else run
+
+
+# ---------------------------------------------------------------------------------------------
+# ssem audit
+# ---------------------------------------------------------------------------------------------
+
+
+@app.command("audit")
+def audit_command(
+    embeddings: Annotated[Path, typer.Argument(help="A .npy array, one embedding a row.")],
+    labels: Annotated[Path, typer.Option(help="A .npy array, or text with one label a line.")],
+    alpha: Annotated[float, typer.Option(help="Weight of L_self, from 0 to 1.")],
+    tau: Annotated[float, typer.Option(help="Temperature, positive.")],
+    views: Annotated[int, typer.Option(help="Views; those of an instance are adjacent rows.")] = 1,
+    self_pairs: SelfPairsOption = "include",
+    mean: MeanOption = "pairs",
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> int:
+    """Certify anybody's embeddings: loss, gap to the global optimum, brackets, phase.
+
+    The gap is to the best embeddings in any dimension. Exit code 0 if it is at most 1e-9.
+    """
+    _set_up()
+    import jax
+
+    from ssem_jax.audit import audit, read_embeddings, read_labels
+    from ssem_jax.losses import SupCL
+
+    result = audit(
+        read_embeddings(embeddings),
+        read_labels(labels),
+        SupCL(alpha, tau, self_pairs, mean),
+        num_views=views,
+        key=jax.random.key(seed),
+    )
+    document = result.to_json()
+    if as_json:
+        _print_json(document)
+    else:
+        _show_audit(document)
+    return AS_EXPECTED if result.optimal else NOT_AS_EXPECTED
+
+
+def _show_audit(document: dict[str, Any]) -> None:
+    print(f"{document['structure']}")
+    print(f"loss {document['loss']:.12g}, no embedding below {document['lower']:.12g}")
+    verdict = "globally optimal" if document["optimal"] else "not certified as optimal"
+    print(f"gap {document['gap']:.3e}: {verdict} (tolerance {document['gap_tolerance']:.0e})")
+    print(f"phase of the optimum: {document['optimal_phase']}")
+    table = Table("variance", "found", "predicted", "bracket at this loss", box=None)
+    for name, value in document["found"].items():
+        predicted = document["predicted"]
+        bracket = document["brackets"].get(name)
+        table.add_row(
+            name,
+            f"{value:.6g}",
+            "" if predicted is None else f"{predicted[name]:.6g}",
+            "" if bracket is None else f"[{bracket[0]:.6g}, {bracket[1]:.6g}]",
+        )
+    _console().print(table)
+
+
+# ---------------------------------------------------------------------------------------------
+# Lists and ranges
+# ---------------------------------------------------------------------------------------------
+
+
+def parse_numbers(option: str, text: str) -> tuple[float, ...]:
+    """Numbers from "a,b,c", "first:last:count" or "log:first:last:count".
+
+    Raises:
+        ValueError: anything else.
+    """
+    parts = text.split(":")
+    spaced = np.geomspace if parts[0] == "log" else np.linspace
+    ends = parts[1:] if parts[0] == "log" else parts
+    try:
+        if len(parts) == 1:
+            return tuple(float(part) for part in _list(text))
+        first, last, count = float(ends[0]), float(ends[1]), int(ends[2])
+        if len(ends) != 3 or count < 1 or (spaced is np.geomspace and min(first, last) <= 0):
+            raise ValueError
+        return tuple(spaced(first, last, count).tolist())
+    except (ValueError, IndexError):
+        raise ValueError(
+            f"{option} takes numbers as 0.1,0.5 or first:last:count or log:first:last:count "
+            f"(log needs positive ends); got {text!r}."
+        ) from None
+
+
+def parse_integers(option: str, text: str) -> tuple[int, ...]:
+    """Integers from the same notation; ranges are rounded and keep each value once.
+
+    Raises:
+        ValueError: anything that is no integer.
+    """
+    numbers = parse_numbers(option, text)
+    if ":" in text:
+        return tuple(dict.fromkeys(round(number) for number in numbers))
+    if any(number != int(number) for number in numbers if np.isfinite(number)) or not np.all(
+        np.isfinite(numbers)
+    ):
+        raise ValueError(f"{option} takes integers; got {text!r}.")
+    return tuple(int(number) for number in numbers)
+
+
+def _list(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",")]
+
+
+def _at_least(option: str, value: int, least: int) -> int:
+    if value < least:
+        raise ValueError(f"{option} must be at least {least}; got {value}.")
+    return value
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""The command line as a user meets it: in a process of its own."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import polars as pl
+import pytest
+
+import ssem_jax as sx
+from ssem_jax.cli import parse_integers, parse_numbers
+
+
+def ssem(*arguments, cwd=None):
+    return subprocess.run(
+        [sys.executable, "-m", "ssem_jax.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--alpha", "1.2"], r"alpha must lie in \[0, 1\]; got 1.2"),
+        (["--tau", "0"], "temperature must be positive and finite; got 0"),
+        (["--tau", "nan"], "temperature must be positive and finite; got nan"),
+        (["--instances", "1", "--alpha", "0"], "L_sup has no positive pair"),
+        (["--dim", "0"], "dim must be an integer of at least 1; got 0"),
+        (["--classes", "1"], "--classes must be at least 2; got 1"),
+        (["--views", "1", "--self-pairs", "exclude"], "num_views must be at least 2"),
+        (["--self-pairs", "maybe"], "self_pairs must be one of 'include', 'exclude'"),
+        (["--alpha", "low"], "--alpha takes numbers as"),
+        (["--bogus"], "No such option: --bogus"),
+        (["--out", "FILE/run"], "cannot write to"),
+    ],
+)
+def test_bad_usage_is_one_line_and_exit_code_2(arguments, message, tmp_path):
+    (tmp_path / "FILE").write_text("")
+    result = ssem("sweep", *arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("ssem: error: ")
+    assert pytest.importorskip("re").search(message, lines[0]), lines[0]
+
+
+def test_sweep_info_and_json(tmp_path):
+    run = tmp_path / "run"
+    arguments = ["--classes", "2", "--instances", "2", "--alpha", "0.1,0.9", "--tau", "0.5"]
+    result = ssem("sweep", *arguments, "--out", run, "--json")
+    assert result.returncode == 0, result.stderr
+    summary = json.loads(result.stdout)
+    assert {"run", "cells", "certified", "worst_gap", "seconds"} <= set(summary)
+    assert summary["cells"] == summary["certified"] == 2
+    table = pl.read_parquet(run / "*.parquet")
+    assert table["phase"].to_list() == ["collapse", "spread"]
+    told = ssem("info", run)
+    assert told.returncode == 0
+    assert "2 of 2 cells (complete)" in told.stdout
+    assert json.loads(ssem("info", run, "--json").stdout)["planned"] == 2
+    again = ssem("sweep", *arguments, "--tau", "0.6", "--out", run)
+    assert again.returncode == 2
+    assert "holds another run" in again.stderr
+
+
+def test_audit_tells_optimal_from_perturbed(tmp_path):
+    import jax
+
+    structure = sx.ClassStructure((3, 3))
+    loss = sx.SupCL(0.8, 0.5)
+    solution = sx.solve(sx.Problem(structure, 8, loss), jax.random.key(1))
+    best = np.asarray(solution.embeddings)
+    shuffled = np.array([0, 3, 1, 4, 2, 5])
+    labels = tmp_path / "labels.txt"
+    labels.write_text("\n".join(np.array(list("aaabbb"))[shuffled]))
+    file = tmp_path / "embeddings.npy"
+    arguments = ["audit", file, "--labels", labels, "--alpha", 0.8, "--tau", 0.5]
+
+    np.save(file, 7 * best[shuffled])  # scaled rows are normalised
+    optimal = ssem(*arguments, "--json")
+    assert optimal.returncode == 0, optimal.stderr
+    document = json.loads(optimal.stdout)
+    assert document["optimal"]
+    assert document["phase"] == "spread"
+    assert document["found"]["delta2"] == pytest.approx(document["predicted"]["delta2"], abs=1e-9)
+
+    noise = 1e-2 * np.random.default_rng(0).normal(size=best.shape)
+    np.save(file, (best + noise)[shuffled])
+    perturbed = ssem(*arguments)
+    assert perturbed.returncode == 1
+    assert "not certified as optimal" in perturbed.stdout
+
+
+def test_audit_refuses_what_does_not_fit(tmp_path):
+    np.save(tmp_path / "e.npy", np.ones((4, 2)))
+    (tmp_path / "labels.txt").write_text("a\na\nb\n")
+    common = ["--alpha", 0.5, "--tau", 0.5, "--labels", tmp_path / "labels.txt"]
+    result = ssem("audit", tmp_path / "e.npy", *common)
+    assert result.returncode == 2
+    assert "one label for each embedding; got 3 labels" in result.stderr
+    assert "cannot read the embeddings" in ssem("audit", tmp_path / "no.npy", *common).stderr
+    (tmp_path / "labels.txt").write_text("")
+    assert "holds no labels" in ssem("audit", tmp_path / "e.npy", *common).stderr
+
+
+def test_help_and_version():
+    assert "verify" in ssem("--help").stdout
+    assert "Example:" in ssem("sweep", "--help").stdout
+    assert "ssem-jax" in ssem("--version").stdout
+    bare = ssem()
+    assert "Usage:" in bare.stdout
+    assert bare.stderr == ""
+
+
+def test_verify_excludes_contradictions():
+    result = ssem("verify", "--quick", "--full")
+    assert result.returncode == 2
+    assert "exclude each other" in result.stderr
+
+
+def test_numbers_and_ranges():
+    assert parse_numbers("--alpha", "0:1:3") == (0, 0.5, 1)
+    assert parse_numbers("--tau", "log:0.1:10:3") == pytest.approx((0.1, 1, 10))
+    assert parse_numbers("--tau", "0.1, 2") == (0.1, 2)
+    assert parse_integers("--classes", "2:5:7") == (2, 3, 4, 5)
+    for text in ("log:0:1:3", "0:1", "0:1:0", "0:1:2:3", ""):
+        with pytest.raises(ValueError, match="--tau takes numbers as"):
+            parse_numbers("--tau", text)
+    for text in ("1.5", "inf"):
+        with pytest.raises(ValueError, match="--dim takes integers"):
+            parse_integers("--dim", text)
