@@ -31,27 +31,51 @@ def _grid(shapes, alphas, temperatures, self_pairs="include", dims=("full",)) ->
     return Grid(structures, dims, alphas, temperatures, (self_pairs,))
 
 
-_INCLUDED = ((2, 2), (2, 4), (3, 4), (5, 4), (3, 2), (3, 8), (5, 5), (3, 4, 2))
+_SHAPES = ((2, 2), (2, 4), (3, 4), (5, 4), (3, 2), (3, 8), (5, 5))
 INCLUDED = Domain(
-    grids=(_grid(_INCLUDED, _alphas(12), _temperatures(0.06, 13)),),
-    quick=(_grid(((2, 2), (2, 4), (3, 4), (3, 4, 2)), _alphas(8), _temperatures(0.06, 8)),),
-    full=(_grid((*_INCLUDED, (10, 10), (2, 20), (20, 2)), _alphas(33), _temperatures(0.06, 33)),),
+    grids=(
+        _grid(_SHAPES, _alphas(12), _temperatures(0.06, 13)),
+        _grid(((3, 4, 2),), _alphas(12), _temperatures(0.06, 13), dims=(23,)),
+    ),
+    quick=(
+        _grid(((2, 2), (2, 4), (3, 4)), _alphas(8), _temperatures(0.06, 8)),
+        _grid(((2, 2, 2),), _alphas(8), _temperatures(0.06, 8), dims=(7,)),
+    ),
+    full=(
+        _grid(
+            (*_SHAPES, (3, 4, 2), (10, 10), (2, 20), (20, 2)),
+            _alphas(33),
+            _temperatures(0.06, 33),
+        ),
+    ),
 )
-"""Self pairs included, in the smallest dimension that admits every optimum."""
+"""Self pairs included, in dimensions that admit every optimum: mn - 1, and one that is larger."""
 
-_EXCLUDED = ((2, 2, 2), (3, 4, 2), (5, 2, 2), (3, 4, 3))
 EXCLUDED = Domain(
-    grids=(_grid(_EXCLUDED, _alphas(12), _temperatures(0.1, 13), "exclude"),),
-    quick=(_grid(((2, 2, 2), (2, 2, 3)), _alphas(8), _temperatures(0.1, 8), "exclude"),),
-    full=(_grid((*_EXCLUDED, (5, 5, 2)), _alphas(33), _temperatures(0.1, 33), "exclude"),),
+    grids=(
+        _grid(((3, 4, 2), (3, 4, 3)), _alphas(12), _temperatures(0.1, 14), "exclude"),
+        _grid(((2, 2, 2),), _alphas(12), _temperatures(0.1, 14), "exclude", (7,)),
+        _grid(((5, 2, 2),), _alphas(12), _temperatures(0.1, 14), "exclude", (19,)),
+    ),
+    quick=(
+        _grid(((2, 2, 2),), _alphas(8), _temperatures(0.1, 8), "exclude", (7,)),
+        _grid(((2, 2, 3),), _alphas(8), _temperatures(0.1, 8), "exclude"),
+    ),
+    full=(
+        _grid(
+            ((2, 2, 2), (3, 4, 2), (5, 2, 2), (3, 4, 3), (5, 5, 2)),
+            _alphas(33),
+            _temperatures(0.1, 33),
+            "exclude",
+        ),
+    ),
 )
-"""Self pairs excluded, two or more views, in the smallest dimension that admits every optimum."""
+"""Self pairs excluded, two or more views, in dimensions that admit every optimum: the smallest,
+max(mn - 1, mn(p-1) + m - 1), and larger ones."""
 
 LOW_DIMENSION = Domain(
-    grids=(
-        _grid(((3, 4),), _alphas(12), _temperatures(0.1, 8), dims=(2, 3, 5)),
-        _grid(((4, 3),), _alphas(12), _temperatures(0.1, 8), dims=(3, 4)),
-    ),
-    quick=(_grid(((3, 4),), _alphas(6), _temperatures(0.1, 5), dims=(2, 3)),),
+    grids=(_grid(((3, 4),), _alphas(21)[:9], _temperatures(0.1, 8), dims=(2, 3)),),
+    quick=(_grid(((3, 4),), _alphas(21)[:9:2], _temperatures(0.1, 5), dims=(2, 3)),),
 )
-"""Dimensions below mn - 1, where only the collapsed optimum fits."""
+"""Dimensions m - 1 and m, below mn - 1, where only the collapsed optimum fits. Most cells are
+collapsed; in the others a gap is expected."""

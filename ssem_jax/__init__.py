@@ -1,0 +1,61 @@
+"""ssem_jax: certified numerical verification of class collapse in supervised contrastive learning.
+
+The public names, by layer:
+
+* problems: :class:`ClassStructure`, :class:`Problem`, :func:`full_dimension`, :class:`Phase`
+* losses: :class:`GramLoss` (write your own), :class:`SupCL`
+* geometry: :func:`simplex_etf`, :func:`ssem_embeddings`, :func:`ssem_gram`, :func:`block_gram`;
+  :func:`variances`, :func:`class_means`, :func:`class_mean_cosines`, :func:`block_similarities`,
+  :func:`class_similarities`, :func:`fit_delta2`, :func:`distance_to_ssem`
+* the three witnesses: :mod:`theory` (closed forms), :func:`solve` (minimisation over free
+  embeddings), :func:`certify` and :func:`certify_embeddings` (duality)
+* many cells: :class:`Grid`, :func:`sweep`, :func:`read_run`; :func:`audit` for embeddings found
+  elsewhere
+* claims: :class:`Claim`, :class:`Domain`, :func:`verify`, :func:`judge`, :class:`Verdict`
+
+Verification needs float64: write ``jax.config.update("jax_enable_x64", True)`` first.
+"""
+
+from ssem_jax import theory as theory
+from ssem_jax.audit import Audit as Audit
+from ssem_jax.audit import audit as audit
+from ssem_jax.certificate import Certificate as Certificate
+from ssem_jax.certificate import certify as certify
+from ssem_jax.certificate import certify_embeddings as certify_embeddings
+from ssem_jax.certificate import negative_direction as negative_direction
+from ssem_jax.claims import Cells as Cells
+from ssem_jax.claims import Claim as Claim
+from ssem_jax.claims import Domain as Domain
+from ssem_jax.claims import Interval as Interval
+from ssem_jax.claims import Judgement as Judgement
+from ssem_jax.claims import Report as Report
+from ssem_jax.claims import Verdict as Verdict
+from ssem_jax.claims import equal as equal
+from ssem_jax.claims import judge as judge
+from ssem_jax.claims import same_phase as same_phase
+from ssem_jax.claims import verify as verify
+from ssem_jax.losses import GramLoss as GramLoss
+from ssem_jax.losses import SupCL as SupCL
+from ssem_jax.metrics import block_similarities as block_similarities
+from ssem_jax.metrics import class_mean_cosines as class_mean_cosines
+from ssem_jax.metrics import class_means as class_means
+from ssem_jax.metrics import class_similarities as class_similarities
+from ssem_jax.metrics import class_variances as class_variances
+from ssem_jax.metrics import distance_to_ssem as distance_to_ssem
+from ssem_jax.metrics import fit_delta2 as fit_delta2
+from ssem_jax.metrics import variances as variances
+from ssem_jax.metrics import variances_from_gram as variances_from_gram
+from ssem_jax.problem import ClassStructure as ClassStructure
+from ssem_jax.problem import Phase as Phase
+from ssem_jax.problem import Problem as Problem
+from ssem_jax.problem import full_dimension as full_dimension
+from ssem_jax.simplex import block_gram as block_gram
+from ssem_jax.simplex import simplex_etf as simplex_etf
+from ssem_jax.simplex import ssem_embeddings as ssem_embeddings
+from ssem_jax.simplex import ssem_gram as ssem_gram
+from ssem_jax.solution import Solution as Solution
+from ssem_jax.solution import Status as Status
+from ssem_jax.solve import solve as solve
+from ssem_jax.sweep import Grid as Grid
+from ssem_jax.sweep import read_run as read_run
+from ssem_jax.sweep import sweep as sweep

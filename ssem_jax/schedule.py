@@ -8,15 +8,17 @@ after another, and so compiles once per shape. Threads, one for each core, call 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 from threadpoolctl import threadpool_limits
+
+T = TypeVar("T")
 
 
 def worker_count() -> int:
@@ -49,26 +51,35 @@ def run_chunks(
     chunks = [cells[first : first + size] for first in range(0, len(cells), size)]
     devices = jax.local_devices()
 
-    def run(chunk: np.ndarray, device: jax.Device) -> tuple[np.ndarray, Any]:
+    def run(place: int) -> Any:
+        chunk = chunks[place]
         padded = np.concatenate([chunk, np.repeat(chunk[-1:], capacity - len(chunk))])
-        with jax.default_device(device):
+        with jax.default_device(devices[place % len(devices)]):
             results = work(padded, len(chunk))
-        return chunk, jax.tree.map(lambda leaf: np.asarray(leaf)[: len(chunk)], results)
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[: len(chunk)], results)
 
     num_threads = max(worker_count(), len(devices))
-    # LAPACK's own threads would fight with these: one each, unless there is a single chunk.
-    lapack_threads = 1 if len(chunks) > 1 else None
+    for place, results in in_threads(run, range(len(chunks)), num_threads):
+        yield chunks[place], results
+
+
+def in_threads(
+    function: Callable[[T], Any], items: Sequence[T], num_threads: int
+) -> Iterator[tuple[T, Any]]:
+    """`function` of every item, on threads: the items and their results as they finish.
+
+    An exception, or an interrupt of the caller, ends the work after the items under way.
+    """
+    # LAPACK's own threads would fight with these: one each, unless there is a single item.
+    lapack_threads = 1 if len(items) > 1 else None
     with (
         threadpool_limits(lapack_threads, user_api="blas"),
-        ThreadPoolExecutor(num_threads) as pool,
+        ThreadPoolExecutor(max(num_threads, 1)) as pool,
     ):
-        jobs = [
-            pool.submit(run, chunk, devices[place % len(devices)])
-            for place, chunk in enumerate(chunks)
-        ]
+        jobs = {pool.submit(function, item): item for item in items}
         try:
             for job in as_completed(jobs):
-                yield job.result()
+                yield jobs[job], job.result()
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise

@@ -54,6 +54,7 @@ from ssem_jax.certificate import GAP_TOLERANCE, Certificate, certify
 from ssem_jax.losses import SupCL
 from ssem_jax.problem import ClassStructure, Phase, Problem, full_dimension
 from ssem_jax.reduced import QUANTITIES
+from ssem_jax.schedule import in_threads
 from ssem_jax.solution import Solution, Status
 from ssem_jax.solve import solve
 
@@ -64,6 +65,9 @@ PART_FLOATS = 2**25
 """Floats of embeddings that a part may hold in memory: 256 MiB."""
 PART_CELLS = 4096
 """Cells that a part may hold, so that an interrupted run loses little."""
+
+SHAPES_AT_ONCE = 2
+"""Batches under way at the same time."""
 
 Progress = Callable[[int], None]
 
@@ -248,17 +252,21 @@ def sweep(
     """
     batches = [batch for problem in problems for batch in split(problem)]
     folder = None if out is None else RunFolder.open(Path(out), batches, seed, num_starts)
-    tables = []
-    for number, batch in enumerate(batches):
+
+    def finish(number: int) -> pl.DataFrame:
         table = folder.read_part(number) if folder else None
         if table is None:
-            table = solve_batch(batch, seed, num_starts, progress)
+            table = solve_batch(batches[number], seed, num_starts, progress)
             if folder:
                 folder.write_part(number, table)
         elif progress:
             progress(len(table))
-        tables.append(table)
-    return pl.concat(tables) if tables else pl.DataFrame(schema=SCHEMA)
+        return table
+
+    # Two shapes at a time: while one compiles, the other computes.
+    tables = dict(in_threads(finish, range(len(batches)), SHAPES_AT_ONCE))
+    ordered = [tables[number] for number in range(len(batches))]
+    return pl.concat(ordered) if ordered else pl.DataFrame(schema=SCHEMA)
 
 
 def num_cells(problems: Iterable[Problem]) -> int:
