@@ -22,23 +22,26 @@ def main() -> int:
     if arguments.list or arguments.name is None:
         for name, module in modules.items():
             print(name)
-            for claim in claims.collect([module]):
+            for claim in [*claims.collect([module]), *claims.collect_theorems([module])]:
                 print(f"  {claim.name}: {claim.statement} [{claim.expected}]")
         return 0
-    if arguments.name in modules:
-        chosen = claims.collect([modules[arguments.name]])
-    else:
-        everything = claims.collect(modules.values())
-        chosen = [claim for claim in everything if claim.name == arguments.name]
-    if not chosen:
+    wanted = [modules[arguments.name]] if arguments.name in modules else list(modules.values())
+
+    def named(found):
+        everything = arguments.name in modules
+        return [claim for claim in found if everything or claim.name == arguments.name]
+
+    chosen, theorems = named(claims.collect(wanted)), named(claims.collect_theorems(wanted))
+    if not chosen and not theorems:
         print(f"no claim {arguments.name!r}; --list shows all.", file=sys.stderr)
         return 2
     jax.config.update("jax_enable_x64", True)
-    report = claims.verify(chosen, size=arguments.size)
+    report = claims.verify(chosen, theorems=theorems, size=arguments.size)
     for judgement in report.judgements:
         print(f"{judgement.claim.name}: {judgement.claim.statement}")
         print(f"  source: {judgement.claim.source}")
-        print(f"  {judgement.verdict} on {judgement.cells} cells, worst gap {judgement.worst_gap}")
+        what = judgement.to_json()["kind"]
+        print(f"  {judgement.verdict} on {judgement.cells} {what}, worst gap {judgement.worst_gap}")
         if judgement.counterexample or judgement.reason:
             print(f"  {judgement.counterexample or judgement.reason}")
     return 0 if report.as_expected else 1

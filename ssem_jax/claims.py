@@ -29,7 +29,7 @@ import enum
 import time
 from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -39,6 +39,11 @@ from ssem_jax.certificate import COLLAPSE_TOLERANCE as COLLAPSE_TOLERANCE
 from ssem_jax.certificate import GAP_TOLERANCE
 from ssem_jax.problem import Phase, Problem
 from ssem_jax.sweep import Grid, num_cells, sweep, versions
+
+if TYPE_CHECKING:
+    from ssem_jax.rigorous import BoxProof
+
+T = TypeVar("T")
 
 EQUALITY_TOLERANCE = 1e-3
 """An equality holds in a cell whose bracket contains the prediction and is narrower than this."""
@@ -311,13 +316,65 @@ class Claim:
 
 
 @dataclasses.dataclass(frozen=True)
+class Proof:
+    """What a proof in ball arithmetic came to.
+
+    Attributes:
+        proven: the statement holds on the whole of its domain.
+        refuted: a point at which it is proven to fail, or None.
+        boxes: boxes (or enclosed cells) that were needed.
+        undecided: boxes on which nothing was proven.
+        left_out: a neighbourhood that the statement leaves out, in words.
+        width: for enclosures, the widest.
+    """
+
+    proven: bool
+    refuted: dict[str, Any] | None
+    boxes: int
+    undecided: tuple[Any, ...] = ()
+    left_out: str = ""
+    width: float | None = None
+
+    @classmethod
+    def of_boxes(cls, *proofs: BoxProof, left_out: str = "") -> Proof:
+        """Several box proofs as one."""
+        refuted = [proof.refuted for proof in proofs if proof.refuted is not None]
+        return cls(
+            all(proof.proven for proof in proofs),
+            refuted[0] if refuted else None,
+            sum(proof.boxes for proof in proofs),
+            tuple(box for proof in proofs for box in proof.undecided),
+            left_out,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Theorem:
+    """A statement that is proven in ball arithmetic, on continuous boxes or cell by cell.
+
+    Args:
+        name: an identifier.
+        statement: with every quantifier.
+        prove: runs the proof.
+        source: who says so.
+        expected: PROVEN, or REFUTED.
+    """
+
+    name: str
+    statement: str
+    prove: Callable[[], Proof]
+    source: str = ""
+    expected: Verdict | None = Verdict.PROVEN
+
+
+@dataclasses.dataclass(frozen=True)
 class Judgement:
-    """A claim judged on a table of cells.
+    """A claim judged on a table of cells, or a theorem on boxes.
 
     Attributes:
         claim: what was judged.
         verdict: and what came out.
-        cells: cells (or windows) that counted.
+        cells: cells (or windows) that counted; boxes of a theorem.
         excluded: cells left out by the claim's own exclusion.
         undecided: cells whose margin has both signs, or that are not certified.
         worst_gap: largest certified gap among the cells that counted.
@@ -325,10 +382,10 @@ class Judgement:
             prediction at most; None otherwise.
         margin: smallest lower end of a margin.
         counterexample: the smallest refuting cell, as a row of the table.
-        reason: for UNDECIDED, what was missing.
+        reason: for UNDECIDED, what was missing; for a theorem, what it leaves out.
     """
 
-    claim: Claim
+    claim: Claim | Theorem
     verdict: Verdict
     cells: int
     excluded: int
@@ -350,6 +407,7 @@ class Judgement:
         """A plain dictionary."""
         return {
             "name": self.claim.name,
+            "kind": "boxes" if isinstance(self.claim, Theorem) else "cells",
             "statement": self.claim.statement,
             "source": self.claim.source,
             "verdict": str(self.verdict),
@@ -412,6 +470,31 @@ def judge(claim: Claim, table: pl.DataFrame) -> Judgement:
     )
 
 
+def judge_theorem(theorem: Theorem) -> Judgement:
+    """Run the proof of a theorem."""
+    proof = theorem.prove()
+    if proof.refuted is not None:
+        verdict, reason = Verdict.REFUTED, ""
+    elif proof.proven and not proof.undecided:
+        verdict, reason = Verdict.PROVEN, f"left out: {proof.left_out}" if proof.left_out else ""
+    else:
+        verdict = Verdict.UNDECIDED
+        first = proof.undecided[0] if proof.undecided else "the proof did not close"
+        reason = f"{len(proof.undecided)} of {proof.boxes} boxes are undecided, the first: {first}"
+    return Judgement(
+        theorem,
+        verdict,
+        proof.boxes,
+        0,
+        len(proof.undecided),
+        proof.width,
+        None,
+        None,
+        proof.refuted,
+        reason,
+    )
+
+
 def _groups(cells: Cells, claim: Claim) -> tuple[Cells, ...]:
     """The cells, or as many columns of them as a window has cells."""
     if claim.along is None:
@@ -454,11 +537,20 @@ def _describe(cells: Cells, row: int) -> str:
 
 def collect(modules: Iterable[ModuleType]) -> list[Claim]:
     """All claims that modules define at their top level, in order; each name once."""
-    found: dict[str, Claim] = {}
+    return _defined(modules, Claim)
+
+
+def collect_theorems(modules: Iterable[ModuleType]) -> list[Theorem]:
+    """All theorems that modules define at their top level, in order; each name once."""
+    return _defined(modules, Theorem)
+
+
+def _defined(modules: Iterable[ModuleType], kind: type[T]) -> list[T]:
+    found: dict[str, T] = {}
     for module in modules:
         for value in vars(module).values():
-            if isinstance(value, Claim):
-                found.setdefault(value.name, value)
+            if isinstance(value, kind):
+                found.setdefault(value.name, value)  # pyright: ignore[reportAttributeAccessIssue]
     return list(found.values())
 
 
@@ -482,6 +574,12 @@ class Report:
         """Whether every verdict is as expected."""
         return all(judgement.as_expected for judgement in self.judgements)
 
+    @property
+    def widest_enclosure(self) -> float | None:
+        """The widest enclosure among the theorems about cells."""
+        widths = [j.worst_gap for j in self.judgements if isinstance(j.claim, Theorem)]
+        return max((width for width in widths if width is not None), default=None)
+
     def to_json(self) -> dict[str, Any]:
         """The document that `ssem verify --json` prints."""
         attainable = self.table.filter(pl.col("attainable"))
@@ -504,6 +602,7 @@ class Report:
 def verify(
     claims: Sequence[Claim],
     *,
+    theorems: Sequence[Theorem] = (),
     size: str = "default",
     seed: int = 0,
     out: str | None = None,
@@ -513,6 +612,7 @@ def verify(
 
     Args:
         claims: for example `collect(proofs_numeric.modules())`.
+        theorems: to be proven in ball arithmetic besides.
         size: "quick", "default" or "full".
         seed: of the random starts.
         out: a run folder for the cells.
@@ -529,6 +629,7 @@ def verify(
         tables[id(domain)] = table[first : first + num_cells(batch)]
         first += num_cells(batch)
     judgements = [judge(claim, tables[id(claim.domain)]) for claim in claims]
+    judgements += [judge_theorem(theorem) for theorem in theorems]
     table = table.with_columns(attainable=pl.Series(attainable(Cells(table)), dtype=pl.Boolean))
     return Report(judgements, table, time.perf_counter() - begun)
 

@@ -147,6 +147,10 @@ def verify(
     full: Annotated[
         bool, typer.Option("--full", help="Some 20,000 cells, larger classes.")
     ] = False,
+    rigorous: Annotated[
+        bool,
+        typer.Option("--rigorous", help="Also prove theorems and enclosures in ball arithmetic."),
+    ] = False,
     out: OutOption = None,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
@@ -156,7 +160,9 @@ def verify(
     Free embeddings are minimised from random starts over a grid of classes, instances, views, dim,
     alpha and temperature, in both pair conventions. Each cell is certified by duality, and each
     claim gets one of three verdicts: HOLDS on all certified cells, REFUTED by a certified
-    counterexample, or UNDECIDED. The exit code is 0 if all verdicts are those that theory gives.
+    counterexample, or UNDECIDED. With --rigorous, statements about continuous boxes of parameters
+    are PROVEN in interval arithmetic, and minima are enclosed beyond any rounding. The exit code is
+    0 if all verdicts are those that theory gives.
     """
     if quick and full:
         raise ValueError("--quick and --full exclude each other; give one of them.")
@@ -165,13 +171,16 @@ def verify(
     from ssem_jax import claims
 
     collection = claims.collect(proofs_numeric.modules())
+    theorems = claims.collect_theorems(proofs_numeric.modules()) if rigorous else []
     size = "quick" if quick else "full" if full else "default"
     total = sum(
         claims.num_cells(domain.problems(size)) for domain in claims.unique_domains(collection)
     )
     cells = None if out is None else str(_writable(out) / "cells")
     with _progress("verify", total) as advance:
-        report = claims.verify(collection, size=size, seed=seed, out=cells, progress=advance)
+        report = claims.verify(
+            collection, theorems=theorems, size=size, seed=seed, out=cells, progress=advance
+        )
     if out is not None:
         (out / "report.json").write_text(json.dumps(report.to_json(), indent=2, default=_plain))
     if as_json:
@@ -250,6 +259,8 @@ def _number(value: float | None) -> str:
 
 def _counterexample(judgement: Judgement) -> str:
     row = judgement.counterexample or {}
+    if "dim" not in row:  # of a theorem: the point itself
+        return ", ".join(f"{name}={value}" for name, value in row.items())
     line = (
         f"m={row['num_classes']}, n={row['num_instances']}, p={row['num_views']}, d={row['dim']}, "
         f"alpha={row['alpha']:.6g}, tau={row['temperature']:.6g}, self_pairs={row['self_pairs']}: "
