@@ -50,9 +50,9 @@ def _enclose() -> Proof:
 
 enclosed_minimum = Theorem(
     name="enclosed_minimum",
-    statement="In 72 cells over both conventions, the minimum over all embeddings in all dimensions "
-    "is enclosed from freely minimised embeddings to a width of 1e-8, and the closed form lies in "
-    "the enclosure.",
+    statement="In 72 cells over both conventions, the minimum over all embeddings in all "
+    "dimensions is enclosed from freely minimised embeddings to a width of 1e-8, and the closed "
+    "form lies in the enclosure.",
     prove=_enclose,
     source="dual certificate in ball arithmetic",
 )

@@ -57,8 +57,8 @@ boundary_box_sizes = Theorem(
 
 unique_optimum = Theorem(
     name="unique_optimum",
-    statement="For all real m, n in [2, 10⁶] and τ in [0.01, 100], in both conventions, the reduced "
-    "loss is strictly convex along the spread ray: δ*² is unique.",
+    statement="For all real m, n in [2, 10⁶] and τ in [0.01, 100], in both conventions, the "
+    "reduced loss is strictly convex along the spread ray: δ*² is unique.",
     prove=lambda: Proof.of_boxes(
         rigorous.prove_unique_optimum((2, 10**6), (2, 10**6), 1, temperature=(0.01, 100)),
         rigorous.prove_unique_optimum(
@@ -128,6 +128,7 @@ sound_guideline = Theorem(
 
 def _refute_summary() -> Proof:
     proof = rigorous.refute_summary_guideline(2, 2)
+    low, high = proof.instance_margin
     refuted = {
         "m": 2,
         "n": 2,
@@ -135,7 +136,7 @@ def _refute_summary() -> Proof:
         "alpha": "1/2",
         "tau": "1/log 2",
         "phase": proof.phase.name.lower(),
-        "instance eigenvalue": f"in [{proof.instance_margin[0]:.6g}, {proof.instance_margin[1]:.6g}]",
+        "instance eigenvalue": f"in [{low:.6g}, {high:.6g}]",
     }
     return Proof(False, refuted if proof.phase is Phase.COLLAPSE else None, 1)
 

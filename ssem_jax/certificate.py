@@ -163,7 +163,7 @@ def certify(solution: Solution) -> Certificate:
         ValueError: 64-bit mode is off, a loss that is not convex in G, or more than
             `DENSE_LIMIT` embeddings.
     """
-    return _certify(solution.problem, np.asarray(solution.embeddings))
+    return _certify(solution.problem, solution.embeddings)
 
 
 def certify_embeddings(
@@ -205,9 +205,11 @@ def certify_embeddings(
 
 
 def _certify(
-    problem: Problem, embeddings: np.ndarray, reference: Certificate | None = None
+    problem: Problem, embeddings: Array | np.ndarray, reference: Certificate | None = None
 ) -> Certificate:
     require_x64()
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((problem, embeddings))):
+        raise ValueError("a certificate is made on the host; call it outside jax.jit and jax.vmap.")
     structure, single = problem.structure, problem.batch_size is None
     if not problem.loss.convex:
         raise ValueError(
@@ -220,7 +222,7 @@ def _certify(
             f"got {structure.num_embeddings}."
         )
     losses, size = problem.cells()
-    embeddings = embeddings.reshape(size, structure.num_embeddings, problem.dim)
+    embeddings = np.asarray(embeddings).reshape(size, structure.num_embeddings, problem.dim)
     prepared, plain = losses.prepare(structure), losses.unconventional()
 
     def bound(cells: np.ndarray, count: int) -> tuple[_Dual, Array]:
@@ -240,8 +242,8 @@ def _certify(
     return Certificate(problem, *map(jnp.asarray, leaves))
 
 
-BRACKET_CAPACITY = 64
-"""Cells bracketed at once; they run in lock step, so small chunks wait less for the slowest."""
+BRACKET_CAPACITIES = (4, 64)
+"""Cells bracketed at once: they run in lock step, so a few cells do not wait for 64."""
 
 
 def _brackets(
@@ -249,7 +251,7 @@ def _brackets(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Outer bounds of `QUANTITIES` for every cell."""
     size = len(level)
-    if not structure.is_balanced:
+    if not (losses.symmetric and structure.is_balanced):
         return np.tile(LOWEST, (size, 1)), np.ones((size, len(QUANTITIES)))
     blocks, shares = losses.prepare_blocks(structure), shares_of(structure)
     plain = losses.unconventional()
@@ -258,7 +260,8 @@ def _brackets(
         chosen = jax.tree.map(lambda leaf: jnp.asarray(leaf[cells]), plain)
         return bound_cells(chosen, blocks, shares, found[cells], level[cells])
 
-    reduced = _gather(run_chunks(bound, np.arange(size), BRACKET_CAPACITY), size)
+    capacity = BRACKET_CAPACITIES[size > BRACKET_CAPACITIES[0]]
+    reduced = _gather(run_chunks(bound, np.arange(size), capacity), size)
     return np.maximum(reduced.low, LOWEST), np.minimum(reduced.high, 1)
 
 

@@ -1,8 +1,8 @@
 """Claims about optimal embeddings, judged on certified cells.
 
-A claim is a statement, a domain of problems, and a **margin**: a function of certified cells that is
-positive where the statement holds. Margins are computed from brackets, so they are intervals, and a
-verdict rests on what is true of *every* near-optimal embedding of a cell, never on where an
+A claim is a statement, a domain of problems, and a **margin**: a function of certified cells that
+is positive where the statement holds. Margins are computed from brackets, so they are intervals,
+and a verdict rests on what is true of *every* near-optimal embedding of a cell, never on where an
 optimiser happened to stop:
 
 * HOLDS: the whole margin is nonnegative in every cell that counts;

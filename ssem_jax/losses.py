@@ -60,6 +60,10 @@ class GramLoss(abc.ABC):
     convex: ClassVar[bool] = True
     """Whether L is convex in G; only then is a solution certified."""
 
+    symmetric: ClassVar[bool] = False
+    """Whether L is unchanged when classes of equal size, the instances of a class, or the views of
+    an instance are permuted; only then are brackets and phases derived."""
+
     @abc.abstractmethod
     def from_gram(self, gram: Float[Array, "N N"], structure: ClassStructure) -> Scalar:
         """L(G) for a Gram matrix with unit diagonal."""
@@ -212,6 +216,8 @@ class SupCL(GramLoss):
         Lee, Oh, Lee and Sohn (AISTATS 2025, arXiv:2503.08203) for the combined loss; Khosla et
         al. (NeurIPS 2020) for supervised contrastive learning.
     """
+
+    symmetric: ClassVar[bool] = True
 
     alpha: Float[Array, "*batch"] | float
     temperature: Float[Array, "*batch"] | float

@@ -57,7 +57,8 @@ rounding over the whole simplex, to beyond any slope of f at τ ≥ 1e-3."""
 FIRST_TILT = -14.0
 """Where the search for the tilt begins: the best one for an excess of 1e-14 at unit curvature."""
 TILTS = 8
-"""Tilts tried for each bound; the last ones agree to a few percent of the width."""
+"""Tilts tried for each bound. Where curvature pins a quantity the last ones agree to a few percent
+of the width; where the minimiser sits at the edge of the simplex, to a factor of two."""
 
 
 class Shares(NamedTuple):

@@ -108,7 +108,9 @@ def test_windows_compare_neighbours_only(table):
     pairs = []
 
     def margin(first, second):
-        pairs.extend(zip(first.alpha, second.alpha, first.temperature, second.temperature))
+        pairs.extend(
+            zip(first.alpha, second.alpha, first.temperature, second.temperature, strict=True)
+        )
         return second.alpha - first.alpha
 
     assert verdict(table, margin, along="alpha").verdict is Verdict.HOLDS

@@ -1,0 +1,163 @@
+"""Imports point down the layers of DESIGN.md, and the three witnesses stay independent."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "ssem_jax"
+
+LAYERS = [
+    {"problem", "sphere", "schedule", "solution"},
+    {"simplex", "losses"},
+    {"theory", "metrics", "reduced", "imbalance", "solve", "certificate"},
+    {"rigorous", "sweep", "audit"},
+    {"claims"},
+    {"plot", "explorer"},
+    {"report"},
+    {"cli"},
+]
+"""From the bottom up. A module may import from its own layer and from those below."""
+
+ENTRY_POINTS = {"__init__", "__main__"}
+"""They re-export or start what the layers hold, and nothing imports them."""
+
+WITNESSES = [{"theory"}, {"solve"}, {"certificate", "reduced", "imbalance"}]
+"""An error in one of these cannot hide in another as long as none imports another."""
+
+PRESENT = sorted(path.stem for path in PACKAGE.glob("*.py"))
+SOURCES = {name: (PACKAGE / f"{name}.py").read_text() for name in PRESENT}
+
+
+def imported(source, package="ssem_jax"):
+    """(modules of the package, other top-level packages) that a source imports at run time.
+
+    Imports for annotations alone, under `if TYPE_CHECKING`, are no arrows.
+    """
+    own, others = set(), set()
+
+    def note(name):
+        top, *rest = name.split(".")
+        if top != package:
+            others.add(top)
+        else:
+            own.add(rest[0] if rest else "__init__")
+
+    def visit(node):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            for child in node.orelse:
+                visit(child)
+            return
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                note(alias.name)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join([package] * (node.level > 0) + [node.module] * bool(node.module))
+            if base == package:
+                for alias in node.names:
+                    # `from ssem_jax import solve` may mean the module or the function.
+                    note(f"{package}.{alias.name}" if alias.name in known_modules() else package)
+            else:
+                note(base)
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    visit(ast.parse(source))
+    return own, others
+
+
+def known_modules():
+    return set().union(*LAYERS)
+
+
+def layer_of(module):
+    for depth, layer in enumerate(LAYERS):
+        if module in layer:
+            return depth
+    raise AssertionError(
+        f"ssem_jax/{module}.py stands in no layer; add it to LAYERS in tests/test_layers.py"
+    )
+
+
+def wrong_arrows(module, source):
+    """The imports of a module that point upwards, or between witnesses."""
+    own, _ = imported(source)
+    wrong = sorted(target for target in own if target in ENTRY_POINTS)
+    targets = own - ENTRY_POINTS
+    wrong += sorted(target for target in targets if layer_of(target) > layer_of(module))
+    for witness in WITNESSES:
+        if module in witness:
+            rivals = set().union(*WITNESSES) - witness
+            wrong += sorted(targets & rivals)
+    return wrong
+
+
+@pytest.mark.parametrize("module", [name for name in PRESENT if name not in ENTRY_POINTS])
+def test_imports_point_down(module):
+    assert wrong_arrows(module, SOURCES[module]) == []
+
+
+def test_there_is_something_to_check():
+    assert {"problem", "losses", "theory", "solve", "certificate", "reduced"} <= set(PRESENT)
+    own, others = imported(SOURCES["solve"])
+    assert {"losses", "problem", "schedule", "solution", "sphere"} <= own
+    assert "jax" in others
+
+
+def reachable(module):
+    """All modules of the package that importing one of them imports."""
+    found, waiting = set(), [module]
+    while waiting:
+        for target in imported(SOURCES[waiting.pop()])[0] - found:
+            found.add(target)
+            waiting.append(target)
+    return found
+
+
+def test_witnesses_do_not_reach_one_another_by_detours():
+    for witness in WITNESSES:
+        rivals = set().union(*WITNESSES) - witness
+        for module in witness & SOURCES.keys():
+            assert not reachable(module) & rivals, module
+
+
+def test_no_import_cycles():
+    for module in PRESENT:
+        if module not in ENTRY_POINTS:
+            assert module not in reachable(module), module
+
+
+def test_only_plot_imports_matplotlib():
+    users = {name for name in PRESENT if "matplotlib" in imported(SOURCES[name])[1]}
+    assert users <= {"plot"}
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "wrong"),
+    [
+        ("problem", "from ssem_jax.losses import SupCL", ["losses"]),
+        ("losses", "import ssem_jax.solve", ["solve"]),
+        ("losses", "def late():\n    from ssem_jax.solve import solve", ["solve"]),
+        ("losses", "from ssem_jax import theory", ["theory"]),
+        ("losses", "from . import theory", ["theory"]),
+        ("losses", "from .theory import delta2", ["theory"]),
+        ("metrics", "from ssem_jax import SupCL", ["__init__"]),
+        ("theory", "from ssem_jax.solve import solve", ["solve"]),
+        ("certificate", "from ssem_jax.theory import loss", ["theory"]),
+        ("reduced", "from ssem_jax.solve import solve", ["solve"]),
+        ("certificate", "from ssem_jax.reduced import shares_of", []),
+        ("claims", "from ssem_jax import theory, solve\nimport ssem_jax.sweep", []),
+        (
+            "problem",
+            "import typing\nif typing.TYPE_CHECKING:\n    from ssem_jax.losses import A",
+            [],
+        ),
+    ],
+)
+def test_the_check_sees_wrong_arrows(module, source, wrong):
+    assert wrong_arrows(module, source) == wrong
+
+
+def test_an_unknown_module_must_be_added_to_the_table():
+    with pytest.raises(AssertionError, match=r"newcomer\.py stands in no layer; add it to LAYERS"):
+        wrong_arrows("newcomer", "import ssem_jax.problem")

@@ -1,0 +1,409 @@
+"""The reduced problem against grids, a general-purpose optimiser and the full loss."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.optimize import minimize
+
+from ssem_jax import reduced
+from ssem_jax.losses import SupCL
+from ssem_jax.metrics import variances_from_gram
+from ssem_jax.problem import ClassStructure
+from ssem_jax.reduced import QUANTITIES, bound_cells, shares_at, shares_of, similarities_at
+from ssem_jax.simplex import Similarities, block_gram, ssem_gram
+
+EPS = np.finfo(float).eps
+
+MINIMUM = 1e-13
+"""How far the interior-point method may stay above a minimum of size 10; it stops at 1e-18 on
+the duality measure, so rounding of the function itself is what remains."""
+
+OF_BLOCKS_ULPS = 64
+"""Two summation orders of a loss of up to 36 rows, in units of eps·(1 + 1/τ)."""
+
+SHARE = 16 * EPS
+"""Averages of up to 36² entries of size 1, and differences of them."""
+
+TIGHT = 1.06
+"""Factor over the true width that eight tilts leave where curvature pins a quantity; the worst
+seen is 1.048, at an excess of 1e-2, the median 1.0000."""
+
+SHARP = 2.1
+"""The same where the minimum lies at the edge and a slope pins the quantity: the prediction of the
+next tilt assumes curvature. The worst seen is 1.96."""
+
+FLOOR = 1e-9
+"""Width that rounding alone makes, and by which SLSQP misses the minimiser itself."""
+
+GRID = 40
+"""Steps per edge of the brute-force grid on the simplex: 12,341 points."""
+
+
+def simplex_grid(present, steps=GRID):
+    """All points of the simplex whose coordinates are multiples of 1/steps."""
+    axes = [np.arange(steps + 1) if here else np.arange(1) for here in present[:3]]
+    counts = np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")], axis=1)
+    last = steps - counts.sum(axis=1)
+    kept = last >= 0 if present[3] else last == 0
+    return np.column_stack([counts, last])[kept] / steps
+
+
+def rough(theta, parameters):
+    """A convex function on the simplex: a log-sum-exp, a quadratic and a linear term."""
+    slopes, factor, linear, scale = parameters
+    return (
+        scale * jax.nn.logsumexp(slopes @ theta / scale)
+        + jnp.sum((factor @ theta) ** 2)
+        + linear @ theta
+    )
+
+
+def random_parameters(seed):
+    rng = np.random.default_rng(seed)
+    return (
+        rng.normal(size=(5, 4)),
+        rng.normal(size=(2, 4)) * rng.choice([0.0, 1.0]),
+        rng.normal(size=4),
+        10 ** rng.uniform(-1.5, 1),
+    )
+
+
+@jax.jit
+def minimise_rough(parameters, start, present):
+    def function(theta):
+        return rough(theta, parameters)
+
+    theta = reduced._interior_point(function, start, present)
+    value, gradient = jax.value_and_grad(function)(theta)
+    return theta, value, reduced._shortfall(gradient, theta, present)
+
+
+@pytest.mark.parametrize(
+    "present", [(1, 1, 1, 1), (0, 1, 1, 1), (1, 0, 1, 1), (0, 0, 1, 1)], ids=str
+)
+def test_interior_point_against_a_grid(present):
+    points = simplex_grid(present)
+    everywhere = jax.jit(jax.vmap(rough, (0, None)))
+    present = np.array(present, float)
+    for seed in range(25):
+        parameters = random_parameters(seed)
+        start = np.random.default_rng(seed).dirichlet(np.ones(4)) * present
+        theta, value, shortfall = minimise_rough(parameters, start / start.sum(), present)
+        assert np.all(theta >= 0)
+        assert np.all(np.asarray(theta)[present == 0] == 0)
+        assert abs(np.sum(theta) - 1) <= 8 * EPS
+        grid = np.asarray(everywhere(points, parameters))
+        assert value <= grid.min() + MINIMUM
+        # Its own lower bound holds everywhere and is as tight as rounding lets it be.
+        assert value - shortfall <= grid.min() + MINIMUM
+        assert 0 <= shortfall <= MINIMUM
+
+
+def test_interior_point_reaches_vertices_edges_and_interiors():
+    """Planted minimisers of ‖θ - θ*‖², also outside of the simplex."""
+
+    @jax.jit
+    def minimise(target):
+        return reduced._interior_point(
+            lambda theta: jnp.sum((theta - target) ** 2), jnp.full(4, 0.25), jnp.ones(4)
+        )
+
+    cases = [
+        ([0.1, 0.2, 0.3, 0.4], [0.1, 0.2, 0.3, 0.4]),
+        ([0.5, 0.5, 0, 0], [0.5, 0.5, 0, 0]),
+        ([0, 0, 1, 0], [0, 0, 1, 0]),
+        ([0, 0, 5, 0], [0, 0, 1, 0]),
+        ([0.6, 0.6, -0.1, -0.3], [0.5, 0.5, 0, 0]),
+    ]
+    for target, expected in cases:
+        # A square root of the accuracy of the value.
+        assert np.abs(minimise(jnp.asarray(target)) - np.array(expected)).max() < 1e-8
+
+
+def test_elimination_solves_positive_definite_systems():
+    rng = np.random.default_rng(0)
+    for size in (1, 2, 4):
+        factor = rng.normal(size=(size, size))
+        matrix = factor @ factor.T + np.eye(size)
+        right = rng.normal(size=size)
+        found = reduced._solve_spd(jnp.asarray(matrix), jnp.asarray(right))
+        # Condition numbers below 100.
+        assert np.allclose(found, np.linalg.solve(matrix, right), rtol=0, atol=1e-13)
+
+
+STRUCTURES = [
+    ClassStructure.balanced(m, n, p)
+    for m, n, p in [(2, 2, 1), (3, 4, 1), (2, 3, 2), (3, 2, 2), (2, 2, 3), (3, 3, 3), (3, 1, 2)]
+]
+
+
+@given(
+    st.sampled_from(STRUCTURES),
+    st.sampled_from(["include", "exclude"]),
+    st.sampled_from(["pairs", "anchors"]),
+    st.tuples(*[st.floats(-1, 1)] * 3),
+    st.floats(0, 1),
+    st.floats(0.05, 5),
+)
+def test_of_blocks_is_the_loss_of_the_block_matrix(
+    structure, self_pairs, mean, similarities, alpha, tau
+):
+    if structure.instances_per_class == 1:
+        alpha = 1.0
+    if self_pairs == "exclude" and structure.num_views == 1:
+        alpha = 0.0
+    loss = SupCL(alpha, tau, self_pairs, mean)
+    similarities = Similarities(*map(jnp.asarray, similarities))
+    if structure.instances_per_class == 1:
+        similarities = similarities._replace(within=jnp.asarray(1.0))
+    if structure.num_views == 1:
+        similarities = similarities._replace(view=jnp.asarray(1.0))
+    found = loss.of_blocks(similarities, loss.prepare_blocks(structure))
+    expected = loss.from_gram(block_gram(structure, *similarities), structure)
+    assert abs(found - expected) <= OF_BLOCKS_ULPS * EPS * (1 + 1 / tau)
+
+
+@pytest.mark.parametrize("structure", STRUCTURES, ids=str)
+def test_shares_are_the_variances_of_the_block_matrix(structure):
+    """Similarities of shares, made a Gram matrix, have those shares as variances; and it is PSD."""
+    shares = shares_of(structure)
+    rng = np.random.default_rng(0)
+    measure = jax.jit(lambda gram: variances_from_gram(gram, structure))
+    for _ in range(5):
+        theta = rng.dirichlet(np.ones(4)) * shares.present
+        theta /= theta.sum()
+        gram = block_gram(structure, *similarities_at(shares, theta))
+        found = measure(gram)
+        measured = np.array([found.view, found.delta2, found.between, found.mean_sq])
+        assert np.abs(measured - theta).max() <= SHARE
+        assert np.linalg.eigvalsh(gram).min() >= -SHARE * structure.num_embeddings
+        assert np.abs(shares_at(shares, jnp.asarray(measured)) - theta).max() <= SHARE
+
+
+def test_shares_are_the_eigenvalues_up_to_multiplicity():
+    m, n, p = 3, 2, 2
+    structure = ClassStructure.balanced(m, n, p)
+    theta = np.array([0.1, 0.2, 0.3, 0.4])
+    gram = block_gram(structure, *similarities_at(shares_of(structure), theta))
+    multiplicity = np.array([m * n * (p - 1), m * (n - 1), m - 1, 1])
+    expected = np.sort(np.repeat(m * n * p * theta / multiplicity, multiplicity))
+    assert np.abs(np.linalg.eigvalsh(gram) - expected).max() <= SHARE * 12
+
+
+def test_shares_present():
+    def present(*counts):
+        return shares_of(ClassStructure.balanced(*counts)).present.tolist()
+
+    assert present(2, 2, 2) == [True, True, True, True]
+    assert present(2, 2, 1) == [False, True, True, True]
+    assert present(2, 1, 2) == [True, False, True, True]
+
+
+def test_shares_of_unbalanced_classes_raise():
+    with pytest.raises(ValueError, match="needs classes of equal size"):
+        shares_of(ClassStructure((2, 3)))
+
+
+def test_shares_at_forgives_rounding():
+    shares = shares_of(ClassStructure.balanced(2, 2))
+    theta = shares_at(shares, jnp.array([1e-17, 0.5, 0.6, -1e-17]))
+    assert np.allclose(theta, [0, 5 / 11, 6 / 11, 0], rtol=1e-14)
+
+
+BOUND_CELLS = [
+    # structure, self pairs, α, τ: spread, collapse, α = 1, view-spread, and two near boundaries
+    (ClassStructure.balanced(3, 4), "include", 0.6, 0.3),
+    (ClassStructure.balanced(3, 4), "include", 0.3, 0.5),
+    (ClassStructure.balanced(3, 4), "include", 1.0, 0.2),
+    (ClassStructure.balanced(3, 2, 2), "exclude", 0.05, 0.3),
+    (ClassStructure.balanced(3, 2, 2), "exclude", 0.9, 0.5),
+    (ClassStructure.balanced(2, 3, 2), "include", 0.5, 1.0),
+]
+
+
+def linear_forms(shares):
+    """(directions, offsets): every quantity is offset + ⟨direction, θ⟩."""
+    view, instance, _, mean = np.eye(4)
+    forms = {
+        "view_variance": (view, 0),
+        "delta2": (instance, 0),
+        "mean_squared": (mean, 0),
+        "within_similarity": (shares.similarity[1], shares.offset[1]),
+        "between_similarity": (shares.similarity[2], shares.offset[2]),
+    }
+    directions, offsets = zip(*(forms[name] for name in QUANTITIES), strict=True)
+    return np.array(directions), np.array(offsets)
+
+
+def bounded(structure, self_pairs, alpha, tau, excess):
+    """(bounds at `excess` above the minimum, f, shares)."""
+    loss = SupCL(np.array([alpha]), np.array([tau]), self_pairs)
+    shares, blocks = shares_of(structure), loss.prepare_blocks(structure)
+    plain, anywhere = loss.unconventional(), np.full((1, 4), 0.25)
+    minimum = bound_cells(plain, blocks, shares, anywhere, np.array([-np.inf]))
+    # The level is raised to the loss of the point handed in: hand in one that is below it.
+    scalar = SupCL(alpha, tau, self_pairs)
+
+    @jax.jit
+    def function(theta):
+        return scalar.of_blocks(similarities_at(shares, theta), blocks)
+
+    start = minimise_blocks(function, shares)
+    level = float(minimum.lower[0]) + excess
+    bounds = bound_cells(plain, blocks, shares, start[None], np.array([level]))
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[0], bounds), function, shares, level, start
+
+
+def minimise_blocks(function, shares):
+    """The minimiser as a general-purpose optimiser finds it."""
+    present = np.array(shares.present)
+
+    def embed(part):
+        theta = np.zeros(4)
+        theta[present] = part
+        return theta
+
+    value_and_slope = jax.jit(jax.value_and_grad(function))
+
+    def objective(part):
+        value, slope = value_and_slope(embed(part))
+        return float(value), np.asarray(slope)[present]
+
+    count = present.sum()
+    found = minimize(
+        objective,
+        np.full(count, 1 / count),
+        jac=True,
+        method="SLSQP",
+        bounds=[(0, 1)] * count,
+        constraints={"type": "eq", "fun": lambda part: part.sum() - 1},
+        options={"ftol": 1e-15, "maxiter": 500},
+    )
+    theta = np.clip(embed(found.x), 0, 1)
+    return theta / theta.sum()
+
+
+def farthest(function, shares, direction, level, start):
+    """The largest ⟨direction, θ⟩ with f(θ) ≤ level, by SLSQP; a point that it proves feasible."""
+    present = np.array(shares.present)
+    value_and_slope = jax.jit(jax.value_and_grad(function))
+    count = present.sum()
+
+    def embed(part):
+        theta = np.zeros(4)
+        theta[present] = part
+        return theta
+
+    best = direction @ start
+    for seed in range(3):
+        begin = 0.9 * start + 0.1 * np.random.default_rng(seed).dirichlet(np.ones(4)) * present
+        found = minimize(
+            lambda part: -direction @ embed(part),
+            (begin / begin.sum())[present],
+            jac=lambda part: -direction[present],
+            method="SLSQP",
+            bounds=[(0, 1)] * count,
+            constraints=[
+                {"type": "eq", "fun": lambda part: part.sum() - 1},
+                {
+                    "type": "ineq",
+                    "fun": lambda part: 1e3 * (level - float(value_and_slope(embed(part))[0])),
+                    "jac": lambda part: -1e3 * np.asarray(value_and_slope(embed(part))[1])[present],
+                },
+            ],
+            options={"ftol": 1e-14, "maxiter": 300},
+        )
+        theta = np.clip(embed(found.x), 0, 1)
+        theta /= theta.sum()
+        # Pull back along the segment to the minimiser until truly feasible: f is convex.
+        low, high = 0.0, 1.0
+        for _ in range(50):
+            middle = 0.5 * (low + high)
+            inside = float(value_and_slope(start + middle * (theta - start))[0]) <= level
+            low, high = (middle, high) if inside else (low, middle)
+        best = max(best, direction @ (start + low * (theta - start)))
+    return best
+
+
+@pytest.mark.parametrize("excess", [1e-2, 1e-5])
+@pytest.mark.parametrize(("structure", "self_pairs", "alpha", "tau"), BOUND_CELLS)
+def test_bounds_hold_and_are_tight(structure, self_pairs, alpha, tau, excess):
+    """Outer bounds of each quantity, against the farthest feasible point that SLSQP finds."""
+    bounds, function, shares, level, start = bounded(structure, self_pairs, alpha, tau, excess)
+    assert bounds.lower <= function(start) <= bounds.lower + 1e-9
+    directions, offsets = linear_forms(shares)
+    for index, (direction, offset) in enumerate(zip(directions, offsets, strict=True)):
+        here = direction @ start
+        up = farthest(function, shares, direction, level, start) - here
+        down = farthest(function, shares, -direction, level, start) + here
+        found_up = bounds.high[index] - offset - here
+        found_down = here + offset - bounds.low[index]
+        assert up <= found_up + SHARE
+        assert down <= found_down + SHARE
+        factor = TIGHT if min(up, down) > 0.01 * max(up, down) else SHARP
+        assert found_up <= factor * up + FLOOR
+        assert found_down <= factor * down + FLOOR
+
+
+@pytest.mark.parametrize(("structure", "self_pairs", "alpha", "tau"), BOUND_CELLS)
+def test_bounds_contain_every_sampled_sublevel_point(structure, self_pairs, alpha, tau):
+    """Random directions from the minimiser, as far as the level admits."""
+    bounds, function, shares, level, start = bounded(structure, self_pairs, alpha, tau, 1e-3)
+    rng = np.random.default_rng(0)
+    ends = rng.dirichlet(np.full(4, 0.3), size=2000) * shares.present
+    ends /= ends.sum(axis=1, keepdims=True)
+    scales = 10 ** rng.uniform(-4, 0, size=(2000, 1))
+    points = start + scales * (ends - start)
+    inside = np.asarray(jax.vmap(function)(points)) <= level
+    assert inside.sum() > 100
+    points = points[inside]
+    directions, offsets = linear_forms(shares)
+    quantities = offsets + points @ directions.T
+    assert np.all(bounds.low <= quantities)
+    assert np.all(quantities <= bounds.high)
+
+
+def test_a_level_below_the_given_point_is_raised_to_it():
+    """Brackets are about embeddings that are no worse than those at hand, so they contain them."""
+    structure = ClassStructure.balanced(3, 4)
+    loss = SupCL(np.array([0.6]), np.array([0.3]))
+    variances = variances_from_gram(ssem_gram(structure, 0.9), structure)
+    theta = np.array([[variances.view, variances.delta2, variances.between, variances.mean_sq]])
+    bounds = bound_cells(
+        loss, loss.prepare_blocks(structure), shares_of(structure), theta, np.array([-np.inf])
+    )
+    delta2 = QUANTITIES.index("delta2")
+    assert bounds.low[0, delta2] <= 0.9 <= bounds.high[0, delta2]
+    assert bounds.value[0] > bounds.lower[0] + 0.1
+
+
+def test_bounds_widen_with_the_level():
+    """δ² is pinned by curvature, so its width grows like the square root of the excess; the
+    squared mean by a slope, so its width grows like the excess."""
+    widths = []
+    for excess in (1e-8, 1e-6, 1e-4):
+        bounds = bounded(ClassStructure.balanced(3, 4), "include", 0.6, 0.3, excess)[0]
+        widths.append(dict(zip(QUANTITIES, bounds.high - bounds.low, strict=True)))
+    for narrow, wide in itertools.pairwise(widths):
+        assert 8 < wide["delta2"] / narrow["delta2"] < 12
+        assert 70 < wide["mean_squared"] / narrow["mean_squared"] < 130
+
+
+def test_one_compilation_for_all_balanced_structures():
+    before = None
+    for structure in STRUCTURES[:5]:
+        loss = SupCL(np.array([0.0]), np.array([0.5]))
+        bound_cells(
+            loss,
+            loss.prepare_blocks(structure),
+            shares_of(structure),
+            np.full((1, 4), 0.25),
+            np.array([-np.inf]),
+        )
+        before = before or bound_cells._cache_size()
+    assert bound_cells._cache_size() == before

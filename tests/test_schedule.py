@@ -1,0 +1,163 @@
+"""Chunks over threads: every cell once, whatever order they finish in."""
+
+import threading
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ssem_jax import schedule
+from ssem_jax.schedule import chunk_capacity, map_first, run_chunks, worker_count
+
+
+def squares(chunk, count):
+    """Squares of the first `count` cells; garbage beyond, as kernels leave it."""
+    values = np.where(np.arange(len(chunk)) < count, chunk**2, -1)
+    return {"square": values, "pair": np.stack([chunk, values], axis=1)}
+
+
+@pytest.mark.parametrize("capacity", [1, 3, 64])
+@pytest.mark.parametrize("size", [1, 2, 7, 64, 65, 300])
+def test_every_cell_comes_back_once(size, capacity):
+    cells = np.random.default_rng(size).permutation(1000)[:size]
+    seen = []
+    for chunk, results in run_chunks(squares, cells, capacity):
+        assert 1 <= len(chunk) <= capacity
+        assert np.array_equal(results["square"], chunk**2)
+        assert np.array_equal(results["pair"], np.stack([chunk, chunk**2], axis=1))
+        seen.extend(chunk)
+    assert sorted(seen) == sorted(cells)
+
+
+def test_no_cells_no_calls():
+    assert list(run_chunks(squares, np.arange(0), 4)) == []
+
+
+def test_work_always_gets_full_chunks():
+    """One shape, hence one compilation; what pads a chunk is a cell of it."""
+    calls = []
+
+    def work(chunk, count):
+        calls.append((chunk.copy(), count))
+        return chunk
+
+    list(run_chunks(work, np.arange(21), 8))
+    assert {len(chunk) for chunk, _ in calls} == {8}
+    assert sum(count for _, count in calls) == 21
+    for chunk, count in calls:
+        assert np.all(chunk[count:] == chunk[count - 1])
+
+
+def test_slow_chunks_do_not_mix_results_up():
+    """Chunks that finish in the opposite order still come with their own cells."""
+
+    def work(chunk, count):
+        time.sleep(0.05 if 0 in chunk else 0)
+        return squares(chunk, count)
+
+    order = []
+    for chunk, results in run_chunks(work, np.arange(40), 8):
+        assert np.array_equal(results["square"], chunk**2)
+        order.extend(chunk)
+    assert sorted(order) == list(range(40))
+    if worker_count() > 1:
+        assert order[0] != 0
+
+
+def test_chunks_run_at_the_same_time():
+    """Both workers must be inside `work` at once for the barrier to open."""
+    if worker_count() < 2:
+        pytest.skip("one core: nothing runs at the same time")
+    barrier = threading.Barrier(2)
+
+    def work(chunk, count):
+        barrier.wait(timeout=20)
+        return squares(chunk, count)
+
+    assert sum(len(chunk) for chunk, _ in run_chunks(work, np.arange(2), 1)) == 2
+
+
+def test_an_exception_reaches_the_caller_and_stops_the_rest(monkeypatch):
+    monkeypatch.setattr(schedule, "worker_count", lambda: 2)
+    calls = []
+
+    def work(chunk, count):
+        calls.append(count)
+        if 0 in chunk:
+            raise ZeroDivisionError("cell 0")
+        time.sleep(0.02)
+        return squares(chunk, count)
+
+    with pytest.raises(ZeroDivisionError, match="cell 0"):
+        list(run_chunks(work, np.arange(200), 1))
+    assert len(calls) < 100
+
+
+def test_leaving_early_stops_the_rest():
+    calls = []
+
+    def work(chunk, count):
+        calls.append(count)
+        time.sleep(0.02)
+        return squares(chunk, count)
+
+    running = run_chunks(work, np.arange(200), 1)
+    next(running)
+    running.close()
+    assert len(calls) < 100
+
+
+def test_results_come_to_the_host():
+    for _, results in run_chunks(lambda chunk, _: jnp.asarray(chunk) + 1, np.arange(5), 4):
+        assert isinstance(results, np.ndarray)
+
+
+def test_chunk_capacity_bounds_cells_and_memory():
+    assert chunk_capacity(1) == chunk_capacity(0) == 64
+    assert chunk_capacity(2**21) == chunk_capacity(2**40) == 1
+    for floats in (10**3, 10**5, 10**6):
+        assert chunk_capacity(floats) == 1 or chunk_capacity(floats) * floats * 8 <= 16 * 2**20
+
+
+def test_worker_count_is_positive_with_and_without_affinity(monkeypatch):
+    assert worker_count() >= 1
+    monkeypatch.delattr(schedule.os, "sched_getaffinity", raising=False)
+    assert worker_count() >= 1
+    monkeypatch.setattr(schedule.os, "cpu_count", lambda: None)
+    assert worker_count() == 1
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 5])
+def test_map_first_maps_the_first_and_leaves_zeros(count):
+    numbers = jnp.arange(1.0, 6.0)
+    pairs = {"left": numbers, "right": jnp.stack([numbers, -numbers], axis=1)}
+
+    def function(number, pair):
+        return number * pair["left"], pair["right"] + 1
+
+    product, shifted = jax.jit(lambda count: map_first(count, function, numbers, pairs))(count)
+    kept = np.arange(5) < count
+    assert np.array_equal(product, np.where(kept, numbers**2, 0))
+    assert np.array_equal(shifted, np.where(kept[:, None], pairs["right"] + 1, 0))
+
+
+def test_map_first_compiles_once_for_all_counts():
+    @jax.jit
+    def kernel(count, numbers):
+        return map_first(count, jnp.sin, numbers)
+
+    for count in range(5):
+        kernel(jnp.asarray(count), jnp.arange(4.0))
+    assert kernel._cache_size() == 1
+
+
+def test_map_first_keeps_dtypes():
+    flags, numbers = map_first(
+        2, lambda x: (x > 0, x.astype(jnp.int32)), jnp.array([-1.0, 2.0, 3.0])
+    )
+    assert flags.dtype == bool
+    assert numbers.dtype == jnp.int32
+    assert np.array_equal(flags, [False, True, False])
+    assert np.array_equal(numbers, [-1, 2, 0])
