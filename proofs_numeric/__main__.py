@@ -5,10 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-import jax
-
 import proofs_numeric
-from ssem_jax import claims
+from ssem_jax import cache, claims
 
 
 def main() -> int:
@@ -23,7 +21,9 @@ def main() -> int:
         for name, module in modules.items():
             print(name)
             for claim in [*claims.collect([module]), *claims.collect_theorems([module])]:
-                print(f"  {claim.name}: {claim.statement} [{claim.expected}]")
+                recorded = cache.recall_verdicts().get(claim.name, "not judged yet")
+                print(f"  {claim.name}: {claim.statement}")
+                print(f"    expected {claim.expected}; last recorded: {recorded}")
         return 0
     wanted = [modules[arguments.name]] if arguments.name in modules else list(modules.values())
 
@@ -35,8 +35,9 @@ def main() -> int:
     if not chosen and not theorems:
         print(f"no claim {arguments.name!r}; --list shows all.", file=sys.stderr)
         return 2
-    jax.config.update("jax_enable_x64", True)
+    cache.set_up_jax()
     report = claims.verify(chosen, theorems=theorems, size=arguments.size)
+    cache.record_verdicts({j.claim.name: str(j.verdict) for j in report.judgements})
     for judgement in report.judgements:
         print(f"{judgement.claim.name}: {judgement.claim.statement}")
         print(f"  source: {judgement.claim.source}")

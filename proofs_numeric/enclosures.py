@@ -25,7 +25,7 @@ _TEMPERATURES = (0.1, 0.3, 0.7, 2.0)
 
 def _enclose() -> Proof:
     """Solve, enclose from the embeddings, and compare with the enclosed closed form."""
-    widest, cells, undecided = 0.0, 0, []
+    widths, undecided = [], []
     alphas, temperatures = np.array(list(itertools.product(_ALPHAS, _TEMPERATURES))).T
     for structure, self_pairs in _CASES:
         dim = full_dimension(structure, self_pairs)
@@ -41,11 +41,12 @@ def _enclose() -> Proof:
             # The closed form in float64 has a rounding of its own.
             off = max(found.lower - predicted, predicted - found.upper) - 1e-13
             if apart > 0 or off > 0:
-                return Proof(False, where | {"self_pairs": self_pairs}, cells, width=widest)
+                where["self_pairs"] = self_pairs
+                return Proof(False, where, len(widths), widths=tuple(widths))
             if not found.width <= WIDTH:
                 undecided.append(where)
-            widest, cells = max(widest, found.width), cells + 1
-    return Proof(not undecided, None, cells, tuple(undecided), width=widest)
+            widths.append(found.width)
+    return Proof(not undecided, None, len(widths), tuple(undecided), widths=tuple(widths))
 
 
 enclosed_minimum = Theorem(

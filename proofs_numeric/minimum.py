@@ -11,6 +11,7 @@ minimum_included = Claim(
     source=f"{SOURCE}, optimal embeddings; closed form derived here",
     margin=lambda cell: equal(cell.minimum, cell.predict(theory.loss), VALUE_TOLERANCE),
     domain=INCLUDED,
+    quantity="minimum",
     expected=Verdict.HOLDS,
 )
 
@@ -21,6 +22,7 @@ minimum_excluded = Claim(
     source="derived here",
     margin=lambda cell: equal(cell.minimum, cell.predict(theory.loss), VALUE_TOLERANCE),
     domain=EXCLUDED,
+    quantity="minimum",
     expected=Verdict.HOLDS,
 )
 
@@ -34,6 +36,7 @@ ssem_within = Claim(
     ),
     where=lambda cell: cell.temperature >= 0.1,
     domain=INCLUDED,
+    quantity="within_similarity",
     expected=Verdict.HOLDS,
 )
 
@@ -47,6 +50,7 @@ ssem_between = Claim(
     ),
     where=lambda cell: cell.temperature >= 0.2,
     domain=INCLUDED,
+    quantity="between_similarity",
     expected=Verdict.HOLDS,
 )
 
@@ -57,6 +61,7 @@ views_coincide = Claim(
     margin=lambda cell: COLLAPSE_TOLERANCE - cell.view_variance,
     where=lambda cell: cell.num_views > 1,
     domain=INCLUDED,
+    quantity="view_variance",
     expected=Verdict.HOLDS,
 )
 
@@ -68,5 +73,6 @@ ssem_excluded = Claim(
     margin=lambda cell: COLLAPSE_TOLERANCE - cell.view_variance,
     exclude=lambda cell: cell.near_boundary(),
     domain=EXCLUDED,
+    quantity="view_variance",
     expected=Verdict.REFUTED,
 )

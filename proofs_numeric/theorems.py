@@ -5,8 +5,10 @@ around the phase boundaries are left out by the statements themselves; there the
 vanishes.
 """
 
+import math
+
 from ssem_jax import rigorous
-from ssem_jax.claims import Proof, Theorem, Verdict
+from ssem_jax.claims import Plane, Proof, Theorem, Verdict
 from ssem_jax.problem import Phase
 
 _BAND = 0.01
@@ -14,11 +16,13 @@ _LEFT_OUT = f"a neighbourhood of the boundary of width {_BAND} on each side in �
 
 
 def _boundary(*phases, self_pairs="include", num_views=1, **box):
-    proofs = [
-        rigorous.prove_boundary(phase, 3, 4, num_views, self_pairs=self_pairs, band=_BAND, **box)
+    proofs = {
+        phase.name.lower(): rigorous.prove_boundary(
+            phase, 3, 4, num_views, self_pairs=self_pairs, band=_BAND, **box
+        )
         for phase in phases
-    ]
-    return Proof.of_boxes(*proofs, left_out=_LEFT_OUT)
+    }
+    return Proof.of_boxes(_LEFT_OUT, **proofs)
 
 
 boundary_box_included = Theorem(
@@ -27,6 +31,7 @@ boundary_box_included = Theorem(
     "α ≤ α_c(τ) - 0.01, and instances part if α ≥ α_c(τ) + 0.01.",
     prove=lambda: _boundary(Phase.COLLAPSE, Phase.SPREAD),
     source="eigenvalues of the dual matrix at collapse",
+    plane=Plane(3, 4, band=_BAND),
 )
 
 boundary_box_excluded = Theorem(
@@ -42,6 +47,7 @@ boundary_box_excluded = Theorem(
         temperature=(0.1, 2),
     ),
     source="eigenvalues of the dual matrix at collapse",
+    plane=Plane(3, 4, 2, "exclude", band=_BAND),
 )
 
 boundary_box_sizes = Theorem(
@@ -49,8 +55,8 @@ boundary_box_sizes = Theorem(
     statement="For all real m, n in [2, 4], self pairs included, and τ in [0.2, 2]: instances part "
     "if α ≥ α_c(τ) + 0.2.",
     prove=lambda: Proof.of_boxes(
-        rigorous.prove_boundary(Phase.SPREAD, (2, 4), (2, 4), band=0.2),
-        left_out="a neighbourhood of the boundary of width 0.2 in α",
+        "a neighbourhood of the boundary of width 0.2 in α",
+        spread=rigorous.prove_boundary(Phase.SPREAD, (2, 4), (2, 4), band=0.2),
     ),
     source="eigenvalues of the dual matrix at collapse",
 )
@@ -60,8 +66,8 @@ unique_optimum = Theorem(
     statement="For all real m, n in [2, 10⁶] and τ in [0.01, 100], in both conventions, the "
     "reduced loss is strictly convex along the spread ray: δ*² is unique.",
     prove=lambda: Proof.of_boxes(
-        rigorous.prove_unique_optimum((2, 10**6), (2, 10**6), 1, temperature=(0.01, 100)),
-        rigorous.prove_unique_optimum(
+        included=rigorous.prove_unique_optimum((2, 10**6), (2, 10**6), 1, temperature=(0.01, 100)),
+        excluded=rigorous.prove_unique_optimum(
             (2, 10**6), (2, 10**6), (2, 100), temperature=(0.01, 100), self_pairs="exclude"
         ),
     ),
@@ -73,8 +79,10 @@ monotone_in_alpha = Theorem(
     statement="For all real m, n in [2, 10⁶] and τ in [0.01, 100], in both conventions, δ*² "
     "increases strictly with α in the spread phase.",
     prove=lambda: Proof.of_boxes(
-        rigorous.prove_monotone_in_alpha((2, 10**6), (2, 10**6), 1, temperature=(0.01, 100)),
-        rigorous.prove_monotone_in_alpha(
+        included=rigorous.prove_monotone_in_alpha(
+            (2, 10**6), (2, 10**6), 1, temperature=(0.01, 100)
+        ),
+        excluded=rigorous.prove_monotone_in_alpha(
             (2, 10**6), (2, 10**6), (2, 100), temperature=(0.01, 100), self_pairs="exclude"
         ),
     ),
@@ -86,8 +94,8 @@ unimodal_box = Theorem(
     statement="For all real m, n in [2, 10⁶] and α ≤ 0.999, in both conventions, δ*² as a function "
     "of τ rises to one peak and falls.",
     prove=lambda: Proof.of_boxes(
-        rigorous.prove_unimodal_in_temperature((2, 10**6), (2, 10**6), 1, (0, 0.999)),
-        rigorous.prove_unimodal_in_temperature(
+        included=rigorous.prove_unimodal_in_temperature((2, 10**6), (2, 10**6), 1, (0, 0.999)),
+        excluded=rigorous.prove_unimodal_in_temperature(
             (2, 10**6), (2, 10**6), (2, 100), (0, 0.999), self_pairs="exclude"
         ),
     ),
@@ -98,8 +106,10 @@ not_monotone_in_temperature = Theorem(
     name="not_monotone_in_temperature",
     statement="For all real m, n in [2, 10] δ*² is not monotone in τ: it rises somewhere.",
     prove=lambda: Proof.of_boxes(
-        rigorous.prove_not_monotone_in_temperature((2, 10), (2, 10)),
-        rigorous.prove_not_monotone_in_temperature((2, 10), (2, 10), 2, self_pairs="exclude"),
+        included=rigorous.prove_not_monotone_in_temperature((2, 10), (2, 10)),
+        excluded=rigorous.prove_not_monotone_in_temperature(
+            (2, 10), (2, 10), 2, self_pairs="exclude"
+        ),
     ),
     source="δ*² vanishes as τ → 0",
 )
@@ -109,8 +119,8 @@ small_mixing_collapses = Theorem(
     statement="Self pairs included: α ≤ 1/n collapses for all real m, n ≥ 2 and all τ > 0. Self "
     "pairs excluded: α ≤ (p-1)/(np-1) keeps instance means together likewise.",
     prove=lambda: Proof.of_boxes(
-        rigorous.prove_small_mixing_collapses("include"),
-        rigorous.prove_small_mixing_collapses("exclude"),
+        included=rigorous.prove_small_mixing_collapses("include"),
+        excluded=rigorous.prove_small_mixing_collapses("exclude"),
     ),
     source="the instance eigenvalue of the dual matrix, unbounded ends by a change of variables",
 )
@@ -120,7 +130,7 @@ sound_guideline = Theorem(
     statement="For all real m, n ≥ 2: with self pairs included α ≥ (n+1)/(2n) and τ ≤ 1/log m, and "
     "with self pairs excluded (p ≥ 2) α ≥ 1/n and τ ≤ 1/log N, prevent class collapse.",
     prove=lambda: Proof.of_boxes(
-        rigorous.prove_guideline("include"), rigorous.prove_guideline("exclude")
+        included=rigorous.prove_guideline("include"), excluded=rigorous.prove_guideline("exclude")
     ),
     source="the instance eigenvalue of the dual matrix, unbounded ends by a change of variables",
 )
@@ -147,4 +157,5 @@ summary_guideline_rigorous = Theorem(
     prove=_refute_summary,
     source="the sentence of a summary of the paper, not the wording of its theorems",
     expected=Verdict.REFUTED,
+    plane=Plane(2, 2, point=(1 / math.log(2), 0.5)),
 )

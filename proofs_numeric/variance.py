@@ -33,6 +33,7 @@ view_variance_excluded = Claim(
     source="derived here",
     margin=lambda cell: equal(cell.view_variance, cell.predict(theory.view_variance)),
     domain=EXCLUDED,
+    quantity="view_variance",
     expected=Verdict.HOLDS,
 )
 
@@ -67,6 +68,7 @@ total_variance = Claim(
     margin=lambda cell: equal(cell.total_variance, 1 + 0 * cell.alpha),
     where=lambda cell: cell.temperature >= 0.2,
     domain=INCLUDED,
+    quantity="total_variance",
     expected=Verdict.HOLDS,
 )
 
@@ -79,5 +81,6 @@ between_variance = Claim(
     ),
     where=lambda cell: cell.temperature >= 0.2,
     domain=INCLUDED,
+    quantity="between_variance",
     expected=Verdict.HOLDS,
 )

@@ -3,7 +3,7 @@
 The public names, by layer:
 
 * problems: :class:`ClassStructure`, :class:`Problem`, :func:`full_dimension`, :class:`Phase`
-* losses: :class:`GramLoss` (write your own), :class:`SupCL`
+* losses: :class:`GramLoss` (write your own), :class:`SupCL`, :class:`Sigmoid`
 * geometry: :func:`simplex_etf`, :func:`ssem_embeddings`, :func:`ssem_gram`, :func:`block_gram`;
   :func:`variances`, :func:`class_means`, :func:`class_mean_cosines`, :func:`block_similarities`,
   :func:`class_similarities`, :func:`fit_delta2`, :func:`distance_to_ssem`
@@ -35,6 +35,7 @@ from ssem_jax.claims import judge as judge
 from ssem_jax.claims import same_phase as same_phase
 from ssem_jax.claims import verify as verify
 from ssem_jax.losses import GramLoss as GramLoss
+from ssem_jax.losses import Sigmoid as Sigmoid
 from ssem_jax.losses import SupCL as SupCL
 from ssem_jax.metrics import block_similarities as block_similarities
 from ssem_jax.metrics import class_mean_cosines as class_mean_cosines

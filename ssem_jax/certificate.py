@@ -30,6 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ssem_jax.imbalance import bracket_quantities, reducible
 from ssem_jax.losses import GramLoss
 from ssem_jax.metrics import variances
 from ssem_jax.problem import ClassStructure, Phase, Problem, pytree_dataclass, require_x64
@@ -251,6 +252,8 @@ def _brackets(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Outer bounds of `QUANTITIES` for every cell."""
     size = len(level)
+    if not structure.is_balanced and reducible(losses, structure):
+        return bracket_quantities(losses, structure, level)
     if not (losses.symmetric and structure.is_balanced):
         return np.tile(LOWEST, (size, 1)), np.ones((size, len(QUANTITIES)))
     blocks, shares = losses.prepare_blocks(structure), shares_of(structure)

@@ -29,7 +29,7 @@ import enum
 import time
 from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import polars as pl
@@ -122,11 +122,28 @@ def as_interval(value: Any) -> Interval:
 
 
 class Equality(Interval):
-    """The margin of an equality, with how far any near-optimal embedding can deviate."""
+    """The margin of an equality, with what it compares.
 
-    def __init__(self, low: Any, high: Any, deviation: Any) -> None:
-        super().__init__(low, high)
-        self.deviation = np.asarray(deviation, float)
+    Attributes:
+        bracket: of the quantity.
+        predicted: what it is said to be.
+        tolerance: widest bracket that counts.
+    """
+
+    def __init__(self, bracket: Interval, predicted: Any, tolerance: float) -> None:
+        predicted = np.asarray(predicted, float)
+        outside = np.maximum(bracket.low - predicted, predicted - bracket.high)
+        inside = outside <= 0
+        super().__init__(
+            np.where(inside, tolerance - bracket.width, -outside),
+            np.where(inside, tolerance, -outside),
+        )
+        self.bracket, self.predicted, self.tolerance = bracket, predicted, tolerance
+
+    @property
+    def deviation(self) -> np.ndarray:
+        """How far any near-optimal embedding can be from the prediction."""
+        return abs(self.bracket - self.predicted).high
 
 
 def equal(bracket: Interval, predicted: Any, tolerance: float = EQUALITY_TOLERANCE) -> Equality:
@@ -135,13 +152,7 @@ def equal(bracket: Interval, predicted: Any, tolerance: float = EQUALITY_TOLERAN
     Positive where the prediction lies in the bracket and the bracket is narrower than `tolerance`,
     negative where the prediction lies outside, of both signs where the bracket is too wide.
     """
-    predicted = np.asarray(predicted, float)
-    outside = np.maximum(bracket.low - predicted, predicted - bracket.high)
-    inside = outside <= 0
-    low = np.where(inside, tolerance - bracket.width, -outside)
-    high = np.where(inside, tolerance, -outside)
-    deviation = np.maximum(np.abs(bracket.low - predicted), np.abs(bracket.high - predicted))
-    return Equality(low, high, deviation)
+    return Equality(bracket, predicted, tolerance)
 
 
 def same_phase(found: np.ndarray, predicted: Any) -> Interval:
@@ -301,6 +312,7 @@ class Claim:
         along: a coordinate to compare cells along.
         window: cells compared at once.
         expected: the verdict that theory gives; None for a conjecture.
+        quantity: the bracket of :class:`Cells` that the statement is about, for pictures.
     """
 
     name: str
@@ -313,6 +325,7 @@ class Claim:
     along: str | None = None
     window: int = 2
     expected: Verdict | None = None
+    quantity: str = "delta2"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -325,7 +338,9 @@ class Proof:
         boxes: boxes (or enclosed cells) that were needed.
         undecided: boxes on which nothing was proven.
         left_out: a neighbourhood that the statement leaves out, in words.
-        width: for enclosures, the widest.
+        widths: of the enclosures, for a proof cell by cell.
+        parts: the box proofs that it is made of, with what each is about.
+        rigorous: whether it is a proof; certified cells in float64 only make a statement HOLD.
     """
 
     proven: bool
@@ -333,11 +348,19 @@ class Proof:
     boxes: int
     undecided: tuple[Any, ...] = ()
     left_out: str = ""
-    width: float | None = None
+    widths: tuple[float, ...] = ()
+    parts: tuple[tuple[str, BoxProof], ...] = ()
+    rigorous: bool = True
+
+    @property
+    def width(self) -> float | None:
+        """The widest enclosure."""
+        return max(self.widths, default=None)
 
     @classmethod
-    def of_boxes(cls, *proofs: BoxProof, left_out: str = "") -> Proof:
-        """Several box proofs as one."""
+    def of_boxes(cls, left_out: str = "", **parts: BoxProof) -> Proof:
+        """Several box proofs as one; the keywords name them."""
+        proofs = list(parts.values())
         refuted = [proof.refuted for proof in proofs if proof.refuted is not None]
         return cls(
             all(proof.proven for proof in proofs),
@@ -345,19 +368,42 @@ class Proof:
             sum(proof.boxes for proof in proofs),
             tuple(box for proof in proofs for box in proof.undecided),
             left_out,
+            parts=tuple((name.replace("_", " "), proof) for name, proof in parts.items()),
         )
 
 
 @dataclasses.dataclass(frozen=True)
+class Plane:
+    """The (τ, α) plane of one shape, over which a theorem can be drawn.
+
+    Attributes:
+        num_classes: m.
+        num_instances: n.
+        num_views: p.
+        self_pairs: convention.
+        band: distance from the boundaries, in α, that the theorem leaves out.
+        point: (τ, α) of a counterexample.
+    """
+
+    num_classes: int
+    num_instances: int
+    num_views: int = 1
+    self_pairs: str = "include"
+    band: float = 0.0
+    point: tuple[float, float] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class Theorem:
-    """A statement that is proven in ball arithmetic, on continuous boxes or cell by cell.
+    """A statement with a procedure of its own: a proof in ball arithmetic, or certified cells.
 
     Args:
         name: an identifier.
         statement: with every quantifier.
         prove: runs the proof.
         source: who says so.
-        expected: PROVEN, or REFUTED.
+        expected: PROVEN, HOLDS (where the procedure is no proof), or REFUTED.
+        plane: what to draw it over; None for its box alone.
     """
 
     name: str
@@ -365,6 +411,7 @@ class Theorem:
     prove: Callable[[], Proof]
     source: str = ""
     expected: Verdict | None = Verdict.PROVEN
+    plane: Plane | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -383,6 +430,7 @@ class Judgement:
         margin: smallest lower end of a margin.
         counterexample: the smallest refuting cell, as a row of the table.
         reason: for UNDECIDED, what was missing; for a theorem, what it leaves out.
+        evidence: what it rests on: the cells of the claim's domain, or the theorem's proof.
     """
 
     claim: Claim | Theorem
@@ -395,6 +443,9 @@ class Judgement:
     margin: float | None
     counterexample: dict[str, Any] | None = None
     reason: str = ""
+    evidence: pl.DataFrame | Proof | None = dataclasses.field(
+        default=None, repr=False, compare=False
+    )
 
     @property
     def as_expected(self) -> bool:
@@ -423,28 +474,52 @@ class Judgement:
         }
 
 
+class _Weighed(NamedTuple):
+    """The margin of a claim on a table.
+
+    Attributes:
+        groups: the cells that count, or as many columns of them as a window has cells.
+        counted: their rows in the table, if windows are single cells.
+        excluded: rows of the table that the claim's own exclusion leaves out.
+        margin: as the claim returned it.
+        holds: certified, and the whole margin is nonnegative.
+        refuted: certified, and the whole margin is negative.
+    """
+
+    groups: tuple[Cells, ...]
+    counted: np.ndarray
+    excluded: np.ndarray
+    margin: Interval
+    holds: np.ndarray
+    refuted: np.ndarray
+
+
+def _weigh(claim: Claim, table: pl.DataFrame) -> _Weighed:
+    rows = np.arange(len(table))
+    if claim.where is not None:
+        rows = rows[np.asarray(claim.where(Cells(table)), bool)]
+    kept = np.ones(len(rows), bool)
+    if claim.exclude is not None and len(rows):
+        kept = ~np.asarray(claim.exclude(Cells(table[rows])), bool)
+    groups = _groups(Cells(table[rows[kept]]), claim)
+    margin = as_interval(claim.margin(*groups)) if len(groups[0]) else Interval(np.zeros(0))
+    certified = np.logical_and.reduce([group.certified for group in groups])
+    holds, refuted = certified & (margin.low >= 0), certified & (margin.high < 0)
+    return _Weighed(groups, rows[kept], rows[~kept], margin, holds, refuted)
+
+
 def judge(claim: Claim, table: pl.DataFrame) -> Judgement:
     """Judge a claim on the certified cells of a table."""
-    cells = Cells(table)
-    if claim.where is not None:
-        cells = Cells(table.filter(pl.Series(np.asarray(claim.where(cells), bool))))
-    kept = np.ones(len(cells), bool)
-    if claim.exclude is not None and len(cells):
-        kept = ~np.asarray(claim.exclude(cells), bool)
-    excluded = int(np.sum(~kept))
-    groups = _groups(Cells(cells.table.filter(pl.Series(kept))), claim)
-    count = len(groups[0])
+    groups, _, left_out, margin, holds, refuted = _weigh(claim, table)
+    count, excluded = len(groups[0]), len(left_out)
     if count == 0:
         return Judgement(
-            claim, Verdict.UNDECIDED, 0, excluded, 0, None, None, None, None, "no cell counts."
+            claim,
+            *(Verdict.UNDECIDED, 0, excluded, 0, None, None, None, None),
+            reason="no cell counts.",
+            evidence=table,
         )
-    raw = claim.margin(*groups)
-    margin = as_interval(raw)
-    certified = np.logical_and.reduce([group.certified for group in groups])
-    holds = certified & (margin.low >= 0)
-    refuted = certified & (margin.high < 0)
     undecided = int(np.sum(~holds & ~refuted))
-    deviation = raw.deviation if isinstance(raw, Equality) else None
     gaps = np.maximum.reduce([group.gap for group in groups])
     counterexample, reason = None, ""
     if refuted.any():
@@ -463,11 +538,56 @@ def judge(claim: Claim, table: pl.DataFrame) -> Judgement:
         excluded,
         undecided,
         float(gaps.max()),
-        None if deviation is None else float(deviation.max()),
+        float(margin.deviation.max()) if isinstance(margin, Equality) else None,
         float(margin.low.min()),
         counterexample,
         reason,
+        table,
     )
+
+
+def outcomes(claim: Claim, table: pl.DataFrame) -> pl.DataFrame:
+    """What became of a claim in every cell of a table.
+
+    Returns:
+        The table's cells with `outcome`, one of "holds", "refuted", "undecided", "excluded" (left
+        out by the claim's own exclusion) and "outside" (the statement does not speak about it),
+        and margin_lo and margin_hi. For equalities also observed_lo, observed_hi, predicted and
+        deviation. With `along`, the first cells of the windows.
+    """
+    weighed = _weigh(claim, table)
+    margin, count = weighed.margin, len(weighed.groups[0])
+    columns: dict[str, Any] = {"margin_lo": margin.low, "margin_hi": margin.high}
+    if isinstance(margin, Equality):
+        columns |= {
+            "observed_lo": margin.bracket.low,
+            "observed_hi": margin.bracket.high,
+            "predicted": margin.predicted,
+            "deviation": margin.deviation,
+        }
+    outcome = np.select([weighed.holds, weighed.refuted], ["holds", "refuted"], "undecided")
+    judged = weighed.groups[0].table.with_columns(
+        pl.Series("outcome", outcome.tolist(), dtype=pl.String),
+        *(pl.Series(name, np.broadcast_to(x, count)) for name, x in columns.items()),
+    )
+    if claim.along is not None:
+        return judged
+    rest = np.setdiff1d(np.arange(len(table)), weighed.counted)
+    scope = np.where(np.isin(rest, weighed.excluded), "excluded", "outside")
+    apart = table[rest].with_columns(pl.Series("outcome", scope.tolist(), dtype=pl.String))
+    return pl.concat([judged, apart], how="diagonal")
+
+
+def predict(claim: Claim, cells: pl.DataFrame) -> np.ndarray:
+    """What an equality says about cells of which only the coordinates matter.
+
+    Raises:
+        ValueError: the claim is no equality.
+    """
+    margin = claim.margin(Cells(cells))
+    if not isinstance(margin, Equality):
+        raise ValueError(f"{claim.name} predicts no number; give a claim made with `equal`.")
+    return np.broadcast_to(margin.predicted, len(cells))
 
 
 def judge_theorem(theorem: Theorem) -> Judgement:
@@ -476,7 +596,8 @@ def judge_theorem(theorem: Theorem) -> Judgement:
     if proof.refuted is not None:
         verdict, reason = Verdict.REFUTED, ""
     elif proof.proven and not proof.undecided:
-        verdict, reason = Verdict.PROVEN, f"left out: {proof.left_out}" if proof.left_out else ""
+        verdict = Verdict.PROVEN if proof.rigorous else Verdict.HOLDS
+        reason = f"left out: {proof.left_out}" if proof.left_out else ""
     else:
         verdict = Verdict.UNDECIDED
         first = proof.undecided[0] if proof.undecided else "the proof did not close"
@@ -492,6 +613,7 @@ def judge_theorem(theorem: Theorem) -> Judgement:
         None,
         proof.refuted,
         reason,
+        proof,
     )
 
 
@@ -563,11 +685,15 @@ class Report:
         table: every cell, with the column `attainable`: whether its dimension admits the
             unconstrained optimum.
         seconds: wall time.
+        seed: of the random starts.
+        size: of the domains: "quick", "default" or "full".
     """
 
     judgements: list[Judgement]
     table: pl.DataFrame
     seconds: float
+    seed: int = 0
+    size: str = "default"
 
     @property
     def as_expected(self) -> bool:
@@ -595,6 +721,8 @@ class Report:
             },
             "as_expected": self.as_expected,
             "seconds": self.seconds,
+            "seed": self.seed,
+            "size": self.size,
             "versions": versions(),
         }
 
@@ -631,7 +759,7 @@ def verify(
     judgements = [judge(claim, tables[id(claim.domain)]) for claim in claims]
     judgements += [judge_theorem(theorem) for theorem in theorems]
     table = table.with_columns(attainable=pl.Series(attainable(Cells(table)), dtype=pl.Boolean))
-    return Report(judgements, table, time.perf_counter() - begun)
+    return Report(judgements, table, time.perf_counter() - begun, seed, size)
 
 
 def unique_domains(claims: Iterable[Claim]) -> list[Domain]:

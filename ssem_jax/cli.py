@@ -1,4 +1,4 @@
-"""The command line: `ssem verify`, `sweep`, `info` and `audit`. Thin; the library does the work.
+"""The command line, `ssem verify`, `sweep`, `info`, `plot`, `audit`, `explore`: thin.
 
 Results go to stdout, progress to stderr; with --json, stdout holds one JSON document. Exit codes:
 0 as expected, 1 a verdict is not as expected or undecided, 2 bad usage.
@@ -35,9 +35,6 @@ app = typer.Typer(
 )
 
 AS_EXPECTED, NOT_AS_EXPECTED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
-
-CACHE_VARIABLE = "SSEM_CACHE"
-"""Environment variable: a folder for compiled kernels, or "off"."""
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
 SeedOption = Annotated[int, typer.Option(help="Seed of the random starts.", min=0)]
@@ -83,22 +80,9 @@ def _say(line: str) -> None:
 
 
 def _set_up() -> None:
-    """64-bit JAX, and compiled kernels kept between runs."""
-    import jax
+    from ssem_jax import cache
 
-    jax.config.update("jax_enable_x64", True)
-    cache = os.environ.get(CACHE_VARIABLE, "")
-    if cache.lower() == "off":
-        return
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(cache) if cache else Path(home) / "ssem_jax"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        _say(f"compiled kernels are not kept: {folder}: {error.strerror}.")
-        return
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    cache.set_up_jax()
 
 
 @contextmanager
@@ -168,7 +152,7 @@ def verify(
         raise ValueError("--quick and --full exclude each other; give one of them.")
     _set_up()
     import proofs_numeric
-    from ssem_jax import claims
+    from ssem_jax import cache, claims
 
     collection = claims.collect(proofs_numeric.modules())
     theorems = claims.collect_theorems(proofs_numeric.modules()) if rigorous else []
@@ -182,13 +166,16 @@ def verify(
             collection, theorems=theorems, size=size, seed=seed, out=cells, progress=advance
         )
     if out is not None:
-        (out / "report.json").write_text(json.dumps(report.to_json(), indent=2, default=_plain))
+        from ssem_jax import report as proof_report
+
+        proof_report.write(report, out)
+    cache.record_verdicts({j.claim.name: str(j.verdict) for j in report.judgements})
     if as_json:
         _print_json(report.to_json())
     else:
         _show_report(report)
         if out is not None:
-            print(f"Cells and report.json are in {out}.")
+            print(f"Cells, report.html and report.json are in {out}.")
     return AS_EXPECTED if report.as_expected else NOT_AS_EXPECTED
 
 
@@ -213,7 +200,7 @@ def _show_report(report: Report) -> None:
     for judgement in report.judgements:
         table.add_row(
             judgement.claim.name,
-            judgement.claim.source.split(";")[0].split(",")[0],
+            judgement.claim.source.split(";")[0].split(":")[0],
             str(judgement.cells),
             _number(judgement.worst_gap),
             _number(judgement.worst_deviation),
@@ -364,7 +351,7 @@ def info(
     """Summarize a run: its shapes, how far it came, its gaps, phases and versions."""
     from ssem_jax.sweep import read_run, summarize
 
-    table, manifest = read_run(run if (run / "manifest.json").exists() else _cells_of(run))
+    table, manifest = read_run(_cells_of(run))
     summary = summarize(table) | {"run": str(run), "planned": manifest["cells"]}
     if as_json:
         _print_json(summary | {"manifest": manifest})
@@ -382,6 +369,55 @@ def info(
 def _cells_of(run: Path) -> Path:
     """The cells of a run of `ssem verify --out`, or the folder itself."""
     return run / "cells" if (run / "cells" / "manifest.json").exists() else run
+
+
+# ---------------------------------------------------------------------------------------------
+# ssem plot, ssem explore
+# ---------------------------------------------------------------------------------------------
+
+
+@app.command()
+def plot(
+    run: Annotated[Path, typer.Argument(help="The folder that --out named.")],
+    kind: Annotated[str, typer.Option(help="phase, gap or slices.")] = "phase",
+    quantity: Annotated[
+        str,
+        typer.Option(
+            help="For slices: delta2, view_variance, within_variance, between_variance or value."
+        ),
+    ] = "delta2",
+    out: Annotated[
+        Path | None,
+        typer.Option(help="File: .png, .svg or .pdf. [default: KIND.svg in the run's folder]"),
+    ] = None,
+) -> int:
+    """Draw a sweep: its phase diagram, its certified gaps, or slices with brackets.
+
+    Each shape gets a panel; the closed-form boundary is drawn over the certified cells.
+    """
+    _set_up()
+    from ssem_jax.plot import draw_run
+    from ssem_jax.sweep import read_run
+
+    cells = _cells_of(run)
+    table, _ = read_run(cells)
+    print(draw_run(table, kind, out or cells / f"{kind}.svg", quantity))
+    return AS_EXPECTED
+
+
+@app.command()
+def explore(
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("explorer.html"),
+) -> int:
+    """Write the explorer: one page, no network, to drag m, n, p, alpha and tau and see the optimum.
+
+    Open it in a browser. It shows the phase diagram, the variances, SSEM in three dimensions and
+    the predicted Gram matrix, all from the closed forms.
+    """
+    from ssem_jax.explorer import write
+
+    print(write(out))
+    return AS_EXPECTED
 
 
 # ---------------------------------------------------------------------------------------------

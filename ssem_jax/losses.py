@@ -38,6 +38,7 @@ from ssem_jax.problem import (
     ClassStructure,
     check_choice,
     check_mixing,
+    check_positive,
     check_temperature,
     concrete,
     pytree_dataclass,
@@ -331,4 +332,68 @@ class SupCL(GramLoss):
                 f"the Gram matrix of {structure} is {structure.num_embeddings} × "
                 f"{structure.num_embeddings}; got {gram.shape}."
             )
+        return self.value(gram, self.prepare(structure))
+
+
+class Towers(NamedTuple):
+    """Which rows are first views and which pairs of a first and a second view match."""
+
+    first: np.ndarray
+    matched: np.ndarray
+
+
+@pytree_dataclass
+class Sigmoid(GramLoss):
+    r"""The pairwise sigmoid loss of two towers, convex in G.
+
+    .. math::
+       L = \frac{1}{K} \sum_{i,j} \log\bigl(1 + e^{-z_{ij} (t \langle u_i, v_j\rangle - b)}\bigr),
+       \qquad z_{ij} = 1 \;(i = j), \; -1 \;(i \ne j),
+
+    over K pairs (u_i, v_i), one instance with two views each; its class plays no role.
+
+    Args:
+        scale: t > 0, the inverse temperature. A traced leaf; may carry a batch axis.
+        bias: b, subtracted from the logits (the negative of the bias as SigLIP publishes it).
+
+    Raises:
+        ValueError: with :meth:`check`, a structure without exactly two views.
+
+    References:
+        Zhai, Mustafa, Kolesnikov and Beyer (ICCV 2023); Lee, Chung, Yun and Sohn (AISTATS 2024) for
+        its optimal embeddings.
+    """
+
+    scale: Float[Array, "*batch"] | float
+    bias: Float[Array, "*batch"] | float
+
+    def __post_init__(self) -> None:
+        check_positive("scale", self.scale)
+        concrete(self.bias)
+
+    def check(self, structure: ClassStructure) -> None:
+        """Raise a ValueError unless every instance has two views."""
+        if structure.num_views != 2:
+            raise ValueError(
+                f"the sigmoid loss pairs two views of an instance; {structure} has "
+                f"{structure.num_views}. Use num_views = 2."
+            )
+
+    def prepare(self, structure: ClassStructure) -> Towers:
+        """The towers of a structure."""
+        ids = structure.instance_ids
+        first = np.arange(len(ids)) % 2 == 0
+        return Towers(first, ids[:, None] == ids)
+
+    def value(self, gram: Float[Array, "N N"], prepared: Towers) -> Scalar:
+        """L(G) from the towers."""
+        first, matched = jnp.asarray(prepared.first), jnp.asarray(prepared.matched)
+        logits = jnp.asarray(self.scale, gram.dtype) * gram - jnp.asarray(self.bias, gram.dtype)
+        terms = jax.nn.softplus(jnp.where(matched, -logits, logits))
+        across = first[:, None] & ~first
+        return jnp.sum(jnp.where(across, terms, 0)) / jnp.sum(first)
+
+    def from_gram(self, gram: Float[Array, "N N"], structure: ClassStructure) -> Scalar:
+        """L(G) for a Gram matrix with unit diagonal."""
+        self.check(structure)
         return self.value(gram, self.prepare(structure))

@@ -94,13 +94,15 @@ def check_mixing(alpha: Any) -> None:
 
 def check_temperature(temperature: Any) -> None:
     """Raise a ValueError unless every concrete τ is positive and finite."""
-    values = concrete(temperature)
+    check_positive("temperature", temperature, " Typical values lie between 0.05 and 5.")
+
+
+def check_positive(name: str, value: Any, hint: str = "") -> None:
+    """Raise a ValueError unless every concrete number is positive and finite."""
+    values = concrete(value)
     if values is not None and not np.all((values > 0) & np.isfinite(values)):
         good = (values > 0) & np.isfinite(values)
-        raise ValueError(
-            f"temperature must be positive and finite; got {_worst(values, good)}. "
-            "Typical values lie between 0.05 and 5."
-        )
+        raise ValueError(f"{name} must be positive and finite; got {_worst(values, good)}.{hint}")
 
 
 def check_count(name: str, value: Any, least: int) -> int:

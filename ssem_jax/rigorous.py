@@ -831,6 +831,8 @@ class BoxProof:
         undecided: sub-boxes, variable → (low, high), on which it was neither proven nor refuted.
         refuted: a point, variable → float, at which the statement is proven to fail, or None.
         seconds: that it took.
+        box: the whole box, variable → (low, high).
+        done: (boxes, variables, 2) ends of the sub-boxes on which the statement is proven.
     """
 
     boxes: int
@@ -838,6 +840,8 @@ class BoxProof:
     undecided: tuple[dict[str, tuple[float, float]], ...]
     refuted: dict[str, float] | None
     seconds: float
+    box: dict[str, tuple[float, float]]
+    done: np.ndarray
 
 
 def prove_on_box(
@@ -879,7 +883,7 @@ def prove_on_box(
             if low > high:
                 raise ValueError(f"{name} must range from low to high; got ({low}, {high}).")
         sizes = [high - low or 1.0 for low, high in ends]
-        waiting, undecided, refuted, count = [tuple(ends)], [], None, 0
+        waiting, done, undecided, refuted, count = [tuple(ends)], [], [], None, 0
         while waiting and count < max_boxes:
             current = waiting.pop()
             count += 1
@@ -887,6 +891,7 @@ def prove_on_box(
                 progress(count, len(waiting))
             balls = (arb(low).union(arb(high)) for low, high in current)
             if statement(dict(zip(names, balls, strict=True))) > 0:
+                done.append(current)
                 continue
             middle = [low + (high - low) / 2 for low, high in current]
             if statement({name: arb(x) for name, x in zip(names, middle, strict=True)}) <= 0:
@@ -907,6 +912,8 @@ def prove_on_box(
         undecided=tuple(dict(zip(names, sub, strict=True)) for sub in undecided),
         refuted=refuted,
         seconds=time.perf_counter() - started,
+        box=dict(zip(names, ends, strict=True)),
+        done=np.array(done).reshape(-1, len(names), 2),
     )
 
 

@@ -1,6 +1,7 @@
 """The command line as a user meets it: in a process of its own."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -47,7 +48,7 @@ def test_bad_usage_is_one_line_and_exit_code_2(arguments, message, tmp_path):
     lines = result.stderr.strip().splitlines()
     assert len(lines) == 1, result.stderr
     assert lines[0].startswith("ssem: error: ")
-    assert pytest.importorskip("re").search(message, lines[0]), lines[0]
+    assert re.search(message, lines[0]), lines[0]
 
 
 def test_sweep_info_and_json(tmp_path):
@@ -64,6 +65,11 @@ def test_sweep_info_and_json(tmp_path):
     assert told.returncode == 0
     assert "2 of 2 cells (complete)" in told.stdout
     assert json.loads(ssem("info", run, "--json").stdout)["planned"] == 2
+    drawn = ssem("plot", run, "--out", tmp_path / "phase.svg")
+    assert drawn.returncode == 0, drawn.stderr
+    assert (tmp_path / "phase.svg").read_text().startswith("<?xml")
+    assert ssem("plot", run, "--kind", "pie").returncode == 2
+    assert ssem("plot", tmp_path / "nothing").returncode == 2
     again = ssem("sweep", *arguments, "--tau", "0.6", "--out", run)
     assert again.returncode == 2
     assert "holds another run" in again.stderr
@@ -107,6 +113,12 @@ def test_audit_refuses_what_does_not_fit(tmp_path):
     assert "cannot read the embeddings" in ssem("audit", tmp_path / "no.npy", *common).stderr
     (tmp_path / "labels.txt").write_text("")
     assert "holds no labels" in ssem("audit", tmp_path / "e.npy", *common).stderr
+
+
+def test_explore_writes_a_page(tmp_path):
+    result = ssem("explore", "--out", tmp_path / "page.html")
+    assert result.returncode == 0, result.stderr
+    assert "<html" in (tmp_path / "page.html").read_text()
 
 
 def test_help_and_version():

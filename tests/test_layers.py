@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "ssem_jax"
 
 LAYERS = [
-    {"problem", "sphere", "schedule", "solution"},
+    {"problem", "sphere", "schedule", "solution", "cache"},
     {"simplex", "losses"},
     {"theory", "metrics", "reduced", "imbalance", "solve", "certificate"},
     {"rigorous", "sweep", "audit"},

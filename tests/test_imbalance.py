@@ -1,0 +1,372 @@
+"""The reduced problem of unequal classes against whole solves, random embeddings and formulas."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ssem_jax import imbalance
+from ssem_jax.certificate import GAP_TOLERANCE, certify
+from ssem_jax.imbalance import (
+    ClassBlocks,
+    bracket_quantities,
+    bracket_reduced,
+    class_loss,
+    class_rows,
+    collapse_thresholds,
+    gram_functionals,
+    instance_functionals,
+    minorities_can_merge,
+    minority_collapse_ratio,
+    reducible,
+    solve_reduced,
+    two_class_threshold,
+)
+from ssem_jax.losses import GramLoss, SupCL
+from ssem_jax.metrics import class_similarities, class_variances, variances
+from ssem_jax.problem import ClassStructure, Phase, Problem, pytree_dataclass
+from ssem_jax.reduced import QUANTITIES
+from ssem_jax.simplex import block_gram
+from ssem_jax.solve import solve
+from ssem_jax.sphere import normalize
+
+LOSS = 1e-11
+"""Two solvers at full float64 accuracy, on losses of size 10: rounding, and the dense gap."""
+
+GRAM = 1e-5
+"""The loss is flat to second order: a gap of 1e-13 leaves 1e-6 at the curvatures of τ ≥ 0.2."""
+
+TIGHT_GAP = 1e-11
+"""Rounding margins of a few dozen terms of size 8/τ, at τ ≥ 0.2."""
+
+EVALUATION = 1e-13
+"""Two summation orders of a loss of size 10."""
+
+ROUNDING = 1e-12
+"""Rounding of averages over 14 embeddings, and of the loss that sets a level."""
+
+BRACKET_WIDTH = 1e-3
+"""What equality claims ask for; single classes at α near their threshold come to 2e-4."""
+
+PRINTED = 5e-5
+"""Numbers printed with four digits."""
+
+ASIDE = 2e-3
+"""Distance from a threshold, in α, at which the variance of a class is far above 1e-6."""
+
+CLOSED_FORM = 1e-9
+"""A bisection that stops where slack and variance are both pure rounding."""
+
+MERGED = 1e-6
+"""1 - cosine of minority classes that coincide."""
+
+DIM = 13
+FOURTEEN = {
+    "include": (ClassStructure((8, 4, 2)), ClassStructure((10, 3, 1))),
+    "exclude": (ClassStructure((4, 2, 1), 2), ClassStructure((3, 2, 2), 2)),
+}
+"""N = 14 throughout, for one compiled solver; p = 1 and 2, and classes of one instance."""
+
+ALPHAS, TAUS = np.array([0.05, 0.3, 0.3, 0.8]), np.array([0.2, 0.3, 1.0, 0.5])
+CASES = [
+    (structure, self_pairs, mean)
+    for self_pairs, structures in FOURTEEN.items()
+    for structure in structures
+    for mean in ("pairs", "anchors")
+]
+
+
+def random_blocks(structure, seed):
+    """Blocks of random points; a class of one instance has no instance variance."""
+    rng = np.random.default_rng(seed)
+    present = imbalance._present(structure)
+    points = normalize(jnp.asarray(rng.normal(size=present.shape) * present))
+    return imbalance._blocks(points)
+
+
+@pytree_dataclass
+class Wrapped(GramLoss):
+    """SupCL as a loss that the reduced problem knows nothing about."""
+
+    inner: SupCL
+    symmetric = True
+
+    def from_gram(self, gram, structure):
+        return self.inner.from_gram(gram, structure)
+
+
+@pytest.mark.parametrize(("structure", "self_pairs", "mean"), CASES)
+def test_the_class_rows_are_the_loss_of_the_block_gram_matrix(structure, self_pairs, mean):
+    for seed, (alpha, tau) in enumerate(zip(ALPHAS, TAUS, strict=True)):
+        loss = SupCL(alpha, tau, self_pairs, mean)
+        blocks = random_blocks(structure, seed)
+        rows = class_loss(loss.unconventional(), class_rows(loss, structure), blocks)
+        sizes = np.asarray(structure.sizes, float)
+        parts = imbalance._similarities(sizes, float(structure.num_views), blocks)
+        gram = block_gram(structure, *parts)
+        assert abs(rows - loss.from_gram(gram, structure)) <= EVALUATION * (1 + 1 / tau)
+        assert np.linalg.eigvalsh(gram)[0] >= -ROUNDING
+        found = class_similarities(gram, structure)
+        assert np.allclose(found.between, blocks.gram, rtol=0, atol=ROUNDING)
+        wrapped = class_loss(Wrapped(loss), class_rows(Wrapped(loss), structure), blocks)
+        assert abs(rows - wrapped) <= EVALUATION * (1 + 1 / tau)
+
+
+@pytest.fixture(scope="module")
+def solved():
+    """Every case solved whole, certified, and solved reduced: 32 cells."""
+    results = []
+    for structure, self_pairs, mean in CASES:
+        problem = Problem(structure, DIM, SupCL(ALPHAS, TAUS, self_pairs, mean))
+        solution = solve(problem, jax.random.key(1))
+        results.append((problem, solution, certify(solution), solve_reduced(problem)))
+    return results
+
+
+def test_whole_and_reduced_solutions_agree(solved):
+    for problem, solution, certificate, reduced in solved:
+        assert np.all(certificate.gap <= GAP_TOLERANCE)
+        assert np.all((reduced.gap >= 0) & (reduced.gap <= TIGHT_GAP))
+        assert np.allclose(reduced.value, certificate.value, rtol=0, atol=LOSS)
+        assert np.allclose(reduced.lower, certificate.lower, rtol=0, atol=LOSS)
+        for cell, points in enumerate(solution.embeddings):
+            found = class_similarities(points @ points.T, problem.structure)
+            spread = class_variances(points, problem.structure)
+            pairs = [
+                (found.between, reduced.class_gram),
+                (found.within, reduced.within),
+                (found.view, reduced.view),
+                (spread.delta2, reduced.instance_variance),
+                (spread.view, reduced.view_variance),
+                (variances(points, problem.structure).total, reduced.total_variance),
+            ]
+            for whole, part in pairs:
+                assert np.allclose(whole, part[cell], rtol=0, atol=GRAM)
+
+
+def test_a_single_cell_is_a_cell_of_the_batch(solved):
+    problem, _, _, batch = solved[0]
+    one = solve_reduced(Problem(problem.structure, DIM, SupCL(ALPHAS[1], TAUS[1])))
+    assert one.value.shape == ()
+    assert one.value == batch.value[1]
+    assert np.array_equal(one.cosines, batch.cosines[1])
+    assert np.allclose(np.diag(one.cosines), 1, rtol=0, atol=ROUNDING)
+
+
+def test_the_dual_slacks_are_complementary(solved):
+    for _, _, _, reduced in solved:
+        assert np.all(reduced.instance_slack * reduced.instance_variance <= ROUNDING)
+        assert np.all(np.linalg.eigvalsh(reduced.class_dual) >= -ROUNDING)
+        product = reduced.class_dual @ reduced.class_gram
+        assert np.allclose(product, 0, rtol=0, atol=ROUNDING)
+
+
+def test_no_random_embeddings_beat_the_bound(solved):
+    rng = np.random.default_rng(2)
+    for problem, solution, _, reduced in solved:
+        for cell, points in enumerate(np.asarray(solution.embeddings)):
+            loss = SupCL(ALPHAS[cell], TAUS[cell], problem.loss.self_pairs, problem.loss.mean)
+            for size in (0.0, 1e-7, 1e-3, 0.3, 10.0):
+                moved = jnp.asarray(points + size * rng.normal(size=points.shape))
+                assert loss(moved, problem.structure) >= reduced.lower[cell] - EVALUATION
+
+
+def test_the_block_bound_holds_at_points_that_are_not_critical(solved):
+    """The bound is a statement of duality, not of the solver that supplied the point."""
+    problem, _, certificate, _ = solved[1]
+    rows = class_rows(problem.loss, problem.structure)
+    present = jnp.asarray(imbalance._present(problem.structure))
+    for cell in range(len(ALPHAS)):
+        loss = SupCL(ALPHAS[cell], TAUS[cell])
+        for seed in range(5):
+            points = np.random.default_rng(seed).normal(size=present.shape)
+            points = normalize(jnp.asarray(points) * present)
+            function = lambda blocks, loss=loss: class_loss(loss, rows, blocks)  # noqa: E731
+            dual = imbalance._dual(function, points, present, jnp.asarray(8 / TAUS[cell]))
+            assert dual.lower <= certificate.value[cell]
+            assert dual.lower <= function(imbalance._blocks(points))
+
+
+def functionals_of(structure):
+    m = structure.num_classes
+    parts = zip(instance_functionals(m), gram_functionals(m), strict=True)
+    return ClassBlocks(*(np.concatenate(pair) for pair in parts))
+
+
+def values_of(points, structure):
+    first, second = np.triu_indices(structure.num_classes, 1)
+    between = class_similarities(points @ points.T, structure).between
+    delta2 = class_variances(points, structure).delta2
+    return np.concatenate([delta2, np.asarray(between)[first, second]])
+
+
+@pytest.mark.parametrize("case", [0, 3])
+def test_brackets_contain_all_embeddings_of_that_loss(solved, case):
+    """Optimal and perturbed embeddings alike, each at the level of its own loss."""
+    problem, solution, _, _ = solved[case]
+    structure, rng = problem.structure, np.random.default_rng(3)
+    for size in (0.0, 1e-5, 1e-2, 0.5):
+        noise = rng.normal(size=solution.embeddings.shape)
+        points = normalize(jnp.asarray(solution.embeddings) + size * noise)
+        losses = [
+            SupCL(a, t, problem.loss.self_pairs, problem.loss.mean)(one, structure)
+            for a, t, one in zip(ALPHAS, TAUS, points, strict=True)
+        ]
+        low, high = bracket_reduced(problem, np.array(losses), functionals_of(structure))
+        truth = np.array([values_of(one, structure) for one in points])
+        assert np.all(low <= truth + ROUNDING)
+        assert np.all(truth <= high + ROUNDING)
+        if size == 0:
+            assert np.max(high - low) <= BRACKET_WIDTH
+        quantities = bracket_quantities(problem.loss, structure, np.array(losses))
+        for cell, one in enumerate(points):
+            found = variances(one, structure)
+            for place, value in enumerate((found.view, found.delta2, found.mean_sq)):
+                assert quantities[0][cell, place] <= value + ROUNDING
+                assert value <= quantities[1][cell, place] + ROUNDING
+
+
+def test_certificates_of_unequal_classes_decide_phases(solved):
+    for problem, _, certificate, reduced in solved:
+        p, variance = problem.structure.num_views, reduced.instance_variance.max(1)
+        views_apart = reduced.view_variance.max(1) > GRAM
+        expected = np.where(
+            variance > GRAM, Phase.SPREAD, np.where(views_apart, Phase.VIEW_SPREAD, Phase.COLLAPSE)
+        )
+        assert np.array_equal(certificate.phase, expected)
+        assert p > 1 or not views_apart.any()
+        low, high = certificate.brackets["between_similarity"]
+        assert np.all((low == -1) & (high == 1))
+        width = np.asarray(certificate.high - certificate.low)[:, QUANTITIES.index("delta2")]
+        assert np.all(width <= BRACKET_WIDTH)
+
+
+def test_other_losses_are_reduced_by_their_gram_matrix(solved):
+    problem, _, _, reduced = solved[1]
+    loss = SupCL(ALPHAS[1], TAUS[1], mean="anchors")
+    generic = solve_reduced(Problem(problem.structure, DIM, Wrapped(loss)))
+    assert abs(generic.value - reduced.value[1]) <= LOSS
+    assert np.allclose(generic.class_gram, reduced.class_gram[1], rtol=0, atol=GRAM)
+    assert generic.gap <= TIGHT_GAP
+
+
+def test_thresholds_of_a_printed_case():
+    found = collapse_thresholds(ClassStructure((8, 4, 2)), 0.3, mean="anchors")
+    assert np.allclose(found, [0.1323, 0.2698, 0.5488], rtol=0, atol=PRINTED)
+
+
+@pytest.mark.parametrize("mean", ["pairs", "anchors"])
+def test_whole_solves_on_both_sides_of_the_thresholds(mean):
+    structure, tau = ClassStructure((8, 4, 2)), 0.3
+    thresholds = collapse_thresholds(structure, tau, mean=mean)
+    assert np.all(np.diff(thresholds) > 0)
+    alphas = np.concatenate([thresholds - ASIDE, thresholds + ASIDE])
+    problem = Problem(structure, DIM, SupCL(alphas, np.full(6, tau), mean=mean))
+    solution = solve(problem, jax.random.key(4))
+    assert np.all(certify(solution).certified)
+    spread = np.array([class_variances(u, structure).delta2 for u in solution.embeddings]) > MERGED
+    assert np.array_equal(spread, alphas[:, None] > thresholds)
+
+
+def test_a_class_of_one_instance_has_no_threshold():
+    found = collapse_thresholds(ClassStructure((10, 3, 1)), 0.5, mean="anchors")
+    assert np.array_equal(np.isnan(found), [False, False, True])
+    assert found[0] < found[1]
+
+
+@pytest.mark.parametrize("mean", ["pairs", "anchors"])
+@pytest.mark.parametrize("sizes", [(8, 4), (5, 3), (3, 11), (6, 6)])
+def test_the_first_of_two_classes_leaves_at_the_closed_form(sizes, mean):
+    closed = two_class_threshold(sizes, 0.5, mean)
+    found = collapse_thresholds(ClassStructure(sizes), 0.5, mean=mean)
+    first = np.argmin(closed)
+    assert first == np.argmax(sizes)
+    assert abs(closed[first] - found[first]) <= CLOSED_FORM
+
+
+def test_balanced_thresholds_are_the_collapse_boundary():
+    """α_c = 1/n + (1-1/n) m r/(1+(m-1) r), the same for every class."""
+    m, n, tau = 3, 4, 0.5
+    r = np.exp(-m / ((m - 1) * tau))
+    expected = 1 / n + (1 - 1 / n) * m * r / (1 + (m - 1) * r)
+    for mean in ("pairs", "anchors"):
+        found = collapse_thresholds(ClassStructure.balanced(m, n), tau, mean=mean)
+        assert np.allclose(found, expected, rtol=0, atol=CLOSED_FORM)
+
+
+def test_minority_collapse_ratio():
+    """n/n' = k ρ for k = 2; the critical imbalance, printed and solved for."""
+    assert abs(2 * minority_collapse_ratio(2, 1.0) - 24.32) <= 5e-3
+    assert abs(2 * minority_collapse_ratio(2, 2.0) - 6.81) <= 5e-3
+    for tau, k in ((1.0, 2), (2.0, 2)):
+        critical = k * minority_collapse_ratio(k, tau) * 50
+        for majority, merges in ((np.ceil(critical), True), (np.floor(critical) - 1, False)):
+            structure = ClassStructure((int(majority), *[50] * k))
+            loss = SupCL(0.0, tau, mean="anchors")
+            gram = solve_reduced(Problem(structure, 2, loss)).class_gram
+            assert (1 - gram[1, 2] <= MERGED) == merges
+
+
+def test_several_majorities():
+    """Two majorities at τ = 0.5 merge two minorities, three do not."""
+    assert minorities_can_merge(2, 0.5)
+    assert not minorities_can_merge(3, 0.5)
+    loss = SupCL(0.0, 0.5, mean="anchors")
+    structures = ClassStructure((20_000, 20_000, 20, 20)), ClassStructure((20_000,) * 3 + (20,) * 2)
+    apart = [1 - solve_reduced(Problem(each, 2, loss)).class_gram[-1, -2] for each in structures]
+    assert apart[0] <= MERGED < apart[1]
+
+
+def test_one_majority_always_merges_and_nothing_overflows():
+    assert minorities_can_merge(1, 0.5)
+    assert minorities_can_merge(3, 1e-3)
+    assert not minorities_can_merge(5, 1e3)
+
+
+def test_what_is_not_reducible():
+    many = ClassStructure(tuple(range(2, 3 + imbalance.CLASS_LIMIT)))
+    assert not reducible(SupCL(0.5, 0.5), many)
+    with pytest.raises(ValueError, match=r"up to 12 classes; got 13\. Use solve and certify"):
+        solve_reduced(Problem(many, 3, SupCL(0.5, 0.5)))
+    big = ClassStructure((60, 5))
+    with pytest.raises(ValueError, match=r"Wrapped is reduced .* up to 64 embeddings; got 65"):
+        solve_reduced(Problem(big, 3, Wrapped(SupCL(0.5, 0.5))))
+
+    class Unmarked(Wrapped):
+        symmetric = False
+
+    with pytest.raises(ValueError, match="not marked as convex and symmetric"):
+        solve_reduced(Problem(ClassStructure((3, 2)), 3, Unmarked(SupCL(0.5, 0.5))))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: two_class_threshold((3, 2, 2), 0.5), "two classes; got 3"),
+        (lambda: two_class_threshold((3, 1), 0.5), "integer of at least 2; got 1"),
+        (lambda: two_class_threshold((3, 2), 0.0), "temperature must be positive"),
+        (lambda: two_class_threshold((3, 2), 0.5, "both"), "mean must be one of"),
+        (lambda: minority_collapse_ratio(1, 0.5), "num_minorities must be an integer of at least"),
+        (lambda: minority_collapse_ratio(2, -1.0), "temperature must be positive"),
+        (lambda: minorities_can_merge(0, 0.5), "num_majorities must be an integer of at least"),
+        (lambda: minorities_can_merge(2, 0.0), "temperature must be positive"),
+        (lambda: collapse_thresholds(ClassStructure((1, 1)), 0.5), "L_sup has no positive pair"),
+        (lambda: collapse_thresholds(ClassStructure((3, 2)), -1), "temperature must be positive"),
+        (
+            lambda: collapse_thresholds(ClassStructure((3, 2)), 0.5, self_pairs="exclude"),
+            "num_views must be at least 2",
+        ),
+    ],
+)
+def test_misuse_is_told(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_verification_needs_64_bits():
+    jax.config.update("jax_enable_x64", False)
+    try:
+        with pytest.raises(ValueError, match="jax_enable_x64"):
+            solve_reduced(Problem(ClassStructure((3, 2)), 3, SupCL(0.5, 0.5)))
+    finally:
+        jax.config.update("jax_enable_x64", True)

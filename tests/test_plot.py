@@ -1,0 +1,307 @@
+"""Plots: what is drawn is what the table says, read off the artists and not off pixels."""
+
+import ast
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import polars as pl
+import pytest
+
+import ssem_jax as sx
+from ssem_jax import plot, theory
+from ssem_jax.sweep import SCHEMA
+
+ALPHAS = np.linspace(0, 1, 7)
+TEMPERATURES = np.geomspace(0.1, 2.0, 5)
+HEADERS = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
+
+
+def made_up(m=3, n=4, p=1, self_pairs="include", **changes):
+    """A table as a sweep writes it, filled from the closed forms: nothing is solved here."""
+    alpha, tau = (x.ravel() for x in np.meshgrid(ALPHAS, TEMPERATURES, indexing="ij"))
+    cell = (m, n, p, alpha, tau, self_pairs)
+    variances, similar = theory.variances(*cell), theory.similarities(*cell)
+    value, delta2 = np.asarray(theory.loss(*cell)), np.asarray(theory.delta2(*cell))
+    found = {
+        "delta2": delta2,
+        "view_variance": np.asarray(variances.view),
+        "mean_squared": np.zeros_like(delta2),
+        "within_similarity": np.asarray(similar.within),
+        "between_similarity": np.asarray(similar.between),
+    }
+    names = ["collapse", "spread", "view_spread"]
+    columns = {
+        "sizes": ",".join([str(n)] * m),
+        "num_classes": m,
+        "num_instances": n,
+        "num_views": p,
+        "dim": m * n * p - 1,
+        "loss": "SupCL",
+        "alpha": alpha,
+        "temperature": tau,
+        "self_pairs": self_pairs,
+        "mean": "pairs",
+        "value": value,
+        "lower": value - 1e-13,
+        "gap": np.geomspace(1e-18, 1e-13, len(alpha)),
+        "between_variance": np.asarray(variances.between),
+        "phase": [names[code] for code in np.asarray(theory.phase(*cell))],
+        "status": "converged",
+        "iterations": 1,
+        "products": 1,
+        "escapes": 0,
+        "starts": 1,
+        "seed": 0,
+    }
+    for name, values in found.items():
+        columns[f"{name}_lo"], columns[f"{name}_hi"] = values - 1e-3, values + 2e-3
+    columns |= {name: found[name] for name in ("delta2", "view_variance", "mean_squared")} | changes
+    size = len(alpha)
+    return pl.DataFrame(
+        {
+            name: columns[name]
+            if isinstance(columns[name], (np.ndarray, list))
+            else [columns[name]] * size
+            for name in SCHEMA
+        },
+        schema=SCHEMA,
+    )
+
+
+@pytest.fixture
+def ax():
+    return plot.new_figure()[1][0, 0]
+
+
+def as_matrix(table, name):
+    return table.sort("alpha", "temperature")[name].to_numpy().reshape(7, 5)
+
+
+def rectangles(collection):
+    return np.array(
+        [path.get_extents().get_points().mean(axis=0) for path in collection.get_paths()]
+    )
+
+
+def test_phase_diagram_carries_delta2_and_the_boundary(ax):
+    table = made_up().sample(fraction=1, shuffle=True, seed=1)
+    boundary = plot.boundary_table(table)
+    drawn = plot.phase_diagram(table, ax, boundary)
+    np.testing.assert_array_equal(drawn.delta2.get_array(), as_matrix(table, "delta2"))
+    edges = drawn.delta2.get_coordinates()
+    assert np.all(edges[0, 1:-1, 0] > TEMPERATURES[:-1])
+    assert np.all(edges[0, 1:-1, 0] < TEMPERATURES[1:])
+    assert edges[0, 0, 1] == 0
+    assert edges[-1, 0, 1] == 1
+    assert drawn.view_variance is None
+    assert len(drawn.undecided.get_paths()) == 0
+    (line,) = drawn.boundaries
+    tau = line.get_xdata()
+    np.testing.assert_array_equal(line.get_ydata(), theory.alpha_c(3, 4, 1, tau))
+    across, down = drawn.marginal
+    assert across.get_ydata()[0] == 1 / 4
+    assert down.get_xdata()[0] == 1 / np.log(3)
+
+
+def test_view_spread_has_a_colour_and_a_boundary_of_its_own(ax):
+    table = made_up(2, 2, 2, "exclude")
+    drawn = plot.phase_diagram(table, ax, plot.boundary_table(table))
+    views = drawn.view_variance.get_array()
+    parted = as_matrix(table, "phase") == "view_spread"
+    assert parted.any()
+    np.testing.assert_array_equal(~views.mask, parted)
+    np.testing.assert_array_equal(views.compressed(), as_matrix(table, "view_variance")[parted])
+    alpha_c, alpha_v = drawn.boundaries
+    tau = np.asarray(alpha_v.get_xdata())
+    expected = np.asarray(theory.alpha_v(2, 2, 2, tau, "exclude"))
+    found = np.asarray(alpha_v.get_ydata(), float)
+    np.testing.assert_array_equal(found[expected > 0], expected[expected > 0])
+    assert np.all(np.isnan(found[expected == 0]))
+    assert len(alpha_c.get_xdata()) == len(tau)
+
+
+def test_undecided_cells_are_hatched_where_they_are(ax):
+    table = made_up().with_columns(
+        phase=pl.when(pl.col("alpha").is_close(ALPHAS[2]) & (pl.col("temperature") < 0.15))
+        .then(pl.lit("undecided"))
+        .otherwise("phase")
+    )
+    undecided = plot.phase_diagram(table, ax).undecided
+    assert undecided.get_hatch()
+    ((tau, alpha),) = rectangles(undecided)
+    assert alpha == pytest.approx(ALPHAS[2])
+    assert tau == pytest.approx(TEMPERATURES[0], rel=0.1)
+
+
+def test_missing_cells_of_an_interrupted_run_are_masked(ax):
+    table = made_up().slice(3)
+    mask = np.ma.getmaskarray(plot.phase_diagram(table, ax).delta2.get_array())
+    assert mask.sum() == 3
+    assert mask[0, :3].all()
+
+
+def test_gap_map_carries_gaps_and_outlines_uncertified_cells(ax):
+    gaps = np.geomspace(1e-18, 1e-7, 35)
+    table = made_up(gap=gaps)
+    drawn = plot.gap_map(table, ax, plot.boundary_table(table))
+    np.testing.assert_array_equal(
+        drawn.gap.get_array(), np.maximum(gaps, plot.LEAST_GAP).reshape(7, 5)
+    )
+    assert len(drawn.uncertified.get_paths()) == np.sum(gaps > 1e-9)
+    assert len(drawn.boundaries) == 1
+
+
+@pytest.mark.parametrize("along", ["alpha", "temperature"])
+@pytest.mark.parametrize("quantity", plot.LABELS)
+def test_slices_carry_theory_points_and_brackets(ax, along, quantity):
+    table = made_up(2, 2, 2, "exclude")
+    curves = plot.slice_table(table, along)
+    drawn = plot.slices(table, ax, along, quantity, curves)
+    other = "temperature" if along == "alpha" else "alpha"
+    fixed = plot.slice_values(table, along)
+    assert len(fixed) == len(drawn.points) == len(drawn.curves) == len(drawn.bars)
+    assert 3 <= len(fixed) == len(set(fixed)) <= plot.MAX_CURVES
+    source = plot.with_parts(table)
+    for value, points, curve, bars in zip(fixed, *(drawn[k] for k in (1, 0, 2)), strict=True):
+        rows = source.filter(pl.col(other) == value).sort(along)
+        np.testing.assert_array_equal(points.get_xdata(), rows[along])
+        np.testing.assert_array_equal(points.get_ydata(), rows[quantity])
+        np.testing.assert_array_equal(bars[:, 0], rows[f"{quantity}_lo"])
+        np.testing.assert_array_equal(bars[:, 1], rows[f"{quantity}_hi"])
+        found = rows[quantity].to_numpy()
+        assert np.all((bars[:, 0] <= found) & (found <= bars[:, 1]))
+        # The cells were made of theory, so that the curve passes through the points.
+        at = np.interp(rows[along], curve.get_xdata(), curve.get_ydata())
+        np.testing.assert_allclose(at, rows[quantity], atol=0.02)
+
+
+def test_bracket_widths_are_those_of_the_table(ax):
+    table = made_up()
+    lines = plot.bracket_widths(table, ax, "alpha", [float(TEMPERATURES[1])])
+    np.testing.assert_allclose(lines[0].get_ydata(), 3e-3)
+
+
+def test_a_figure_has_a_panel_for_every_shape_and_says_which():
+    table = pl.concat([made_up(), made_up(2, 4), made_up(2, 2, 2, "exclude")])
+    figure = plot.draw_phases(table, plot.boundary_table(table))
+    titles = [ax.get_title() for ax in figure.axes if ax.get_title()]
+    assert titles == [
+        "$m=3$, $n=4$, $p=1$, include",
+        "$m=2$, $n=4$, $p=1$, include",
+        "$m=2$, $n=2$, $p=2$, exclude",
+    ]
+    dims = pl.concat([made_up(), made_up(dim=2)])
+    assert [title for title, _ in plot.panels(dims)] == [
+        "$m=3$, $n=4$, $d=11$",
+        "$m=3$, $n=4$, $d=2$",
+    ]
+
+
+@pytest.mark.parametrize(("kind", "suffix"), list(zip(plot.KINDS, plot.FORMATS, strict=True)))
+def test_a_run_is_drawn_in_every_kind_and_format_and_always_alike(tmp_path, kind, suffix):
+    path = tmp_path / "deep" / f"run{suffix}"
+    assert plot.draw_run(made_up(), kind, path) == path
+    first = path.read_bytes()
+    assert first.startswith(HEADERS[suffix])
+    plot.draw_run(made_up(), kind, path)
+    assert path.read_bytes() == first
+
+
+@pytest.mark.parametrize("kind", plot.KINDS)
+def test_classes_of_different_size_are_drawn_without_theory(tmp_path, kind):
+    table = made_up(num_instances=None, sizes="8,4,2")
+    assert plot.boundary_table(table).is_empty()
+    assert plot.draw_run(table, kind, tmp_path / "run.png").stat().st_size > 0
+
+
+@pytest.mark.parametrize("kind", plot.KINDS)
+def test_a_single_cell_can_be_drawn(tmp_path, kind):
+    assert plot.draw_run(made_up().slice(17, 1), kind, tmp_path / "run.png").stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    ("table", "kind", "name", "message"),
+    [
+        (made_up, "pie", "run.png", "a run can be drawn as phase, gap, slices; got 'pie'"),
+        (made_up, "phase", "run.jpg", "a figure is saved as .png, .svg, .pdf; got 'run.jpg'"),
+        (lambda: made_up().clear(), "phase", "run.png", "no finished cell; repeat the sweep"),
+        (lambda: made_up(alpha=None), "gap", "run.png", "needs a value of alpha in every cell"),
+        (
+            lambda: pl.concat([made_up(dim=dim) for dim in range(30)]),
+            "phase",
+            "run.png",
+            "the run has 30 shapes; a figure shows at most 24",
+        ),
+        (made_up, "phase", "file/run.png", "cannot write .*; choose another file"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_with_a_remedy(tmp_path, table, kind, name, message):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(plot.PlotError, match=message):
+        plot.draw_run(table(), kind, tmp_path / name)
+
+
+def test_slices_refuse_an_unknown_axis_or_quantity(ax):
+    for arguments in ({"along": "dim"}, {"quantity": "beauty"}):
+        with pytest.raises(plot.PlotError, match="slices run along alpha or temperature"):
+            plot.slices(made_up(), ax, **arguments)
+
+
+def test_only_animations_are_saved_as_gif(tmp_path):
+    with pytest.raises(plot.PlotError, match=r"a figure is saved as .png, .svg, .pdf"):
+        plot.save(plot.new_figure()[0], tmp_path / "figure.gif")
+
+
+def test_gram_and_its_numbers(ax):
+    structure = sx.ClassStructure.balanced(2, 2)
+    matrix = np.asarray(sx.ssem_gram(structure, 0.3))
+    image = plot.gram(matrix, ax, structure)
+    np.testing.assert_array_equal(image.get_array(), matrix)
+    assert [line.get_ydata()[0] for line in ax.lines[::2]] == [1.5]
+    words = [text.get_text() for text in plot.write_numbers(matrix[:2, :2], ax)]
+    assert words == ["1", ".40", ".40", "1"]
+
+
+def test_sphere_draws_every_embedding_in_the_colour_of_its_class():
+    structure = sx.ClassStructure.balanced(2, 2)
+    points = np.asarray(sx.ssem_embeddings(structure, 0.3, 3))
+    _, axes = plot.new_figure(subplot_kw={"projection": "3d"})
+    scatters = plot.sphere(points, axes[0, 0], structure.class_ids)
+    drawn = np.concatenate([np.stack(one._offsets3d, axis=1) for one in scatters])
+    np.testing.assert_allclose(drawn, points)
+
+
+def test_series_keeps_the_order_and_takes_the_palette_from_a_place_on(ax):
+    table = pl.DataFrame({"x": [0, 1, 0, 1], "y": [1.0, 2, 3, 4], "kind": ["b", "b", "a", "a"]})
+    lines = plot.series(table, ax, "x", "y", "kind", str.upper, first=2, marker=True)
+    assert [line.get_label() for line in lines] == ["B", "A"]
+    assert [line.get_color() for line in lines] == list(plot.COLORS[2:4])
+    assert [line.get_marker() for line in lines] == list(plot.MARKERS[2:4])
+    np.testing.assert_array_equal(lines[1].get_ydata(), [3, 4])
+
+
+def test_the_style_leaves_no_trace():
+    before = dict(mpl.rcParams)
+    with plot.style():
+        assert mpl.rcParams["font.size"] == 9
+    plot.draw_phases(made_up())
+    assert dict(mpl.rcParams) == before
+
+
+def test_nothing_else_imports_matplotlib_and_nothing_imports_pyplot():
+    root = Path(__file__).parent.parent
+    importers = set()
+    for path in [*(root / "ssem_jax").glob("*.py"), *(root / "figures").glob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
+            if any(name.split(".")[0] == "matplotlib" for name in names):
+                importers.add(path.name)
+            assert not any("pyplot" in name for name in names)
+    assert importers == {"plot.py"}
