@@ -5,6 +5,7 @@ loss is log(1+e^{b-ts}) + (K-1) log(1+e^{to-b}). The attainable (o, s) satisfy |
 (K-2) s - 2(K-1) o ≤ K, and the edge of that region is the double-constant embedding model.
 """
 
+import functools
 import itertools
 
 import jax
@@ -34,8 +35,10 @@ def _loss(num_pairs, scale, bias, matched, unmatched):
     return pulled + (num_pairs - 1) * _softplus(scale * unmatched - bias)
 
 
+@functools.cache
 def _minima():
-    """(K, t, b, lower, value) of certified cells, by free minimisation."""
+    """(K, t, b, lower, value, gap) of certified cells, by free minimisation."""
+    cells = []
     scales, biases = np.array(list(itertools.product(_SCALES, _BIASES))).T
     for num_pairs in _PAIRS:
         structure = ClassStructure((1,) * num_pairs, 2)
@@ -44,28 +47,29 @@ def _minima():
         if not np.all(found.certified):
             worst = float(np.max(found.gap))
             raise RuntimeError(f"K = {num_pairs}: a gap of {worst:.1e} is left uncertified.")
-        yield from zip(
-            itertools.repeat(num_pairs), scales, biases, found.lower, found.value, strict=False
-        )
+        numbers = (scales, biases, found.lower, found.value, found.gap)
+        cells += [(num_pairs, *map(float, cell)) for cell in zip(*numbers, strict=True)]
+    return cells
 
 
 def _judge(matched, unmatched, condition):
     """Optimal exactly where the condition's two sides say so, in every certified cell."""
-    cells = 0
-    for num_pairs, scale, bias, lower, value in _minima():
+    gaps = []
+    for num_pairs, scale, bias, lower, value, gap in _minima():
         larger, smaller = condition(num_pairs, scale, bias)
         if abs(larger - smaller) < _STRICT * max(larger, smaller):
             continue
-        cells += 1
+        gaps.append(gap)
         model = _loss(num_pairs, scale, bias, matched, unmatched(num_pairs))
         optimal = model <= lower + GAP_TOLERANCE
         beaten = value < model - GAP_TOLERANCE
-        where = {"K": num_pairs, "t": float(scale), "b": float(bias)}
+        where = {"K": num_pairs, "t": scale, "b": bias}
         if (larger > smaller) == beaten:
-            return Proof(False, where, cells, rigorous=False)
+            return Proof(False, where, len(gaps), rigorous=False)
         if not (optimal or beaten):
-            return Proof(False, None, cells, (where,), rigorous=False)
-    return Proof(True, None, cells, left_out="equality of the condition to 1e-3", rigorous=False)
+            return Proof(False, None, len(gaps), (where,), rigorous=False)
+    left_out = "equality of the condition to 1e-3"
+    return Proof(True, None, len(gaps), (), left_out, tuple(gaps), rigorous=False)
 
 
 sigmoid_simplex = Theorem(

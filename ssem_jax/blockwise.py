@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -43,7 +43,6 @@ from ssem_jax.problem import (
 from ssem_jax.sphere import normalize
 
 Scalar = Float[Array, ""]
-Carry = TypeVar("Carry")
 
 BLOCK_SIZE = 512
 """Rows of a tile: in float32 it fills 1 MiB and stays in a core's cache between its uses."""
@@ -189,28 +188,120 @@ def _apart(
 # --------------------------------------------------------------------------------- denominators
 
 
+class _Tile(NamedTuple):
+    """A block of rows against a block of columns, on or above the diagonal."""
+
+    row: Int[Array, ""]
+    column: Int[Array, ""]
+    left: Float[Array, "b d"]
+    right: Float[Array, "b d"]
+    exponents: Float[Array, "b b"]  # (G - 1)/τ; -∞ for pairs that are not contrasted
+
+    def mirrored(self, of_columns: Array, blank: float = 0.0) -> Array:
+        """What the tile, transposed, does to the rows of `column`; on the diagonal it is `blank`,
+        for they are the rows of `row`, which are served already."""
+        return jnp.where(self.row == self.column, blank, of_columns)
+
+
+def _blocks(array: Float[Array, "N *rest"], block_size: int) -> Float[Array, "n b *rest"]:
+    """Rows in blocks of equal size, the last one filled up with zeros."""
+    num_rows = len(array)
+    num_blocks = -(-num_rows // block_size)
+    block = -(-num_rows // num_blocks)
+    fill = [(0, num_blocks * block - num_rows)] + [(0, 0)] * (array.ndim - 1)
+    return jnp.pad(array, fill).reshape(num_blocks, block, *array.shape[1:])
+
+
+def _sweep(
+    step: Callable[[Array, _Tile], Array],
+    start: Array,
+    unit: Float[Array, "N d"],
+    temperature: Scalar,
+    included: bool,
+    block_size: int,
+) -> Array:
+    """`step` for every tile on or above the diagonal, on a carry of one block for each of U."""
+    blocks = _blocks(unit, block_size)
+    num_blocks, block, _ = blocks.shape
+    within = jnp.arange(block)
+
+    def visit(carry: Array, place: tuple[Array, Array]) -> tuple[Array, None]:
+        row, column = place
+        left, right = blocks[row], blocks[column]
+        i, j = row * block + within[:, None], column * block + within
+        kept = (i < len(unit)) & (j < len(unit)) & (included | (i != j))
+        exponents = jnp.where(kept, (left @ right.T - 1) / temperature, -jnp.inf)
+        return step(carry, _Tile(row, column, left, right, exponents)), None
+
+    places = tuple(jnp.asarray(index) for index in np.triu_indices(num_blocks))
+    return jax.lax.scan(visit, start, places)[0]
+
+
+def _is_plain(totals: Float[Array, " N"]) -> Array:
+    """Whether sums of unscaled exponentials keep their accuracy: terms below the smallest normal
+    number are lost, and must not add up to a rounding of the smallest sum."""
+    limits = jnp.finfo(totals.dtype)
+    return jnp.min(totals) > float(np.log(limits.tiny) - 2 * np.log(limits.eps))
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _log_totals(
     unit: Float[Array, "N d"], temperature: Scalar, included: bool, block_size: int
 ) -> Float[Array, " N"]:
-    """ℓ of the module's docstring."""
-    num_rows = len(unit)
+    """ℓ of this module's docstring."""
 
-    def plain(carry: Array, tile: _Tile) -> Array:
+    def add(sums: Array, tile: _Tile) -> Array:
         scores = jnp.exp(tile.exponents)
-        carry = carry.at[tile.row].add(jnp.sum(scores, axis=1))
-        return carry.at[tile.column].add(tile.mirrored(jnp.sum(scores, axis=0)))
+        sums = sums.at[tile.row].add(jnp.sum(scores, axis=1))
+        return sums.at[tile.column].add(tile.mirrored(jnp.sum(scores, axis=0)))
 
-    def careful(carry: Array, tile: _Tile) -> Array:
-        for block, axis in ((tile.row, 1), (tile.column, 0)):
-            found = jax.nn.logsumexp(tile.exponents, axis=axis)
-            found = found if axis else tile.mirrored(found, -jnp.inf)
-            carry = carry.at[block].set(jnp.logaddexp(carry[block], found))
-        return carry
+    def add_logs(logs: Array, tile: _Tile) -> Array:
+        of_rows, of_columns = (jax.nn.logsumexp(tile.exponents, axis=axis) for axis in (1, 0))
+        logs = logs.at[tile.row].set(jnp.logaddexp(logs[tile.row], of_rows))
+        of_columns = tile.mirrored(of_columns, -jnp.inf)
+        return logs.at[tile.column].set(jnp.logaddexp(logs[tile.column], of_columns))
 
     def swept(step: Callable[[Array, _Tile], Array], start: float) -> Float[Array, " N"]:
-        grid = _blocks(jnp.full(num_rows, start, unit.dtype), block_size)
-        return _sweep(step, grid, unit, temperature, included).ravel()[:num_rows]
+        carry = jnp.full_like(_blocks(unit[:, 0], block_size), start)
+        carry = _sweep(step, carry, unit, temperature, included, block_size)
+        return carry.ravel()[: len(unit)]
 
-    totals = jnp.log(swept(plain, 0.0))
-    return jax.lax.cond(_is_plain(totals), lambda: totals, lambda: swept(careful, -jnp.inf))
+    totals = jnp.log(swept(add, 0.0))
+    return jax.lax.cond(_is_plain(totals), lambda: totals, lambda: swept(add_logs, -jnp.inf))
+
+
+def _log_totals_forward(unit: Array, temperature: Array, included: bool, block_size: int):
+    totals = _log_totals(unit, temperature, included, block_size)
+    return totals, (unit, temperature, totals)
+
+
+def _log_totals_backward(included: bool, block_size: int, residuals: tuple, cotangent: Array):
+    unit, temperature, totals = residuals
+    anchors, logs = _blocks(cotangent, block_size), _blocks(totals, block_size)
+    pulls = _blocks(cotangent * jnp.exp(-totals), block_size)
+
+    def plain(tile: _Tile) -> Array:
+        return (pulls[tile.row][:, None] + pulls[tile.column]) * jnp.exp(tile.exponents)
+
+    def careful(tile: _Tile) -> Array:
+        of_rows = jnp.exp(tile.exponents - logs[tile.row][:, None])
+        of_columns = jnp.exp(tile.exponents - logs[tile.column])
+        return anchors[tile.row][:, None] * of_rows + anchors[tile.column] * of_columns
+
+    def swept(pull: Callable[[_Tile], Array]) -> Float[Array, "N d"]:
+        def add(carry: Array, tile: _Tile) -> Array:
+            pairs = pull(tile)
+            carry = carry.at[tile.row].add(pairs @ tile.right)
+            return carry.at[tile.column].add(tile.mirrored(pairs.T @ tile.left))
+
+        carry = jnp.zeros_like(_blocks(unit, block_size))
+        carry = _sweep(add, carry, unit, temperature, included, block_size)
+        return carry.reshape(-1, unit.shape[1])[: len(unit)] / temperature
+
+    of_unit = jax.lax.cond(_is_plain(totals), lambda: swept(plain), lambda: swept(careful))
+    # Each ℓ depends on τ through (G - 1)/τ alone, whose derivatives along U are at hand.
+    of_temperature = jnp.sum(cotangent) / temperature - jnp.sum(unit * of_unit) / 2
+    return of_unit, of_temperature / temperature
+
+
+_log_totals.defvjp(_log_totals_forward, _log_totals_backward)

@@ -37,7 +37,7 @@ import polars as pl
 from ssem_jax import theory
 from ssem_jax.certificate import COLLAPSE_TOLERANCE as COLLAPSE_TOLERANCE
 from ssem_jax.certificate import GAP_TOLERANCE
-from ssem_jax.problem import Phase, Problem
+from ssem_jax.problem import ClassStructure, Phase, Problem, full_dimension
 from ssem_jax.sweep import Grid, num_cells, sweep, versions
 
 if TYPE_CHECKING:
@@ -639,7 +639,8 @@ def _groups(cells: Cells, claim: Claim) -> tuple[Cells, ...]:
 def _smallest(groups: Sequence[Cells], rows: np.ndarray, margin: Interval) -> dict[str, Any]:
     """The refuting cell with the fewest embeddings; among equals, the one refuted most clearly."""
     first = groups[0].table
-    size = (first["num_classes"] * first["num_instances"] * first["num_views"]).to_numpy()
+    instances = first["sizes"].str.split(",").list.eval(pl.element().cast(pl.Int64)).list.sum()
+    size = (instances * first["num_views"]).to_numpy()
     clear = np.broadcast_to(margin.high, size.shape)
     best = min(rows, key=lambda row: (size[row], clear[row]))
     row = first.row(int(best), named=True)
@@ -648,13 +649,21 @@ def _smallest(groups: Sequence[Cells], rows: np.ndarray, margin: Interval) -> di
     return row
 
 
+def coordinates(row: dict[str, Any]) -> str:
+    """A row of the table as the coordinates of its cell, in one line."""
+    balanced = row["num_instances"] is not None
+    shape = (
+        f"m={row['num_classes']}, n={row['num_instances']}" if balanced else f"sizes={row['sizes']}"
+    )
+    return (
+        f"{shape}, p={row['num_views']}, d={row['dim']}, alpha={row['alpha']:.6g}, "
+        f"tau={row['temperature']:.6g}, self_pairs={row['self_pairs']}, mean={row['mean']}"
+    )
+
+
 def _describe(cells: Cells, row: int) -> str:
     values = cells.table.row(row, named=True)
-    return (
-        f"m={values['num_classes']}, n={values['num_instances']}, p={values['num_views']}, "
-        f"d={values['dim']}, alpha={values['alpha']:.6g}, tau={values['temperature']:.6g}, "
-        f"self_pairs={values['self_pairs']}"
-    )
+    return coordinates(values)
 
 
 def collect(modules: Iterable[ModuleType]) -> list[Claim]:
@@ -768,7 +777,20 @@ def unique_domains(claims: Iterable[Claim]) -> list[Domain]:
 
 
 def attainable(cells: Cells) -> np.ndarray:
-    """Whether the dimension of each cell admits the unconstrained optimum of its phase."""
+    """Whether the dimension of each cell admits the unconstrained optimum of its phase.
+
+    For unequal classes, whether it admits that of every phase.
+    """
+    balanced = np.isfinite(cells.num_instances)
+    if not balanced.all():
+        found = np.zeros(len(cells), bool)
+        found[balanced] = attainable(Cells(cells.table.filter(balanced)))
+        rows = cells.table.select("sizes", "num_views", "self_pairs", "dim").rows()
+        for row in np.flatnonzero(~balanced):
+            sizes, num_views, self_pairs, dim = rows[row]
+            structure = ClassStructure(tuple(map(int, sizes.split(","))), num_views)
+            found[row] = dim >= full_dimension(structure, self_pairs)
+        return found
     m, n, p = cells.num_classes, cells.num_instances, cells.num_views
     needed = np.select(
         [cells.predict(theory.phase) == phase for phase in (Phase.COLLAPSE, Phase.SPREAD)],

@@ -200,7 +200,7 @@ def _show_report(report: Report) -> None:
     for judgement in report.judgements:
         table.add_row(
             judgement.claim.name,
-            judgement.claim.source.split(";")[0].split(":")[0],
+            judgement.claim.source.split(";")[0].split(" (")[0].split(":")[0],
             str(judgement.cells),
             _number(judgement.worst_gap),
             _number(judgement.worst_deviation),
@@ -248,10 +248,11 @@ def _counterexample(judgement: Judgement) -> str:
     row = judgement.counterexample or {}
     if "dim" not in row:  # of a theorem: the point itself
         return ", ".join(f"{name}={value}" for name, value in row.items())
+    from ssem_jax.claims import coordinates
+
     line = (
-        f"m={row['num_classes']}, n={row['num_instances']}, p={row['num_views']}, d={row['dim']}, "
-        f"alpha={row['alpha']:.6g}, tau={row['temperature']:.6g}, self_pairs={row['self_pairs']}: "
-        f"delta2 in [{row['delta2_lo']:.3g}, {row['delta2_hi']:.3g}], phase {row['phase']}"
+        f"{coordinates(row)}: delta2 in [{row['delta2_lo']:.3g}, {row['delta2_hi']:.3g}], "
+        f"phase {row['phase']}"
     )
     for other in row.get("followed_by", ()):
         line += (

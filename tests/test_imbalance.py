@@ -1,5 +1,7 @@
 """The reduced problem of unequal classes against whole solves, random embeddings and formulas."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -115,12 +117,13 @@ def test_the_class_rows_are_the_loss_of_the_block_gram_matrix(structure, self_pa
 @pytest.fixture(scope="module")
 def solved():
     """Every case solved whole, certified, and solved reduced: 32 cells."""
-    results = []
-    for structure, self_pairs, mean in CASES:
-        problem = Problem(structure, DIM, SupCL(ALPHAS, TAUS, self_pairs, mean))
-        solution = solve(problem, jax.random.key(1))
-        results.append((problem, solution, certify(solution), solve_reduced(problem)))
-    return results
+    problems = [Problem(each, DIM, SupCL(ALPHAS, TAUS, pairs, mean)) for each, pairs, mean in CASES]
+    # Both kinds of kernels compile at the same time.
+    with ThreadPoolExecutor(2) as pool:
+        reduced = pool.submit(lambda: [solve_reduced(problem) for problem in problems])
+        whole = [solve(problem, jax.random.key(1)) for problem in problems]
+        certified = [certify(solution) for solution in whole]
+        return list(zip(problems, whole, certified, reduced.result(), strict=True))
 
 
 def test_whole_and_reduced_solutions_agree(solved):
