@@ -81,7 +81,8 @@ def blockwise_supcl(
 
     Raises:
         ValueError: fewer than two rows, ids of another shape or type, α outside [0, 1], τ not
-            positive and finite, an unknown convention, or a block size below 1.
+            positive and finite, either of them an array, an unknown convention, or a block size
+            below 1.
 
     References:
         Lee, Oh, Lee and Sohn (AISTATS 2025, arXiv:2503.08203) for the combined loss; Milakov and
@@ -96,18 +97,23 @@ def blockwise_supcl(
     rows = jnp.asarray(embeddings)
     if rows.ndim != 2 or len(rows) < 2:
         raise ValueError(f"embeddings must be two or more rows (N, d); got shape {rows.shape}.")
-    classes = _groups("class_ids", class_ids, len(rows))
-    instances = _groups("instance_ids", instance_ids, len(rows))
+    if jnp.ndim(alpha) or jnp.ndim(temperature):
+        raise ValueError(
+            f"alpha and temperature must be numbers here; got shapes {jnp.shape(alpha)} and "
+            f"{jnp.shape(temperature)}. Use jax.vmap over the loss for a batch."
+        )
+    classes, relatives = _group("class_ids", class_ids, len(rows))
+    instances, views = _group("instance_ids", instance_ids, len(rows))
 
     unit = normalize(rows.astype(jnp.promote_types(rows.dtype, jnp.float32)))
     alpha, temperature = (jnp.asarray(number, unit.dtype) for number in (alpha, temperature))
     included = self_pairs == "include"
-    relatives, views = _sizes(classes, unit.dtype), _sizes(instances, unit.dtype)
+    relatives, views = (jnp.asarray(sizes, unit.dtype) for sizes in (relatives, views))
     num_sup, num_own = relatives - views, views - (not included)
     sup = (1 - alpha) * _weight(num_sup, mean)
     own = alpha * _weight(num_own, mean)
     totals = _log_totals(unit, temperature, included, block_size)
-    apart = _apart(unit, classes, sup) + _apart(unit, instances, own - sup)
+    apart = _apart(unit, classes, relatives, sup) + _apart(unit, instances, views, own - sup)
     if not included:
         apart -= jnp.sum(own * (1 - jnp.sum(unit * unit, axis=1)))
     return jnp.sum((sup * num_sup + own * num_own) * totals) + apart / temperature
@@ -140,20 +146,21 @@ def blockwise_loss(
 # ------------------------------------------------------------------------------------- positives
 
 
-def _groups(name: str, ids: Int[Array, " N"], num_rows: int) -> Int[Array, " N"]:
-    """Ids renamed to numbers below N, whatever integers they are."""
-    ids = jnp.asarray(ids)
-    if ids.shape != (num_rows,) or not jnp.issubdtype(ids.dtype, jnp.integer):
+def _group(
+    name: str, ids: Int[Array, " N"], num_rows: int
+) -> tuple[Int[Array, " N"], Float[Array, " N"]]:
+    """Ids renamed to numbers below N, whatever integers they are, and every row's group size."""
+    if jnp.shape(ids) != (num_rows,) or not jnp.issubdtype(jnp.result_type(ids), jnp.integer):
         raise ValueError(
             f"{name} must be one integer for each of the {num_rows} embeddings; "
-            f"got shape {ids.shape} of {ids.dtype}."
+            f"got shape {jnp.shape(ids)} of {jnp.result_type(ids)}."
         )
-    return jnp.searchsorted(jnp.sort(ids), ids)
-
-
-def _sizes(groups: Int[Array, " N"], dtype: jnp.dtype) -> Float[Array, " N"]:
-    """The number of rows in every row's group."""
-    return jnp.bincount(groups, length=len(groups))[groups].astype(dtype)
+    if isinstance(ids, jax.core.Tracer):
+        wanted = {"size": num_rows, "return_inverse": True, "return_counts": True}
+        _, groups, counts = jnp.unique(ids, **wanted)
+    else:  # on the host: XLA would take seconds to fold the sort of a long constant
+        _, groups, counts = np.unique(np.asarray(ids), return_inverse=True, return_counts=True)
+    return groups, counts[groups]
 
 
 def _weight(num_positives: Float[Array, " N"], mean: str) -> Float[Array, " N"]:
@@ -165,7 +172,10 @@ def _weight(num_positives: Float[Array, " N"], mean: str) -> Float[Array, " N"]:
 
 
 def _apart(
-    unit: Float[Array, "N d"], groups: Int[Array, " N"], weights: Float[Array, " N"]
+    unit: Float[Array, "N d"],
+    groups: Int[Array, " N"],
+    sizes: Float[Array, " N"],
+    weights: Float[Array, " N"],
 ) -> Scalar:
     r"""How far the pairs of every group are apart, a pair weighing as its first row.
 
@@ -177,11 +187,12 @@ def _apart(
 
     Squares are summed instead of inner products because they do not cancel in a collapsed group.
     """
-    num_rows = len(unit)
-    sums = jax.ops.segment_sum(unit, groups, num_rows)[groups]
-    size = _sizes(groups, unit.dtype)
-    deviation = unit - sums / size[:, None]
-    share = (size * weights + jax.ops.segment_sum(weights, groups, num_rows)[groups]) / 2
+
+    def total(of_rows: Array) -> Array:
+        return jax.ops.segment_sum(of_rows, groups, len(unit))[groups]
+
+    deviation = unit - total(unit) / sizes[:, None]
+    share = (sizes * weights + total(weights)) / 2
     return jnp.sum(share * (1 - jnp.sum(unit * unit - deviation * deviation, axis=1)))
 
 

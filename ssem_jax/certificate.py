@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from ssem_jax.imbalance import bracket_quantities, reducible
@@ -209,7 +210,7 @@ def _certify(
     problem: Problem, embeddings: Array | np.ndarray, reference: Certificate | None = None
 ) -> Certificate:
     require_x64()
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((problem, embeddings))):
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((problem, embeddings))):
         raise ValueError("a certificate is made on the host; call it outside jax.jit and jax.vmap.")
     structure, single = problem.structure, problem.batch_size is None
     if not problem.loss.convex:

@@ -11,10 +11,11 @@ import dataclasses
 import enum
 from collections.abc import Iterable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 if TYPE_CHECKING:
     from ssem_jax.losses import GramLoss
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+@dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
 def pytree_dataclass(cls: type[T]) -> type[T]:
     """A frozen dataclass that is a pytree: fields marked ``metadata={"static": True}`` are static.
 
@@ -74,7 +76,7 @@ def concrete(value: Any) -> np.ndarray | None:
     Raises:
         ValueError: not a number at all.
     """
-    if isinstance(value, jax.core.Tracer):
+    if isinstance(value, Tracer):
         return None
     try:
         return np.asarray(value, dtype=np.float64)

@@ -32,6 +32,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, PRNGKeyArray
 
 from ssem_jax.losses import GramLoss, SupCL
@@ -517,7 +518,7 @@ def solve(
     """
     require_x64()
     num_starts = check_count("num_starts", num_starts, 1)
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((problem, key))):
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((problem, key))):
         raise ValueError(
             "solve schedules its work on the host and cannot be traced; call it outside jax.jit "
             "and jax.vmap, and give it a problem whose hyper-parameters carry a batch axis."
