@@ -68,7 +68,7 @@ def compute(fast: bool, progress: Progress) -> Tables:
         {
             "temperature": tau,
             "alpha_c": alpha_c,
-            # THEORY.md, section 5: the local threshold at d = m-1.
+            # Where collapse stops being a local minimum at d = m-1.
             "alpha_loc": 1 - (1 - alpha_c) * (1 - z / np.expm1(z)),
         }
     )

@@ -29,29 +29,6 @@ def _solve(structure, dim, loss, progress):
     return np.asarray(solution.embeddings), gaps
 
 
-def first_thresholds(sizes, products, tau):
-    """The α at which each class would leave collapse alone, from the collapsed class means.
-
-    THEORY.md, section 4, per anchor: α_i = 1 - (n_i - 1)[e^{1/τ}/D_i - Mσ_i/n_i²]. Exact for the
-    first class that leaves.
-    """
-    sizes, products = np.asarray(sizes, float), np.asarray(products)
-    similarity = np.exp(products / tau)
-    total = similarity @ sizes  # D_i: within a collapsed class every similarity is 1
-    weights = 0.5 * np.outer(sizes, sizes) * similarity / sizes.sum()
-    weights = weights * (1 / total[:, None] + 1 / total[None, :])
-    pull = weights * products
-    sigma = -(pull.sum(axis=1) - np.diag(pull))
-    return 1 - (sizes - 1) * (np.exp(1 / tau) / total - sizes.sum() * sigma / sizes**2)
-
-
-def merging_ratio(tau):
-    """The ratio n_maj/(2 n_min) at which two minorities merge (THEORY.md, section 4)."""
-    y = np.exp(-2 / tau)
-    quadratic = [y * (1 + y), y * (1 + y) - 2, -2 * y]
-    return float(max(np.roots(quadratic).real))
-
-
 def compute(fast: bool, progress: Progress) -> Tables:
     """Certified optima along α and along the imbalance; thresholds in closed form."""
     alphas = np.linspace(0, 1, 21 if fast else 81)
@@ -74,8 +51,7 @@ def compute(fast: bool, progress: Progress) -> Tables:
                 )
             )
         if mean == "anchors":
-            means = np.asarray(sx.class_means(points[0], structure))
-            starts = first_thresholds(ORDER_SIZES, means @ means.T, ORDER_TEMPERATURE)
+            starts = sx.collapse_thresholds(structure, ORDER_TEMPERATURE, mean=mean)
             for place, name in enumerate(NAMES):
                 label = f"{name}, {ORDER_SIZES[place]}"
                 bounds.append({"mean": mean, "class": label, "threshold": float(starts[place])})
@@ -106,7 +82,10 @@ def compute(fast: bool, progress: Progress) -> Tables:
             grams[f"{total - 2 * small},{small},{small}"] = found[
                 TEMPERATURES.index(GRAM_TEMPERATURE)
             ]
-    merging = {"temperature": TEMPERATURES, "ratio": list(map(merging_ratio, TEMPERATURES))}
+    merging = {
+        "temperature": TEMPERATURES,
+        "ratio": [sx.minority_collapse_ratio(2, tau) for tau in TEMPERATURES],
+    }
     return {
         "order": pl.concat(order),
         "thresholds": pl.DataFrame(bounds),

@@ -9,6 +9,8 @@ The public names, by layer:
   :func:`class_similarities`, :func:`fit_delta2`, :func:`distance_to_ssem`
 * the three witnesses: :mod:`theory` (closed forms), :func:`solve` (minimisation over free
   embeddings), :func:`certify` and :func:`certify_embeddings` (duality)
+* classes of different size: :func:`solve_reduced`, :func:`collapse_thresholds`,
+  :func:`two_class_threshold`, :func:`minority_collapse_ratio`, :func:`minorities_can_merge`
 * many cells: :class:`Grid`, :func:`sweep`, :func:`read_run`; :func:`audit` for embeddings found
   elsewhere
 * claims: :class:`Claim`, :class:`Domain`, :func:`verify`, :func:`judge`, :class:`Verdict`
@@ -34,6 +36,12 @@ from ssem_jax.claims import equal as equal
 from ssem_jax.claims import judge as judge
 from ssem_jax.claims import same_phase as same_phase
 from ssem_jax.claims import verify as verify
+from ssem_jax.imbalance import ReducedSolution as ReducedSolution
+from ssem_jax.imbalance import collapse_thresholds as collapse_thresholds
+from ssem_jax.imbalance import minorities_can_merge as minorities_can_merge
+from ssem_jax.imbalance import minority_collapse_ratio as minority_collapse_ratio
+from ssem_jax.imbalance import solve_reduced as solve_reduced
+from ssem_jax.imbalance import two_class_threshold as two_class_threshold
 from ssem_jax.losses import GramLoss as GramLoss
 from ssem_jax.losses import Sigmoid as Sigmoid
 from ssem_jax.losses import SupCL as SupCL

@@ -203,7 +203,7 @@ def test_imbalance_carries_its_numbers():
         assert_drawn(figure, part["alpha"], part["within_variance"])
     for row in tables["thresholds"].iter_rows(named=True):
         assert_drawn(figure, [row["threshold"]] * 2, [0, 1])
-    # The first class to part does so at the exact threshold; THEORY.md has the measured others.
+    # The classes part one after another, each at its own threshold.
     first = tables["thresholds"].row(0, named=True)
     assert first["threshold"] == pytest.approx(0.1323, abs=5e-5)
     majority = tables["order"].filter(pl.col("class") == first["class"], mean="anchors")

@@ -1,4 +1,4 @@
-"""Imports point down the layers of DESIGN.md, and the three witnesses stay independent."""
+"""Imports point down the layers of the README, and the three witnesses stay independent."""
 
 import ast
 from pathlib import Path

@@ -13,7 +13,8 @@ NAMES = """
     certify_embeddings class_mean_cosines class_means class_similarities class_variances
     distance_to_ssem equal fit_delta2 full_dimension judge negative_direction read_run
     same_phase simplex_etf solve ssem_embeddings ssem_gram sweep theory variances
-    variances_from_gram verify
+    variances_from_gram verify solve_reduced collapse_thresholds two_class_threshold
+    minority_collapse_ratio minorities_can_merge ReducedSolution
 """.split()  # noqa: SIM905
 
 
