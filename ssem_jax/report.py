@@ -31,6 +31,7 @@ from ssem_jax.claims import (
     Plane,
     Proof,
     Report,
+    Theorem,
     Verdict,
     outcomes,
     predict,
@@ -97,16 +98,16 @@ def _plain(value: Any) -> Any:
 
 def picture(judgement: Judgement) -> tuple[str, str]:
     """What shows a verdict: an <svg> element (or nothing) and a caption in HTML."""
-    evidence = judgement.evidence
+    evidence, claim = judgement.evidence, judgement.claim
     try:
         if isinstance(evidence, Proof):
             figure, caption = _of_proof(judgement, evidence)
-        elif evidence is None or judgement.cells == 0:
+        elif evidence is None or judgement.cells == 0 or isinstance(claim, Theorem):
             figure, caption = None, "No cell counts, so there is nothing to draw."
-        elif judgement.claim.along is not None:
-            figure, caption = _of_windows(judgement, evidence)
+        elif claim.along is not None:
+            figure, caption = _of_windows(judgement, claim, claim.along, evidence)
         elif judgement.worst_deviation is not None:
-            figure, caption = _of_equality(judgement, evidence)
+            figure, caption = _of_equality(claim, evidence)
         else:
             figure, caption = _of_outcomes(judgement, evidence)
     except plot.PlotError as error:
@@ -147,10 +148,8 @@ def _of_outcomes(judgement: Judgement, table: pl.DataFrame) -> tuple[Any, str]:
 _OUTCOMES = ("holds", "refuted", "undecided", "excluded", "outside")
 
 
-def _of_equality(judgement: Judgement, table: pl.DataFrame) -> tuple[Any, str]:
+def _of_equality(claim: Claim, table: pl.DataFrame) -> tuple[Any, str]:
     """The prediction as curves through the brackets of one shape; how far all cells deviate."""
-    claim = judgement.claim
-    assert isinstance(claim, Claim)
     cells = outcomes(claim, table).filter(pl.col("predicted").is_not_null())
     worst = cells.sort(pl.col("outcome") == "refuted", "deviation")[-1]
     x = "alpha" if cells["alpha"].n_unique() > 1 else "temperature"
@@ -187,24 +186,23 @@ def _of_equality(judgement: Judgement, table: pl.DataFrame) -> tuple[Any, str]:
     )
 
 
-def _of_windows(judgement: Judgement, table: pl.DataFrame) -> tuple[Any, str]:
+def _of_windows(
+    judgement: Judgement, claim: Claim, along: str, table: pl.DataFrame
+) -> tuple[Any, str]:
     """Brackets along a coordinate; the margin of all windows."""
-    claim = judgement.claim
-    assert isinstance(claim, Claim)
-    assert claim.along is not None
     windows = outcomes(claim, table)
     worst = windows.sort("margin_lo")[0].row(0, named=True)
     if judgement.counterexample is not None:
         worst = judgement.counterexample
     if claim.where is not None:
         table = table.filter(pl.Series(np.asarray(claim.where(Cells(table)), bool)))
-    keys = [name for name in _SYMBOLS if name not in (claim.along, "dim")]
+    keys = [name for name in _SYMBOLS if name not in (along, "dim")]
     bracket = getattr(Cells(table), claim.quantity)
     table = table.with_columns(pl.Series("low", bracket.low), pl.Series("high", bracket.high))
     groups = [
         group
         for group in table.partition_by(keys, maintain_order=True)
-        if group[claim.along].n_unique() >= claim.window
+        if group[along].n_unique() >= claim.window
     ]
     # Curves that move little say little: pick among the others, evenly.
     moves = [float(group["high"].max() - group["low"].min()) for group in groups]
@@ -216,17 +214,17 @@ def _of_windows(judgement: Judgement, table: pl.DataFrame) -> tuple[Any, str]:
     ]
     chosen = _thinned(ordered, worst, keys)
     lines = [
-        _bars(group[claim.along], group["low"], group["high"], label)
+        _bars(group[along], group["low"], group["high"], label)
         for group, label in zip(
-            (group.sort(claim.along) for group in chosen), _labels(chosen, keys), strict=True
+            (group.sort(along) for group in chosen), _labels(chosen, keys), strict=True
         )
     ]
     refuted = (windows["outcome"] == "refuted").to_numpy()
     rank = plot.Rank(windows["margin_lo"].to_numpy(), refuted, "certified margin", 0.0, False)
     label = _AXIS.get(claim.quantity, claim.quantity)
-    figure = plot.draw_brackets(pl.concat(lines), claim.along, label, rank)
+    figure = plot.draw_brackets(pl.concat(lines), along, label, rank)
     return figure, (
-        f"Left: certified brackets along {_SYMBOLS[claim.along]} (bars; a marker in the middle), "
+        f"Left: certified brackets along {_SYMBOLS[along]} (bars; a marker in the middle), "
         f"for {len(chosen)} of {len(groups)} sequences of cells, the one that decides the verdict "
         f"first. Right: for each of all {len(windows)} windows of {claim.window} neighbouring "
         "cells, the smallest margin that the brackets allow; the statement holds above the dashed "
