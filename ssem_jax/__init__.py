@@ -3,7 +3,8 @@
 The public names, by layer:
 
 * problems: :class:`ClassStructure`, :class:`Problem`, :func:`full_dimension`, :class:`Phase`
-* losses: :class:`GramLoss` (write your own), :class:`SupCL`, :class:`Sigmoid`
+* losses: :class:`GramLoss` (write your own), :class:`SupCL`, :class:`Sigmoid`;
+  :func:`blockwise_supcl` and :func:`blockwise_loss` for batches too large for a Gram matrix
 * geometry: :func:`simplex_etf`, :func:`ssem_embeddings`, :func:`ssem_gram`, :func:`block_gram`;
   :func:`variances`, :func:`class_means`, :func:`class_mean_cosines`, :func:`block_similarities`,
   :func:`class_similarities`, :func:`fit_delta2`, :func:`distance_to_ssem`
@@ -21,6 +22,8 @@ Verification needs float64: write ``jax.config.update("jax_enable_x64", True)`` 
 from ssem_jax import theory as theory
 from ssem_jax.audit import Audit as Audit
 from ssem_jax.audit import audit as audit
+from ssem_jax.blockwise import blockwise_loss as blockwise_loss
+from ssem_jax.blockwise import blockwise_supcl as blockwise_supcl
 from ssem_jax.certificate import Certificate as Certificate
 from ssem_jax.certificate import certify as certify
 from ssem_jax.certificate import certify_embeddings as certify_embeddings

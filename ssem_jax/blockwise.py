@@ -214,7 +214,7 @@ class _Tile(NamedTuple):
         return jnp.where(self.row == self.column, blank, of_columns)
 
 
-def _blocks(array: Float[Array, "N *rest"], block_size: int) -> Float[Array, "n b *rest"]:
+def _blocks(array: Float[Array, "N ..."], block_size: int) -> Float[Array, "n b ..."]:
     """Rows in blocks of equal size, the last one filled up with zeros."""
     num_rows = len(array)
     num_blocks = -(-num_rows // block_size)

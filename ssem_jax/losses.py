@@ -124,7 +124,10 @@ class GramLoss(abc.ABC):
         """Raise a ValueError where the structure does not admit this loss."""
 
     def __call__(self, embeddings: Float[Array, "N d"], structure: ClassStructure) -> Scalar:
-        """L(U Uᵀ) of embeddings, whose rows are normalised first."""
+        """L(U Uᵀ) of embeddings, whose rows are normalised first.
+
+        For SupCL of many embeddings, `ssem_jax.blockwise_loss` avoids the N × N matrix.
+        """
         unit = normalize(embeddings)
         return self.from_gram(unit @ unit.T, structure)
 

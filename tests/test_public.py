@@ -14,7 +14,7 @@ NAMES = """
     distance_to_ssem equal fit_delta2 full_dimension judge negative_direction read_run
     same_phase simplex_etf solve ssem_embeddings ssem_gram sweep theory variances
     variances_from_gram verify solve_reduced collapse_thresholds two_class_threshold
-    minority_collapse_ratio minorities_can_merge ReducedSolution
+    minority_collapse_ratio minorities_can_merge ReducedSolution blockwise_loss blockwise_supcl
 """.split()  # noqa: SIM905
 
 
