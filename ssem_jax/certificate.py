@@ -15,7 +15,8 @@ A small gap does not pin the geometry: at small τ the loss hardly depends on ho
 **brackets** bound what near-optimal embeddings look like. Averaging over the symmetry of a balanced
 structure raises no symmetric convex loss; hence the averaged similarities of every embedding whose
 loss is at most that of the embeddings at hand lie in a sublevel set of the reduced problem, which
-:mod:`ssem_jax.reduced` bounds. Phases are decided from brackets alone.
+:mod:`ssem_jax.reduced` bounds; :mod:`ssem_jax.imbalance` does so for classes of different size.
+Phases are decided from brackets alone.
 
 Everything is computed from the embeddings; nothing is taken over from a solver.
 """

@@ -101,12 +101,9 @@ def _progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 def _print_json(document: Any) -> None:
-    print(json.dumps(document, indent=2, default=_plain))
+    from ssem_jax.sweep import plain
 
-
-def _plain(value: Any) -> Any:
-    """NumPy scalars and arrays as JSON knows them."""
-    return value.tolist() if hasattr(value, "tolist") else str(value)
+    print(json.dumps(document, indent=2, default=plain))
 
 
 @app.callback(invoke_without_command=True)

@@ -36,7 +36,7 @@ from ssem_jax.claims import (
     outcomes,
     predict,
 )
-from ssem_jax.sweep import versions
+from ssem_jax.sweep import plain, versions
 
 PAGE, DOCUMENT = "report.html", "report.json"
 """Names of the two files."""
@@ -79,16 +79,11 @@ def write(report: Report, folder: Path) -> Path:
     Returns:
         The path of report.html.
     """
-    document = json.dumps(report.to_json(), indent=2, ensure_ascii=False, default=_plain)
+    document = json.dumps(report.to_json(), indent=2, ensure_ascii=False, default=plain)
     (folder / DOCUMENT).write_text(document, encoding="utf-8")
     path = folder / PAGE
     path.write_text(page(report), encoding="utf-8")
     return path
-
-
-def _plain(value: Any) -> Any:
-    """NumPy scalars and arrays as JSON knows them."""
-    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 # ---------------------------------------------------------------------------------------------

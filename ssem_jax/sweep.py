@@ -403,6 +403,11 @@ def read_run(path: str | os.PathLike[str]) -> tuple[pl.DataFrame, dict[str, Any]
     return (pl.concat(finished) if finished else pl.DataFrame(schema=SCHEMA)), manifest
 
 
+def plain(value: Any) -> Any:
+    """NumPy scalars and arrays, and whatever else, as JSON knows them: a default for json.dumps."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
 def summarize(table: pl.DataFrame) -> dict[str, Any]:
     """Cells, certified cells, worst gap and phases of a table."""
     return {
