@@ -29,6 +29,8 @@ status                 how the solver stopped
 iterations, products   trust-region steps and Hessian products
 escapes, starts        saddles left, random starts used
 seed                   of the run
+<hyper-parameter>      every other hyper-parameter of the loss under the name of its field: traced
+                       ones as numbers, static ones as text (null for losses without)
 =====================  ==========================================================================
 """
 
@@ -36,12 +38,14 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import inspect
 import itertools
 import json
 import os
 import platform
+import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -51,14 +55,14 @@ import numpy as np
 import polars as pl
 
 from ssem_jax.certificate import GAP_TOLERANCE, Certificate, certify
-from ssem_jax.losses import SupCL
+from ssem_jax.losses import GramLoss, SupCL
 from ssem_jax.problem import ClassStructure, Phase, Problem, full_dimension
 from ssem_jax.reduced import QUANTITIES
 from ssem_jax.schedule import in_threads
 from ssem_jax.solution import Solution, Status
 from ssem_jax.solve import solve
 
-FORMAT = 1
+FORMAT = 2
 """Version of the run folder's layout and columns."""
 MANIFEST = "manifest.json"
 PART_FLOATS = 2**25
@@ -80,42 +84,94 @@ class RunError(ValueError):
 class Grid:
     """The product of shapes and hyper-parameters, as problems of one shape each.
 
+    Values left out are the loss's own defaults. For example
+    ``Grid([structure], ["full"], [0.1, 0.9], [0.5])`` for SupCL, and
+    ``Grid([structure], ["full"], loss=Sigmoid, hyper={"scale": [1, 10], "bias": [0]})``.
+
     Args:
         structures: class structures.
-        dims: embedding dimensions, or "full" for the smallest that admits every optimum.
+        dims: embedding dimensions, or "full" for one that admits every optimum: the smallest for
+            SupCL (:func:`ssem_jax.full_dimension`), N for losses without pair conventions.
         alphas: values of α.
         temperatures: values of τ.
         self_pairs: conventions.
         means: conventions.
+        loss: a dataclass of losses.
+        hyper: values of its further fields, by name.
 
     Raises:
-        ValueError: an empty list, or a problem that is not defined (see :class:`Problem`).
+        ValueError: an empty list, a value for what the loss does not have, or a problem that is
+            not defined (see :class:`Problem`).
     """
 
     structures: Sequence[ClassStructure]
     dims: Sequence[int | str]
-    alphas: Sequence[float]
-    temperatures: Sequence[float]
-    self_pairs: Sequence[str] = ("include",)
-    means: Sequence[str] = ("pairs",)
+    alphas: Sequence[float] = ()
+    temperatures: Sequence[float] = ()
+    self_pairs: Sequence[str] = ()
+    means: Sequence[str] = ()
+    loss: type[GramLoss] = SupCL
+    hyper: Mapping[str, Sequence[Any]] = dataclasses.field(default_factory=dict)
+
+    def axes(self) -> dict[str, Sequence[Any]]:
+        """Field of the loss → its values, for every field that is not left at its default."""
+        named = {name: getattr(self, plural) for name, plural in PLURALS.items()}
+        lists = {name: values for name, values in named.items() if len(values)} | dict(self.hyper)
+        fields = {field.name: field for field in dataclasses.fields(self.loss)}
+        for name in lists:
+            if name not in fields:
+                raise ValueError(
+                    f"{self.loss.__name__} has no {name}; leave it out, or give one of "
+                    f"{', '.join(fields)}."
+                )
+            if name in self.hyper and len(named.get(name, ())):
+                raise ValueError(f"{name} stands in hyper and as {PLURALS[name]}; give it once.")
+        for name, field in fields.items():
+            required = field.default is field.default_factory is dataclasses.MISSING
+            if not len(lists.get(name, () if required else (None,))):
+                raise ValueError(
+                    f"{PLURALS.get(name, name)} must not be empty; give at least one value."
+                )
+        return {name: lists[name] for name in fields if name in lists}
 
     def problems(self) -> list[Problem]:
-        """One problem for each shape and convention, with the (α, τ) as its batch axis."""
-        for field in dataclasses.fields(self):
-            if len(getattr(self, field.name)) == 0:
-                raise ValueError(f"{field.name} must not be empty; give at least one value.")
-        pairs = np.array(list(itertools.product(self.alphas, self.temperatures)), float)
+        """One problem for each shape and static choice, with the numbers as its batch axis."""
+        for name in ("structures", "dims"):
+            if len(getattr(self, name)) == 0:
+                raise ValueError(f"{name} must not be empty; give at least one value.")
+        axes = self.axes()
+        static = {field.name for field in dataclasses.fields(self.loss) if _is_static(field)}
+        choices = {name: values for name, values in axes.items() if name in static}
+        numbers = {name: values for name, values in axes.items() if name not in static}
+        cells = np.array(list(itertools.product(*numbers.values())), float)
+        traced = dict(zip(numbers, cells.T, strict=True))
         return [
-            Problem(
-                structure,
-                full_dimension(structure, self_pairs) if dim == "full" else dim,
-                SupCL(pairs[:, 0], pairs[:, 1], self_pairs, mean),
-            )
+            Problem(structure, _full_dimension(structure, loss) if dim == "full" else dim, loss)
             for structure in self.structures
-            for self_pairs in self.self_pairs
-            for mean in self.means
+            for chosen in itertools.product(*choices.values())
+            for loss in [self.loss(**traced, **dict(zip(choices, chosen, strict=True)))]
             for dim in self.dims
         ]
+
+
+PLURALS = {
+    "alpha": "alphas",
+    "temperature": "temperatures",
+    "self_pairs": "self_pairs",
+    "mean": "means",
+}
+"""Field of SupCL → the list of its values in a :class:`Grid`."""
+
+
+def _full_dimension(structure: ClassStructure, loss: GramLoss) -> int:
+    """A dimension that admits every optimum."""
+    convention = getattr(loss, "self_pairs", None)
+    # Without further knowledge: a Gram matrix of N embeddings may have rank N.
+    return full_dimension(structure, convention) if convention else structure.num_embeddings
+
+
+def _is_static(field: dataclasses.Field) -> bool:
+    return bool(field.metadata.get("static", False))
 
 
 def split(problem: Problem) -> Iterator[Problem]:
@@ -140,10 +196,7 @@ def tabulate(solution: Solution, certificate: Certificate, seed: int) -> pl.Data
     """The rows of a solved and certified batch."""
     structure = solution.problem.structure
     losses, size = solution.problem.cells()
-
-    def column(name: str) -> Any:
-        value = getattr(losses, name, None)
-        return None if value is None or isinstance(value, str) else np.asarray(value, float)
+    hyper = _hyper_parameters(losses)
 
     def names(codes: Any, enum: type) -> list[str]:
         return [enum(int(code)).name.lower() for code in np.atleast_1d(codes)]
@@ -158,10 +211,10 @@ def tabulate(solution: Solution, certificate: Certificate, seed: int) -> pl.Data
         "num_views": structure.num_views,
         "dim": solution.problem.dim,
         "loss": type(losses).__name__,
-        "alpha": column("alpha"),
-        "temperature": column("temperature"),
-        "self_pairs": getattr(losses, "self_pairs", None),
-        "mean": getattr(losses, "mean", None),
+        "alpha": hyper.pop("alpha", None),
+        "temperature": hyper.pop("temperature", None),
+        "self_pairs": hyper.pop("self_pairs", None),
+        "mean": hyper.pop("mean", None),
         "value": certificate.value,
         "lower": certificate.lower,
         "gap": certificate.gap,
@@ -181,8 +234,8 @@ def tabulate(solution: Solution, certificate: Certificate, seed: int) -> pl.Data
         "escapes": solution.escapes,
         "starts": solution.starts,
         "seed": seed,
-    }
-    schema = SCHEMA
+    } | hyper
+    schema = schema_of(losses)
 
     def series(name: str) -> pl.Series:
         value = columns[name]
@@ -222,7 +275,60 @@ SCHEMA: dict[str, Any] = {
     "starts": pl.Int64,
     "seed": pl.Int64,
 }
-"""Column → type of the table."""
+"""Column → type of the table, for every loss."""
+
+
+def schema_of(loss: GramLoss) -> dict[str, Any]:
+    """Column → type of the table of a loss: `SCHEMA`, and its further hyper-parameters.
+
+    Raises:
+        ValueError: a hyper-parameter is named like a column that means something else.
+    """
+    columns = {
+        name: pl.String if isinstance(value, str) else pl.Float64
+        for name, value in _hyper_parameters(loss).items()
+    }
+    for name, kind in columns.items():
+        if name in SCHEMA and not (name in PLURALS and SCHEMA[name] == kind):
+            raise ValueError(
+                f"the field {name} of {type(loss).__name__} is named like another column of the "
+                "table; choose another name."
+            )
+    return SCHEMA | columns
+
+
+def _hyper_parameters(loss: GramLoss) -> dict[str, Any]:
+    """What is tabulated of a loss: traced leaves as they are, static numbers and words as text.
+
+    Leaves of a loss within the loss are named by their path, as `first.scale`.
+    """
+    leaves, _ = jax.tree_util.tree_flatten_with_path(loss)
+    traced = {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
+    return traced | {
+        name: str(value)
+        for name, value in _static_fields(loss).items()
+        if isinstance(value, (str, int, float))
+    }
+
+
+def _static_fields(loss: GramLoss) -> dict[str, Any]:
+    fields = [field for field in dataclasses.fields(loss) if _is_static(field)]
+    return {field.name: getattr(loss, field.name) for field in fields}
+
+
+def join(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Tables of different losses below one another, with nulls for what a loss does not have.
+
+    Raises:
+        ValueError: a hyper-parameter is a number in one loss and text in another.
+    """
+    try:
+        return pl.concat(tables, how="diagonal") if tables else pl.DataFrame(schema=SCHEMA)
+    except pl.exceptions.SchemaError as error:
+        raise ValueError(
+            "a hyper-parameter is a number in one loss and text in another; rename one of them, "
+            f"or sweep them apart ({error})."
+        ) from error
 
 
 def sweep(
@@ -248,9 +354,11 @@ def sweep(
 
     Raises:
         RunError: the folder cannot be written, or holds another run.
-        ValueError: what :func:`ssem_jax.solve` raises.
+        ValueError: what :func:`ssem_jax.solve` raises, or a hyper-parameter whose name or type
+            does not fit into the table.
     """
     batches = [batch for problem in problems for batch in split(problem)]
+    join([pl.DataFrame(schema=schema_of(batch.loss)) for batch in batches])  # or refuse now
     folder = None if out is None else RunFolder.open(Path(out), batches, seed, num_starts)
 
     def finish(number: int) -> pl.DataFrame:
@@ -266,7 +374,7 @@ def sweep(
     # Two shapes at a time: while one compiles, the other computes.
     tables = dict(in_threads(finish, range(len(batches)), SHAPES_AT_ONCE))
     ordered = [tables[number] for number in range(len(batches))]
-    return pl.concat(ordered) if ordered else pl.DataFrame(schema=SCHEMA)
+    return join(ordered)
 
 
 def num_cells(problems: Iterable[Problem]) -> int:
@@ -291,7 +399,12 @@ class RunFolder:
     """A run on disk: a manifest, and one Parquet file for each finished part."""
 
     path: Path
-    batches: list[str]
+    manifest: dict[str, Any]
+
+    @property
+    def num_parts(self) -> int:
+        """Parts of the complete run."""
+        return len(self.manifest["batches"])
 
     @classmethod
     def open(cls, path: Path, batches: Sequence[Problem], seed: int, num_starts: int) -> RunFolder:
@@ -303,8 +416,8 @@ class RunFolder:
         identities = [_identity(batch, seed, num_starts) for batch in batches]
         try:
             path.mkdir(parents=True, exist_ok=True)
-            known = read_manifest(path) if (path / MANIFEST).exists() else None
-            if known is None:
+            manifest = read_manifest(path) if (path / MANIFEST).exists() else None
+            if manifest is None:
                 stray = [entry.name for entry in path.iterdir()]
                 if stray:
                     raise RunError(
@@ -319,10 +432,11 @@ class RunFolder:
                     "cells": num_cells(batches),
                     "batches": identities,
                     "shapes": [_describe(batch) for batch in batches],
+                    "columns": [_further_columns(batch.loss) for batch in batches],
                     "versions": versions(),
                 }
                 _write(path / MANIFEST, json.dumps(manifest, indent=2).encode())
-            elif known["batches"] != identities:
+            elif manifest["batches"] != identities:
                 raise RunError(
                     f"{path} holds another run (other grid, seed or number of starts); "
                     "choose a new folder for --out, or repeat the command that made it."
@@ -331,7 +445,7 @@ class RunFolder:
             raise RunError(
                 f"cannot write to {path}: {error.strerror}; choose another folder for --out."
             ) from error
-        return cls(path, identities)
+        return cls(path, manifest)
 
     def part(self, number: int) -> Path:
         """The file of a part."""
@@ -343,7 +457,9 @@ class RunFolder:
             table = pl.read_parquet(self.part(number))
         except (OSError, pl.exceptions.PolarsError):
             return None
-        return table if dict(table.schema) == dict(pl.DataFrame(schema=SCHEMA).schema) else None
+        columns = self.manifest["columns"][number]
+        expected = SCHEMA | {name: getattr(pl, kind) for name, kind in columns.items()}
+        return table if table.schema == pl.Schema(expected) else None
 
     def write_part(self, number: int, table: pl.DataFrame) -> None:
         """Write a part so that it is either whole or absent.
@@ -397,10 +513,10 @@ def read_run(path: str | os.PathLike[str]) -> tuple[pl.DataFrame, dict[str, Any]
     if not folder.is_dir():
         raise RunError(f"{folder} is not a folder; give the folder that --out named.")
     manifest = read_manifest(folder)
-    run = RunFolder(folder, manifest["batches"])
-    tables = [run.read_part(number) for number in range(len(run.batches))]
+    run = RunFolder(folder, manifest)
+    tables = [run.read_part(number) for number in range(run.num_parts)]
     finished = [table for table in tables if table is not None]
-    return (pl.concat(finished) if finished else pl.DataFrame(schema=SCHEMA)), manifest
+    return join(finished), manifest
 
 
 def plain(value: Any) -> Any:
@@ -421,20 +537,40 @@ def summarize(table: pl.DataFrame) -> dict[str, Any]:
 
 def _identity(batch: Problem, seed: int, num_starts: int) -> str:
     """A name for the contents of a batch: the same cells, the same name."""
-    digest = hashlib.sha256(f"{FORMAT}|{seed}|{num_starts}|{_describe(batch)}".encode())
-    for leaf in jax.tree.leaves(batch.loss):
+    text = f"{FORMAT}|{seed}|{num_starts}|{batch.structure}|{batch.dim}|{_stable(type(batch.loss))}"
+    digest = hashlib.sha256(text.encode())
+    for name, value in _static_fields(batch.loss).items():
+        digest.update(f"|{name}={_stable(value)}".encode())
+    for path, leaf in jax.tree_util.tree_leaves_with_path(batch.loss):
+        digest.update(f"|{jax.tree_util.keystr(path)}=".encode())
         digest.update(np.ascontiguousarray(leaf, float).tobytes())
     return digest.hexdigest()[:16]
 
 
+def _further_columns(loss: GramLoss) -> dict[str, str]:
+    """Column that this loss adds to `SCHEMA` → name of its type."""
+    return {name: str(kind) for name, kind in schema_of(loss).items() if name not in SCHEMA}
+
+
 def _describe(batch: Problem) -> str:
-    statics = {
-        field.name: getattr(batch.loss, field.name)
-        for field in dataclasses.fields(batch.loss)
-        if field.metadata.get("static")
-    }
-    choices = ", ".join(f"{name}={value}" for name, value in statics.items())
+    statics = _static_fields(batch.loss)
+    choices = ", ".join(
+        f"{name}={getattr(value, '__qualname__', value)}" for name, value in statics.items()
+    )
     return f"{type(batch.loss).__name__}({choices}) on {batch.structure}, d = {batch.dim}"
+
+
+def _stable(value: Any) -> str:
+    """A name of a value that is the same in every process; a user's code counts by its text."""
+    if not hasattr(value, "__qualname__"):
+        return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+    name = f"{value.__module__}.{value.__qualname__}"
+    if value.__module__.partition(".")[0] == __package__:
+        return name  # of one version of this package, which the manifest names
+    try:
+        return name + inspect.getsource(value)
+    except (OSError, TypeError):  # typed into an interpreter, or compiled
+        return name
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -1,13 +1,17 @@
 """Sweeps: tables, run folders, resuming, and what is refused."""
 
+import dataclasses
 import importlib
 import json
+from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import polars as pl
 import pytest
 
 import ssem_jax as sx
+from ssem_jax.problem import pytree_dataclass
 from ssem_jax.sweep import MANIFEST, SCHEMA, Grid, RunError, read_run, summarize, sweep
 
 sweep_module = importlib.import_module("ssem_jax.sweep")
@@ -38,6 +42,113 @@ def test_one_row_for_each_cell_with_stable_columns(table):
     assert table["alpha"].to_list() == [0.1, 0.1, 0.9, 0.9] * 2
     assert (table["gap"] <= 1e-9).all()
     assert table["delta2"].is_between(table["delta2_lo"], table["delta2_hi"])[:4].all()
+
+
+@pytree_dataclass
+class Repulsion(sx.GramLoss):
+    """Embeddings of different classes repel each other, those of one class attract: convex."""
+
+    margin: Any
+    kind: str = dataclasses.field(default="square", metadata={"static": True})
+    bend: Any = dataclasses.field(default=jnp.exp, metadata={"static": True})
+
+    def from_gram(self, gram, structure):
+        same = structure.class_ids[:, None] == structure.class_ids
+        return jnp.mean(jnp.where(same, (self.margin - gram) ** 2, self.bend(gram)))
+
+
+def test_every_hyper_parameter_of_a_loss_is_a_column():
+    pairs = sx.ClassStructure((2, 2), 2)
+    sigmoid = Grid(
+        (pairs,), ("full",), loss=sx.Sigmoid, hyper={"bias": (0.0, 1.0), "scale": (2.0,)}
+    )
+    repulsion = Grid(
+        STRUCTURES[:1], (3,), loss=Repulsion, hyper={"margin": (1,), "kind": ("square", "round")}
+    )
+    problems = [*grid(structures=STRUCTURES[:1]).problems(), *sigmoid.problems()]
+    problems += repulsion.problems()
+    table = sweep(problems)
+    assert table.columns == [*SCHEMA, "scale", "bias", "margin", "kind"]
+    assert table["loss"].to_list() == ["SupCL"] * 4 + ["Sigmoid"] * 2 + ["Repulsion"] * 2
+    assert table["alpha"].to_list() == [0.1, 0.1, 0.9, 0.9] + [None] * 4
+    assert table["scale"].to_list() == [None] * 4 + [2.0] * 2 + [None] * 2
+    assert table["bias"].to_list() == [None] * 4 + [0.0, 1.0] + [None] * 2
+    assert table["margin"].to_list() == [None] * 6 + [1.0] * 2
+    assert table["kind"].to_list() == [None] * 6 + ["square", "round"]
+    assert table["self_pairs"].to_list() == ["include"] * 4 + [None] * 4
+    assert table["dim"].to_list() == [3] * 4 + [8] * 2 + [3] * 2  # full: N where nothing is known
+    assert (table["gap"] <= 1e-9).all()
+
+
+def test_runs_of_any_loss_are_read_back(tmp_path):
+    hyper = {"margin": (0.5, 1.0)}
+    problems = Grid(STRUCTURES[:1], (3,), loss=Repulsion, hyper=hyper).problems()
+    table = sweep(problems, out=tmp_path / "run")
+    assert read_run(tmp_path / "run")[0].equals(table)
+    # A part with the columns of another loss is foreign.
+    table.drop("margin").write_parquet(tmp_path / "run" / "part-00000.parquet")
+    assert len(read_run(tmp_path / "run")[0]) == 0
+    assert sweep(problems, out=tmp_path / "run").equals(table)
+
+
+def test_hyper_parameters_that_do_not_fit_into_the_table_are_refused():
+    @pytree_dataclass
+    class Gap(Repulsion):
+        gap: Any = 0.0
+
+    @pytree_dataclass
+    class Mean(Repulsion):
+        mean: Any = 0.0
+
+    @pytree_dataclass
+    class Kind(sx.Sigmoid):
+        kind: Any = 0.0
+
+    def problem(loss):
+        return sx.Problem(sx.ClassStructure((2, 2), 2), 3, loss)
+
+    for loss in (Gap(1.0), Mean(1.0)):
+        with pytest.raises(ValueError, match="is named like another column of the table"):
+            sweep([problem(loss)])
+    with pytest.raises(ValueError, match="a number in one loss and text in another"):
+        sweep([problem(Kind(1.0, 1.0)), problem(Repulsion(1.0))])
+
+
+def test_losses_of_one_name_are_told_apart_by_their_code(tmp_path):
+    def loss(module, code):
+        (tmp_path / module).with_suffix(".py").write_text(code)
+        return importlib.import_module(module).Loss(1.0)
+
+    code = """
+from typing import Any
+import ssem_jax as sx
+from ssem_jax.problem import pytree_dataclass
+@pytree_dataclass
+class Loss(sx.GramLoss):
+    power: Any
+    def from_gram(self, gram, structure):
+        return (gram ** 2).sum() * self.power
+"""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(tmp_path)
+        losses = [
+            loss("ssem_first", code),
+            loss("ssem_second", code),
+            loss("ssem_third", code.replace("** 2", "** 4")),
+        ]
+    structure = STRUCTURES[0]
+    bends = [
+        Repulsion(1.0, bend=jnp.exp),
+        Repulsion(1.0, bend=jnp.cosh),
+        Repulsion(1.0, bend=lambda x: x),
+        Repulsion(1.0, bend=lambda x: -x),
+    ]
+    identities = {
+        sweep_module._identity(sx.Problem(structure, 3, loss), 0, 2) for loss in losses + bends
+    }
+    assert len(identities) == 7
+    again = dataclasses.replace(bends[0])
+    assert sweep_module._identity(sx.Problem(structure, 3, again), 0, 2) in identities
 
 
 def test_same_seed_same_table_and_order_does_not_matter(table):
@@ -160,8 +271,25 @@ def test_large_batches_are_split(monkeypatch):
 
 
 def test_an_empty_grid_is_refused():
-    with pytest.raises(ValueError, match="alphas must not be empty"):
-        grid(alphas=()).problems()
+    for field in ("structures", "dims", "alphas"):
+        with pytest.raises(ValueError, match=f"{field} must not be empty"):
+            grid(**{field: ()}).problems()
+    with pytest.raises(ValueError, match="kind must not be empty"):
+        Grid(STRUCTURES, (3,), loss=Repulsion, hyper={"margin": (1,), "kind": ()}).problems()
+
+
+def test_a_grid_takes_what_its_loss_has():
+    with pytest.raises(ValueError, match="Sigmoid has no alpha; leave it out, or give one of sc"):
+        grid(loss=sx.Sigmoid).problems()
+    with pytest.raises(ValueError, match="scale must not be empty"):
+        Grid(STRUCTURES, ("full",), loss=sx.Sigmoid).problems()
+    with pytest.raises(ValueError, match="alpha stands in hyper and as alphas; give it once"):
+        grid(hyper={"alpha": (1,)}).problems()
+    by_name = {"alpha": (0.1, 0.9), "temperature": (0.3, 1.0), "mean": ("anchors",)}
+    given = Grid(STRUCTURES, ("full",), hyper=by_name).problems()
+    for one, other in zip(given, grid(means=("anchors",)).problems(), strict=True):
+        assert one.loss.temperature.tolist() == other.loss.temperature.tolist()
+        assert (one.loss.mean, one.dim) == (other.loss.mean, other.dim) == ("anchors", one.dim)
 
 
 def test_summary_counts(table):
