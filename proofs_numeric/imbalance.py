@@ -24,16 +24,8 @@ from ssem_jax.claims import (
     equal,
     same_phase,
 )
-from ssem_jax.imbalance import (
-    ClassBlocks,
-    bracket_reduced,
-    gram_functionals,
-    instance_functionals,
-    minority_collapse_ratio,
-    two_class_threshold,
-)
-from ssem_jax.losses import SupCL
-from ssem_jax.problem import ClassStructure, Phase, Problem
+from ssem_jax.imbalance import minority_collapse_ratio, two_class_threshold
+from ssem_jax.problem import ClassStructure, Phase
 from ssem_jax.sweep import Grid
 
 _ORDER = "derived here"
@@ -123,35 +115,9 @@ TWO = Domain(
 )
 
 
-def _sizes(cell: Cells) -> np.ndarray:
-    """(B, m) class sizes; the cells of a margin have the same m."""
-    return np.array([[int(size) for size in text.split(",")] for text in cell.table["sizes"]])
-
-
-def _bracket(cell: Cells, functionals_of) -> Interval:
-    """(B, K) brackets of functionals over all embeddings at least as good as those found."""
-    low, high = [np.array([])] * len(cell), [np.array([])] * len(cell)
-    groups: dict[tuple, list[int]] = {}
-    columns = ("sizes", "num_views", "self_pairs", "mean")
-    for row, group in enumerate(cell.table.select(columns).rows()):
-        groups.setdefault(group, []).append(row)
-    for (sizes, num_views, self_pairs, mean), rows in groups.items():
-        structure = ClassStructure(tuple(map(int, sizes.split(","))), num_views)
-        loss = SupCL(cell.alpha[rows], cell.temperature[rows], self_pairs, mean)
-        problem = Problem(structure, 1, loss)
-        functionals: ClassBlocks = functionals_of(structure.num_classes)
-        found = bracket_reduced(problem, cell.minimum.high[rows], functionals)
-        for place, row in enumerate(rows):
-            low[row], high[row] = found[0][place], found[1][place]
-    width = max(map(len, low))
-    # Cells of fewer classes repeat their last entry, which changes no minimum or maximum.
-    pad = [np.pad(ends, (0, width - len(ends)), mode="edge") for ends in (*low, *high)]
-    return Interval(np.array(pad[: len(cell)]), np.array(pad[len(cell) :]))
-
-
 def _larger_first(cell: Cells) -> Interval:
     """Negative where a smaller class is spread and a larger one is collapsed."""
-    variance, low, high = _bracket(cell, instance_functionals), [], []
+    variance, low, high = cell.class_delta2, [], []
     for row, text in enumerate(cell.table["sizes"]):
         n = np.array([int(size) for size in text.split(",")])
         larger, smaller = np.nonzero(n[:, None] > n)
@@ -178,7 +144,7 @@ larger_classes_first = Claim(
 
 def _threshold_margin(cell: Cells, limits: np.ndarray) -> Interval:
     """Each class is collapsed for α up to its limit, and spread from a band above it on."""
-    variance = _bracket(cell, instance_functionals)
+    variance = cell.class_delta2
     alpha = cell.alpha[:, None]
     below, above = alpha <= limits + 1e-12, alpha >= limits + _COLD_BAND
     collapsed, spread = COLLAPSE_TOLERANCE - variance, variance - COLLAPSE_TOLERANCE
@@ -196,7 +162,7 @@ thresholds_per_anchor = Claim(
     statement="Per-anchor mean: as τ → 0, class k leaves collapse at α = 1/n_k. At τ = 0.2 it is "
     "collapsed for α ≤ 1/n_k and spread for α ≥ 1/n_k + 0.02.",
     source=_ORDER,
-    margin=lambda cell: _threshold_margin(cell, 1 / _sizes(cell)),
+    margin=lambda cell: _threshold_margin(cell, 1 / cell.class_sizes),
     where=_mean_is("anchors"),
     domain=COLD,
     expected=Verdict.HOLDS,
@@ -208,7 +174,7 @@ thresholds_per_pair = Claim(
     "τ = 0.2 all are collapsed up to it, and all are spread from 0.02 above it on.",
     source=_ORDER,
     margin=lambda cell: _threshold_margin(
-        cell, (_sizes(cell).sum(1) / (_sizes(cell) ** 2).sum(1))[:, None]
+        cell, (cell.class_sizes.sum(1) / (cell.class_sizes**2).sum(1))[:, None]
     ),
     where=_mean_is("pairs"),
     domain=COLD,
@@ -243,7 +209,7 @@ def _collapsed(cell: Cells) -> np.ndarray:
 
 def _angle_spread(cell: Cells) -> Interval:
     """What the cosines of collapsed class means may differ by, at least and at most."""
-    cosines = _bracket(cell, gram_functionals)
+    cosines = cell.class_products
     least = cosines.low.max(1) - cosines.high.min(1)
     most = cosines.high.max(1) - cosines.low.min(1)
     return EQUALITY_TOLERANCE - Interval(np.maximum(least, 0), most)
@@ -288,7 +254,7 @@ def majority_cosine(num_minorities: int, ratio: float, temperature: float) -> fl
 
 def _majorities(cell: Cells) -> list[tuple[int, float, float]]:
     """(k, ρ, τ) of cells whose first class is the majority and whose others are equal."""
-    n = _sizes(cell)
+    n = cell.class_sizes
     return [
         (len(row) - 1, row[0] / row[1:].sum(), tau)
         for row, tau in zip(n, cell.temperature, strict=True)
@@ -296,7 +262,7 @@ def _majorities(cell: Cells) -> list[tuple[int, float, float]]:
 
 
 def _first_product(cell: Cells) -> Interval:
-    return _bracket(cell, gram_functionals)[:, 0]
+    return cell.class_products[:, 0]
 
 
 minority_angles = Claim(
@@ -317,7 +283,7 @@ minority_angles = Claim(
 def _merging(cell: Cells) -> Interval:
     """Positive where minorities coincide iff the closed form says so."""
     merged = [ratio >= minority_collapse_ratio(k, tau) for k, ratio, tau in _majorities(cell)]
-    apart = 1 - _bracket(cell, gram_functionals)[:, -1]
+    apart = 1 - cell.class_products[:, -1]
     together, parted = COLLAPSE_TOLERANCE - apart, apart - COLLAPSE_TOLERANCE
     return Interval(
         np.where(merged, together.low, parted.low), np.where(merged, together.high, parted.high)

@@ -26,8 +26,11 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import inspect
+import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -37,6 +40,13 @@ import polars as pl
 from ssem_jax import theory
 from ssem_jax.certificate import COLLAPSE_TOLERANCE as COLLAPSE_TOLERANCE
 from ssem_jax.certificate import GAP_TOLERANCE
+from ssem_jax.imbalance import (
+    ClassBlocks,
+    bracket_reduced,
+    gram_functionals,
+    instance_functionals,
+)
+from ssem_jax.losses import GramLoss, SupCL
 from ssem_jax.problem import ClassStructure, Phase, Problem, full_dimension
 from ssem_jax.sweep import Grid, num_cells, sweep, versions
 
@@ -67,6 +77,10 @@ class Interval:
     """Numbers known up to an interval, one for each cell; arithmetic keeps the bounds outer."""
 
     __array_priority__ = 1000  # so that array - interval arrives here
+
+    decided: np.ndarray | None = None
+    """Where the interval rests on certificates of its own: the cells in which those are at hand.
+    Elsewhere a margin counts in certified cells."""
 
     def __init__(self, low: Any, high: Any = None) -> None:
         self.low = np.asarray(low, float)
@@ -163,13 +177,24 @@ def same_phase(found: np.ndarray, predicted: Any) -> Interval:
     return Interval(np.where(agrees & ~undecided, 1, -1), np.where(agrees | undecided, 1, -1))
 
 
+class ClaimError(ValueError):
+    """A claim that cannot be judged as it is written; the message says what is wrong with it."""
+
+
 class Cells:
     """Certified cells as arrays, for margins and conditions.
 
-    Coordinates (arrays of floats): num_classes, num_instances, num_views, dim, alpha, temperature;
-    self_pairs and mean (arrays of str). Brackets (:class:`Interval`): delta2, view_variance,
-    mean_squared, within_similarity, between_similarity, total_variance, between_variance, and
-    minimum, the minimal loss. Further: gap, certified, phase (codes of :class:`ssem_jax.Phase`).
+    Coordinates (arrays of floats): num_classes, num_instances (nan where classes differ in size),
+    num_views, dim, alpha, temperature and whatever other hyper-parameters the loss has; self_pairs
+    and mean (arrays of str); class_sizes, (B, m). Brackets (:class:`Interval`): delta2,
+    view_variance, mean_squared, within_similarity, between_similarity, total_variance,
+    between_variance, and minimum, the minimal loss; by class, for classes of any sizes,
+    class_delta2 (B, m) and class_products (B, m(m-1)/2). Further: gap, certified, phase (codes of
+    :class:`ssem_jax.Phase`), and `found`, the table's own columns for the embeddings at hand.
+
+    Args:
+        table: rows of :func:`ssem_jax.sweep.sweep`.
+        loss: what made their losses, by keyword; SupCL if not given.
     """
 
     COORDINATES = ("num_classes", "num_instances", "num_views", "dim", "alpha", "temperature")
@@ -181,25 +206,79 @@ class Cells:
         "between_similarity",
     )
 
-    def __init__(self, table: pl.DataFrame) -> None:
-        self.table = table
+    def __init__(self, table: pl.DataFrame, loss: Callable[..., GramLoss] = SupCL) -> None:
+        self.table, self.loss = table, loss
 
     def __len__(self) -> int:
         return len(self.table)
 
+    def __getitem__(self, rows: Any) -> Cells:
+        return Cells(self.table[rows], self.loss)
+
     def __getattr__(self, name: str) -> Any:
-        if name in self.COORDINATES:
-            return self.table[name].cast(pl.Float64).to_numpy()
-        if name in self.BRACKETS:
+        columns = self.table.columns
+        if name in self.COORDINATES and name in columns:
+            return self.table[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
+        if name in self.BRACKETS and f"{name}_lo" in columns:
             return Interval(
                 self.table[f"{name}_lo"].to_numpy(), self.table[f"{name}_hi"].to_numpy()
             )
-        if name in self.table.columns:
+        if name in columns:
             return self.table[name].to_numpy()
+        brackets = [name for name in self.BRACKETS if f"{name}_lo" in columns]
         raise AttributeError(
-            f"cells have no {name!r}; they have {', '.join(self.COORDINATES + self.BRACKETS)}, "
-            "total_variance, between_variance, minimum, phase, gap, and the table's columns."
+            f"cells have no {name!r}; they have {', '.join([*brackets, *columns])}."
         )
+
+    @property
+    def found(self) -> pl.DataFrame:
+        """What the embeddings at hand are like; of the optimum it says only what `gap` allows."""
+        return self.table.select("value", "delta2", "view_variance", "between_variance")
+
+    @property
+    def class_sizes(self) -> np.ndarray:
+        """(B, m) class sizes, of cells that all have m classes."""
+        return np.array([[int(size) for size in text.split(",")] for text in self.table["sizes"]])
+
+    @property
+    def class_delta2(self) -> Interval:
+        """(B, m) variance of the instance means within each class."""
+        return self._by_class(instance_functionals)
+
+    @property
+    def class_products(self) -> Interval:
+        """(B, m(m-1)/2) inner products of the class means k < l, in row order."""
+        return self._by_class(gram_functionals)
+
+    def _by_class(self, functionals_of: Callable[[int], ClassBlocks]) -> Interval:
+        """(B, K) brackets over all embeddings at least as good as those found.
+
+        Cells of fewer classes repeat their last entry, which changes no minimum or maximum.
+        """
+        low, high = [np.array([])] * len(self), [np.array([])] * len(self)
+        for rows, problem in self.problems():
+            functionals = functionals_of(problem.structure.num_classes)
+            found = bracket_reduced(problem, self.minimum.high[rows], functionals)
+            for row, *ends in zip(rows, *map(np.atleast_2d, found), strict=True):
+                low[row], high[row] = ends
+        width = max(map(len, low))
+        pad = [np.pad(ends, (0, width - len(ends)), mode="edge") for ends in (*low, *high)]
+        return Interval(np.array(pad[: len(self)]), np.array(pad[len(self) :]))
+
+    def problems(self) -> Iterator[tuple[list[int], Problem]]:
+        """The cells as batches of one shape, with their rows."""
+        names = [name for name in hyper_names(self.loss) if name in self.table]
+        names = [name for name in names if self.table[name].null_count() < len(self)]
+        traced = [name for name in names if self.table[name].dtype.is_float()]
+        static = [name for name in names if name not in traced]
+        groups: dict[tuple, list[int]] = {}
+        for row, key in enumerate(self.table.select("sizes", "num_views", "dim", *static).rows()):
+            groups.setdefault(key, []).append(row)
+        for (sizes, num_views, dim, *choices), rows in groups.items():
+            structure = ClassStructure(tuple(map(int, sizes.split(","))), num_views)
+            hyper = {name: self.table[name].to_numpy()[rows] for name in traced}
+            loss = self.loss(**hyper, **dict(zip(static, choices, strict=True)))
+            yield rows, Problem(structure, dim, loss)
 
     @property
     def phase(self) -> np.ndarray:
@@ -268,7 +347,7 @@ class Cells:
         values = np.zeros(len(self))
         for convention in self.table["self_pairs"].unique():
             chosen = (self.table["self_pairs"] == convention).to_numpy()
-            values[chosen] = np.asarray(predict(Cells(self.table.filter(chosen)), convention))
+            values[chosen] = np.asarray(predict(self[np.flatnonzero(chosen)], convention))
         return values
 
 
@@ -290,6 +369,11 @@ class Domain:
         """The problems of a size: "quick", "default" or "full"."""
         grids = {"quick": self.quick, "full": self.full}.get(size) or self.grids
         return [problem for grid in grids for problem in grid.problems()]
+
+    @property
+    def loss(self) -> Callable[..., GramLoss]:
+        """What makes the losses of its cells, by keyword."""
+        return SupCL
 
 
 Condition = Callable[[Cells], np.ndarray]
@@ -424,7 +508,8 @@ class Judgement:
         cells: cells (or windows) that counted; boxes of a theorem.
         excluded: cells left out by the claim's own exclusion.
         undecided: cells whose margin has both signs, or that are not certified.
-        worst_gap: largest certified gap among the cells that counted.
+        worst_gap: largest certified gap among the cells that counted; None where the margin rests
+            on certificates of its own.
         worst_deviation: for equalities, how far a near-optimal embedding can be from the
             prediction at most; None otherwise.
         margin: smallest lower end of a margin.
@@ -474,14 +559,14 @@ class Judgement:
         }
 
 
-class _Weighed(NamedTuple):
-    """The margin of a claim on a table.
+class Weighed(NamedTuple):
+    """The margin of a claim on cells.
 
     Attributes:
         groups: the cells that count, or as many columns of them as a window has cells.
         counted: their rows in the table, if windows are single cells.
         excluded: rows of the table that the claim's own exclusion leaves out.
-        margin: as the claim returned it.
+        margin: as the claim returned it, one interval for each cell or window.
         holds: certified, and the whole margin is nonnegative.
         refuted: certified, and the whole margin is negative.
     """
@@ -494,23 +579,86 @@ class _Weighed(NamedTuple):
     refuted: np.ndarray
 
 
-def _weigh(claim: Claim, table: pl.DataFrame) -> _Weighed:
+def weigh(claim: Claim, table: pl.DataFrame) -> Weighed:
+    """The margin of a claim on every cell, or window of cells, of a table.
+
+    Raises:
+        ClaimError: the margin or a condition raises, or returns what is no number for every cell.
+    """
+    cells = Cells(table, claim.domain.loss)
     rows = np.arange(len(table))
-    if claim.where is not None:
-        rows = rows[np.asarray(claim.where(Cells(table)), bool)]
+    if claim.where is not None and len(rows):
+        rows = rows[_condition(claim, "where", claim.where, cells)]
     kept = np.ones(len(rows), bool)
     if claim.exclude is not None and len(rows):
-        kept = ~np.asarray(claim.exclude(Cells(table[rows])), bool)
-    groups = _groups(Cells(table[rows[kept]]), claim)
-    margin = as_interval(claim.margin(*groups)) if len(groups[0]) else Interval(np.zeros(0))
+        kept = ~_condition(claim, "exclude", claim.exclude, cells[rows])
+    groups = _groups(cells[rows[kept]], claim)
+    return weigh_groups(claim, groups)._replace(counted=rows[kept], excluded=rows[~kept])
+
+
+def weigh_groups(claim: Claim, groups: tuple[Cells, ...]) -> Weighed:
+    """The margin of a claim on windows that are given, all of which count."""
+    nothing = np.zeros(0, int)
+    margin = _margin(claim, groups) if len(groups[0]) else Interval(np.zeros(0))
     certified = np.logical_and.reduce([group.certified for group in groups])
+    if margin.decided is not None:  # the margin rests on certificates of its own
+        certified = margin.decided
     holds, refuted = certified & (margin.low >= 0), certified & (margin.high < 0)
-    return _Weighed(groups, rows[kept], rows[~kept], margin, holds, refuted)
+    return Weighed(groups, nothing, nothing, margin, holds, refuted)
+
+
+def _condition(claim: Claim, name: str, condition: Condition, cells: Cells) -> np.ndarray:
+    answer = np.asarray(_call(claim, f"`{name}`", condition, cells))
+    if answer.shape not in ((), (len(cells),)) or answer.dtype != bool:
+        raise ClaimError(
+            f"{claim.name}: `{name}` must return a boolean for each of {len(cells)} cells; got "
+            f"shape {answer.shape} of {answer.dtype}."
+        )
+    return np.broadcast_to(answer, (len(cells),))
+
+
+def _margin(claim: Claim, groups: tuple[Cells, ...]) -> Interval:
+    count = len(groups[0])
+    answer = _call(claim, "its margin", claim.margin, *groups)
+    try:
+        margin = as_interval(answer)
+        shape = np.broadcast_shapes(margin.low.shape, margin.high.shape)
+    except (TypeError, ValueError):
+        raise ClaimError(
+            f"{claim.name}: its margin must be numbers or an Interval; got {type(answer).__name__}."
+        ) from None
+    if shape not in ((), (count,)):
+        raise ClaimError(
+            f"{claim.name}: its margin must be one number for each of {count} cells; got shape "
+            f"{shape}. Reduce the other axes, for example by min."
+        )
+    bad = np.broadcast_to(np.isnan(margin.low) | np.isnan(margin.high), (count,))
+    if bad.any():
+        raise ClaimError(
+            f"{claim.name}: its margin is NaN in {bad.sum()} of {count} cells, the first at "
+            f"{_describe(groups[0], int(np.argmax(bad)))}."
+        )
+    margin.low = np.broadcast_to(margin.low, (count,))
+    margin.high = np.broadcast_to(margin.high, (count,))
+    return margin
+
+
+def _call(claim: Claim, what: str, function: Callable[..., Any], *cells: Cells) -> Any:
+    """What a claim's own function returns; its exceptions are the claim's, not the program's."""
+    try:
+        return function(*cells)
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        line = " ".join(str(error).split())
+        raise ClaimError(
+            f"{claim.name}: {what} raised {type(error).__name__}: {line} "
+            f"({os.path.basename(place.filename)}, line {place.lineno})"
+        ) from error
 
 
 def judge(claim: Claim, table: pl.DataFrame) -> Judgement:
     """Judge a claim on the certified cells of a table."""
-    groups, _, left_out, margin, holds, refuted = _weigh(claim, table)
+    groups, _, left_out, margin, holds, refuted = weigh(claim, table)
     count, excluded = len(groups[0]), len(left_out)
     if count == 0:
         return Judgement(
@@ -537,7 +685,7 @@ def judge(claim: Claim, table: pl.DataFrame) -> Judgement:
         count,
         excluded,
         undecided,
-        float(gaps.max()),
+        float(gaps.max()) if margin.decided is None else None,
         float(margin.deviation.max()) if isinstance(margin, Equality) else None,
         float(margin.low.min()),
         counterexample,
@@ -555,7 +703,7 @@ def outcomes(claim: Claim, table: pl.DataFrame) -> pl.DataFrame:
         and margin_lo and margin_hi. For equalities also observed_lo, observed_hi, predicted and
         deviation. With `along`, the first cells of the windows.
     """
-    weighed = _weigh(claim, table)
+    weighed = weigh(claim, table)
     margin, count = weighed.margin, len(weighed.groups[0])
     columns: dict[str, Any] = {"margin_lo": margin.low, "margin_hi": margin.high}
     if isinstance(margin, Equality):
@@ -617,15 +765,28 @@ def judge_theorem(theorem: Theorem) -> Judgement:
     )
 
 
+SHAPE = ("sizes", "num_classes", "num_instances", "num_views", "dim")
+"""Columns that tell the shape of a cell; the dimension "full" goes with the others."""
+
+
+def fixed_columns(cells: Cells, along: str) -> list[str]:
+    """The coordinates that are equal within a window along one of them."""
+    moving = set(SHAPE) if along in SHAPE and along != "dim" else set()
+    moving -= {"num_classes", "num_instances", "num_views"} - {along} if moving else set()
+    names = [*SHAPE, "loss", *hyper_names(cells.loss)]
+    return [n for n in names if n in cells.table.columns and n not in {along, *moving}]
+
+
 def _groups(cells: Cells, claim: Claim) -> tuple[Cells, ...]:
     """The cells, or as many columns of them as a window has cells."""
     if claim.along is None:
         return (cells,)
-    # The full dimension goes with the shape, so it is no coordinate to hold fixed.
-    fixed = [
-        name for name in (*Cells.COORDINATES[:3], *Cells.COORDINATES[4:]) if name != claim.along
-    ]
-    fixed += ["self_pairs", "mean"]
+    if claim.along not in cells.table.columns:
+        raise ClaimError(
+            f"{claim.name}: along={claim.along!r} is no coordinate of its cells; give one of "
+            f"{', '.join(fixed_columns(cells, ''))}."
+        )
+    fixed = fixed_columns(cells, claim.along)
     ordered = cells.table.sort([*fixed, claim.along])
     keys = ordered.select(fixed).rows()
     starts = [
@@ -633,7 +794,9 @@ def _groups(cells: Cells, claim: Claim) -> tuple[Cells, ...]:
         for first in range(len(keys) - claim.window + 1)
         if keys[first] == keys[first + claim.window - 1]
     ]
-    return tuple(Cells(ordered[[s + step for s in starts]]) for step in range(claim.window))
+    return tuple(
+        Cells(ordered[[s + step for s in starts]], cells.loss) for step in range(claim.window)
+    )
 
 
 def _smallest(groups: Sequence[Cells], rows: np.ndarray, margin: Interval) -> dict[str, Any]:
@@ -649,21 +812,30 @@ def _smallest(groups: Sequence[Cells], rows: np.ndarray, margin: Interval) -> di
     return row
 
 
-def coordinates(row: dict[str, Any]) -> str:
+_SHORT = {"temperature": "tau"}
+
+
+def coordinates(row: dict[str, Any], loss: Callable[..., GramLoss] = SupCL) -> str:
     """A row of the table as the coordinates of its cell, in one line."""
     balanced = row["num_instances"] is not None
     shape = (
         f"m={row['num_classes']}, n={row['num_instances']}" if balanced else f"sizes={row['sizes']}"
     )
-    return (
-        f"{shape}, p={row['num_views']}, d={row['dim']}, alpha={row['alpha']:.6g}, "
-        f"tau={row['temperature']:.6g}, self_pairs={row['self_pairs']}, mean={row['mean']}"
-    )
+    hyper = {name: row[name] for name in hyper_names(loss) if row.get(name) is not None}
+    written = [
+        f"{_SHORT.get(name, name)}={value:.6g}" if isinstance(value, float) else f"{name}={value}"
+        for name, value in hyper.items()
+    ]
+    return ", ".join([shape, f"p={row['num_views']}", f"d={row['dim']}", *written])
+
+
+def hyper_names(loss: Callable[..., GramLoss]) -> list[str]:
+    """The hyper-parameters of a loss, or of a function that makes one."""
+    return list(inspect.signature(loss).parameters)
 
 
 def _describe(cells: Cells, row: int) -> str:
-    values = cells.table.row(row, named=True)
-    return coordinates(values)
+    return coordinates(cells.table.row(row, named=True), cells.loss)
 
 
 def collect(modules: Iterable[ModuleType]) -> list[Claim]:

@@ -146,7 +146,7 @@ class Grid:
         cells = np.array(list(itertools.product(*numbers.values())), float)
         traced = dict(zip(numbers, cells.T, strict=True))
         return [
-            Problem(structure, _full_dimension(structure, loss) if dim == "full" else dim, loss)
+            Problem(structure, admitting_dimension(structure, loss) if dim == "full" else dim, loss)
             for structure in self.structures
             for chosen in itertools.product(*choices.values())
             for loss in [self.loss(**traced, **dict(zip(choices, chosen, strict=True)))]
@@ -163,7 +163,7 @@ PLURALS = {
 """Field of SupCL → the list of its values in a :class:`Grid`."""
 
 
-def _full_dimension(structure: ClassStructure, loss: GramLoss) -> int:
+def admitting_dimension(structure: ClassStructure, loss: GramLoss) -> int:
     """A dimension that admits every optimum."""
     convention = getattr(loss, "self_pairs", None)
     # Without further knowledge: a Gram matrix of N embeddings may have rank N.
@@ -413,7 +413,7 @@ class RunFolder:
         Raises:
             RunError: not writable, or it holds another run or no run at all.
         """
-        identities = [_identity(batch, seed, num_starts) for batch in batches]
+        identities = [identity(batch, seed, num_starts) for batch in batches]
         try:
             path.mkdir(parents=True, exist_ok=True)
             manifest = read_manifest(path) if (path / MANIFEST).exists() else None
@@ -535,7 +535,7 @@ def summarize(table: pl.DataFrame) -> dict[str, Any]:
     }
 
 
-def _identity(batch: Problem, seed: int, num_starts: int) -> str:
+def identity(batch: Problem, seed: int, num_starts: int) -> str:
     """A name for the contents of a batch: the same cells, the same name."""
     text = f"{FORMAT}|{seed}|{num_starts}|{batch.structure}|{batch.dim}|{_stable(type(batch.loss))}"
     digest = hashlib.sha256(text.encode())

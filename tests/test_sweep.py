@@ -144,11 +144,11 @@ class Loss(sx.GramLoss):
         Repulsion(1.0, bend=lambda x: -x),
     ]
     identities = {
-        sweep_module._identity(sx.Problem(structure, 3, loss), 0, 2) for loss in losses + bends
+        sweep_module.identity(sx.Problem(structure, 3, loss), 0, 2) for loss in losses + bends
     }
     assert len(identities) == 7
     again = dataclasses.replace(bends[0])
-    assert sweep_module._identity(sx.Problem(structure, 3, again), 0, 2) in identities
+    assert sweep_module.identity(sx.Problem(structure, 3, again), 0, 2) in identities
 
 
 def test_same_seed_same_table_and_order_does_not_matter(table):
