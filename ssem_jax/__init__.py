@@ -68,6 +68,8 @@ from ssem_jax.simplex import ssem_gram as ssem_gram
 from ssem_jax.solution import Solution as Solution
 from ssem_jax.solution import Status as Status
 from ssem_jax.solve import solve as solve
+from ssem_jax.space import Range as Range
+from ssem_jax.space import Space as Space
 from ssem_jax.sweep import Grid as Grid
 from ssem_jax.sweep import read_run as read_run
 from ssem_jax.sweep import sweep as sweep

@@ -1,4 +1,4 @@
-"""The command line, `ssem verify`, `sweep`, `info`, `plot`, `audit`, `explore`: thin.
+"""The command line, `ssem verify`, `test`, `sweep`, `info`, `plot`, `audit`, `explore`: thin.
 
 Results go to stdout, progress to stderr; with --json, stdout holds one JSON document. Exit codes:
 0 as expected, 1 a verdict is not as expected or undecided, 2 bad usage.
@@ -23,6 +23,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from ssem_jax.claims import Judgement, Report
+    from ssem_jax.lab import Trial
 
 app = typer.Typer(
     name="ssem",
@@ -257,6 +258,87 @@ def _counterexample(judgement: Judgement) -> str:
             f"delta2 in [{other['delta2_lo']:.3g}, {other['delta2_hi']:.3g}]"
         )
     return line
+
+
+# ---------------------------------------------------------------------------------------------
+# ssem test
+# ---------------------------------------------------------------------------------------------
+
+
+@app.command("test")
+def judge_file(
+    file: Annotated[Path, typer.Argument(help="A Python file that defines conjectures.")],
+    keep: Annotated[
+        str, typer.Option("-k", help="Names to judge: parts of names with and, or, not.")
+    ] = "",
+    budget: Annotated[
+        str, typer.Option(help="For each conjecture: cells, seconds, or both: 2000,60s.")
+    ] = "2000",
+    seed: SeedOption = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for cells, margin maps and results.json; an interrupted search goes on.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Judge the conjectures in a file: HOLDS, REFUTED by a certified counterexample, or UNDECIDED.
+
+    A conjecture is a sx.Claim at the top level of the file: a statement, a margin (positive where
+    it holds) of certified cells, and a sx.Space of shapes and hyper-parameters:
+
+    import ssem_jax as sx
+
+    spreads = sx.Claim(name="spreads", statement="Some variance is left at alpha = 1/2.",
+    margin=lambda cell: cell.delta2 - 1e-6, domain=sx.Space(alpha=0.5))
+
+    The search is drawn to where the margin is smallest; a counterexample is shrunk to few classes,
+    instances and digits, and printed as Python that reproduces it. The exit code is 0 if every
+    conjecture is decided (as expected, where it says so), 1 if not, 2 if one cannot be judged.
+    """
+    from ssem_jax import lab
+
+    spend = lab.Budget.parse(budget)
+    cells = None if out is None else _writable(out) / "cells"
+    _set_up()
+    chosen = lab.conjectures(lab.load(file), keep)
+    begun = time.perf_counter()
+    trials = []
+    with _progress("test", spend.cells * len(chosen)) as advance:
+        source = lab.Source(seed, cells, advance)
+        for trial in lab.search_all(chosen, spend, source):
+            trials.append(trial)
+            if not as_json:
+                print(lab.describe(trial) + "\n", flush=True)
+    document = lab.report(trials, time.perf_counter() - begun, seed)
+    if out is not None:
+        _keep_trials(trials, document, out)
+    if as_json:
+        _print_json(document)
+    elif out is not None:
+        print(f"Cells, margin maps and results.json are in {out}.")
+    if any(trial.error for trial in trials):
+        return BAD_USAGE
+    return AS_EXPECTED if document["as_expected"] else NOT_AS_EXPECTED
+
+
+def _keep_trials(trials: list[Trial], document: dict[str, Any], out: Path) -> None:
+    """results.json, and a margin map of every conjecture about cells."""
+    from ssem_jax import lab, plot
+    from ssem_jax.sweep import plain
+
+    (out / "results.json").write_text(json.dumps(document, indent=2, default=plain))
+    for trial in trials:
+        if trial.table is None:
+            continue
+        try:
+            parts, axes = lab.margin_map(trial)
+            title = f"{trial.claim.name}: {trial.judgement.verdict}" if trial.judgement else ""
+            plot.save(plot.draw_margins(parts, axes, title), out / f"{trial.claim.name}.svg")
+        except plot.PlotError as error:
+            _say(f"no margin map of {trial.claim.name}: {error}")
 
 
 # ---------------------------------------------------------------------------------------------

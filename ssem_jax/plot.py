@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -33,7 +34,7 @@ from matplotlib import ticker
 from matplotlib.animation import FuncAnimation, PillowWriter
 from matplotlib.axes import Axes
 from matplotlib.collections import PatchCollection, QuadMesh
-from matplotlib.colors import LogNorm, Normalize, PowerNorm
+from matplotlib.colors import LogNorm, Normalize, PowerNorm, SymLogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
@@ -1105,6 +1106,126 @@ def draw_outcomes(
         if views:
             color_bar(figure, views[0], axes, "view variance", ticks=VARIANCE_TICKS)
         return figure
+
+
+MARGIN_PIXELS = 220
+"""Pixels across a margin map: each takes the margin of the nearest cell."""
+MARGIN_DECADES = 3
+"""Decades of the margin that a map tells apart; smaller ones look like zero."""
+
+
+def draw_margins(
+    parts: Sequence[tuple[str, pl.DataFrame]], axes: Sequence[tuple[str, bool]], title: str = ""
+) -> Figure:
+    """Where a statement nearly fails: its margin over one or two hyper-parameters.
+
+    Green where the statement holds, red where it fails, paler the nearer to equality; dots are the
+    cells, a cross is a certified counterexample, a question mark an undecided cell. Over one
+    hyper-parameter, or none, bars span what is known of the margin.
+
+    Args:
+        parts: titles and cells, of :func:`ssem_jax.claims.outcomes`, one for each panel.
+        axes: names of the hyper-parameters that vary, and whether on a logarithmic axis; more than
+            two are drawn over the first two.
+        title: of the figure.
+
+    Returns:
+        The figure.
+
+    Raises:
+        PlotError: there is no cell to draw.
+    """
+    parts = [(name, part.drop_nulls("margin_lo")) for name, part in parts]
+    parts = [(name, part) for name, part in parts if len(part)]
+    if not parts:
+        raise PlotError("no cell counts, so there is no margin to draw.")
+    flat = len(axes) >= 2
+    with style():
+        rows, columns = _layout(len(parts), 3)
+        figure, grid = new_figure(
+            rows,
+            columns,
+            height=2.5 * rows + 0.4,
+            width=REPORT_WIDTH * min(1, 0.22 + 0.27 * columns),
+        )
+        most = max(float(part["margin_hi"].abs().max() or 0) for _, part in parts) or 1.0
+        norm = SymLogNorm(most / 10**MARGIN_DECADES, vmin=-most, vmax=most)
+        image = None
+        for ax, (name, part) in itertools.zip_longest(grid.ravel(), parts, fillvalue=(None, None)):
+            if part is None:
+                ax.set_visible(False)
+                continue
+            image = _margin_plane(part, ax, axes[:2], norm) if flat else image
+            if not flat:
+                _margin_line(part, ax, axes[0] if axes else None)
+            ax.set_title(name, pad=4)
+        if image is not None:
+            decade = 10.0 ** np.floor(np.log10(most))
+            ticks = [sign * size for sign in (-1, 1) for size in (decade, 0.1 * decade)]
+            color_bar(figure, image, grid, "margin", ticks=sorted([0.0, *ticks]))
+        if title:
+            figure.suptitle(title, fontsize=9)
+        return figure
+
+
+_MARGIN_LOOKS: dict[str, dict[str, Any]] = {
+    "holds": {"marker": "o", "ms": 1.6, "color": "0.25", "mec": "none"},
+    "refuted": {"marker": "X", "ms": 6, "color": REFUTED_COLOR, "mec": "white", "mew": 0.5},
+    "undecided": {"marker": "$?$", "ms": 6, "color": "black"},
+}
+
+
+def _margin_plane(
+    part: pl.DataFrame, ax: Axes, axes: Sequence[tuple[str, bool]], norm: Normalize
+) -> Any:
+    """Margins over two hyper-parameters, the second one upwards."""
+    (y_name, y_log), (x_name, x_log) = axes
+    places, ends = [], []
+    for name, log in ((x_name, x_log), (y_name, y_log)):
+        value = part[name].to_numpy()
+        value = np.log(value) if log else value
+        low, span = value.min(), max(float(np.ptp(value)), 1e-12)
+        places.append((value - low) / span)
+        ends.append((low, low + span, log))
+    pixels = (np.arange(MARGIN_PIXELS) + 0.5) / MARGIN_PIXELS
+    margin = part["margin_hi"].to_numpy()
+    nearest = np.empty((MARGIN_PIXELS, MARGIN_PIXELS))
+    for row, y in enumerate(pixels):
+        distance = (places[1] - y) ** 2 + (pixels[:, None] - places[0]) ** 2
+        nearest[row] = margin[np.argmin(distance, axis=1)]
+    edges = [
+        (np.exp if log else np.asarray)(np.linspace(low, high, MARGIN_PIXELS + 1))
+        for low, high, log in ends
+    ]
+    image = ax.pcolormesh(*edges, nearest, cmap="RdYlGn", norm=norm, rasterized=True)
+    for name, look in _MARGIN_LOOKS.items():
+        rows = part.filter(pl.col("outcome") == name)
+        ax.plot(rows[x_name], rows[y_name], ls="", zorder=3, clip_on=False, **look)
+    for axis, (name, log) in zip(
+        (ax.xaxis, ax.yaxis), ((x_name, x_log), (y_name, y_log)), strict=True
+    ):
+        if log:
+            (ax.set_xscale if axis is ax.xaxis else ax.set_yscale)("log")
+        axis.set_label_text(_VARIABLES.get(name, name))
+    if x_log and x_name == "temperature":
+        plain_log_ticks(ax)
+    return image
+
+
+def _margin_line(part: pl.DataFrame, ax: Axes, axis: tuple[str, bool] | None) -> None:
+    """Margins over one hyper-parameter, or in the order of the cells."""
+    part = part.sort(axis[0]) if axis else part
+    x = part[axis[0]].to_numpy() if axis else np.arange(len(part))
+    low, high = part["margin_lo"].to_numpy(), part["margin_hi"].to_numpy()
+    ax.axhline(0, color="0.6", lw=0.7)
+    ax.fill_between(x, low, high, color=HOLDS_COLOR, alpha=0.25, lw=0)
+    for name, look in _MARGIN_LOOKS.items():
+        chosen = (part["outcome"] == name).to_numpy()
+        ax.plot(x[chosen], high[chosen], ls="", zorder=3, **look | {"ms": max(look["ms"], 3)})
+    if axis and axis[1]:
+        ax.set_xscale("log")
+    ax.set_xlabel(_VARIABLES.get(axis[0], axis[0]) if axis else "cell")
+    ax.set_ylabel("margin")
 
 
 class Rank(NamedTuple):

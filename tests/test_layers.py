@@ -13,6 +13,7 @@ LAYERS = [
     {"theory", "metrics", "reduced", "imbalance", "solve", "certificate"},
     {"rigorous", "sweep", "audit"},
     {"claims"},
+    {"space", "attainment", "lab"},
     {"plot", "explorer"},
     {"report"},
     {"cli"},

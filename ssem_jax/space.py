@@ -1,0 +1,311 @@
+"""Where a conjecture lives: shapes as lists, hyper-parameters as lists and ranges, constraints.
+
+A :class:`Space` is the product of class structures, dimensions, conventions and hyper-parameters,
+less the cells that its constraint leaves out. Ranges are continuous axes, which a search refines
+where it pays; everything else is a list. All cells that agree in everything but their ranges form a
+**slice**: a box with one axis for each range.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from ssem_jax.claims import Cells, ClaimError, Condition
+from ssem_jax.losses import GramLoss, SupCL
+from ssem_jax.problem import ClassStructure, Problem, check_count
+from ssem_jax.sweep import SCHEMA, admitting_dimension
+
+FINEST = 2**24
+"""Steps that an axis is divided into at the finest: cells are named by integers, so that the same
+place is the same cell however a search came to it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """An interval of a hyper-parameter, with both ends.
+
+    Args:
+        low: the lower end.
+        high: the upper end.
+        log: whether equal steps are equal ratios.
+
+    Raises:
+        ValueError: ends that are not finite or not in order, or log with an end that is not
+            positive.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+            raise ValueError(
+                f"a range needs finite ends low < high; got Range({self.low}, {self.high}). "
+                "Give a single value as a number."
+            )
+        if self.log and self.low <= 0:
+            raise ValueError(f"a logarithmic range needs positive ends; got low = {self.low}.")
+
+    def at(self, steps: Any) -> np.ndarray:
+        """The values at integer steps from 0 (low) to `FINEST` (high)."""
+        steps = np.asarray(steps)
+        share = steps / FINEST
+        if self.log:
+            values = self.low * (self.high / self.low) ** share
+        else:
+            values = self.low + share * (self.high - self.low)
+        return np.where(steps == FINEST, self.high, values)
+
+    def __contains__(self, value: float) -> bool:
+        return self.low <= value <= self.high
+
+
+class Slice(NamedTuple):
+    """Cells that differ in their ranges alone.
+
+    Attributes:
+        structure: class structure.
+        dim: embedding dimension.
+        choices: static choices of the loss, as (name, value).
+        fixed: hyper-parameters that are lists in the space, as (name, value).
+    """
+
+    structure: ClassStructure
+    dim: int
+    choices: tuple[tuple[str, Any], ...]
+    fixed: tuple[tuple[str, float], ...]
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """What makes a counterexample small: embeddings, then classes, views and dimension."""
+        shape = self.structure
+        return (shape.num_embeddings, shape.num_classes, shape.num_views, self.dim)
+
+
+class Spots(NamedTuple):
+    """Cells of a space: slices, and the values of the ranges in the order of `Space.ranges`."""
+
+    slices: list[int]
+    values: np.ndarray  # (B, number of ranges)
+
+    def __getitem__(self, rows: Any) -> Spots:
+        rows = np.arange(len(self.slices))[rows]
+        return Spots([self.slices[row] for row in rows], self.values[rows])
+
+
+class Space:
+    r"""A product of shapes and hyper-parameters, constrained.
+
+    Args:
+        num_classes: m, an integer or a list.
+        num_instances: n, an integer or a list.
+        num_views: p, an integer or a list.
+        sizes: class sizes, as (8, 4, 2) or a list of such; replaces num_classes and num_instances.
+        dim: d, an integer, "full" for the smallest that admits every optimum, a function of the
+            class structure, or a list of these.
+        loss: a loss class, or a function that makes a loss from hyper-parameters by keyword.
+        where: cells → booleans, from coordinates alone; what it leaves out is never solved, for
+            example ``lambda cell: cell.dim >= cell.num_classes``.
+        **hyper: hyper-parameters of the loss by name: a :class:`Range`, a number, a list of
+            numbers, or, for a static choice such as ``self_pairs``, a string or a list of them. For
+            :class:`ssem_jax.SupCL`, alpha is Range(0, 1) and temperature Range(0.05, 5, log=True)
+            where they are not given.
+
+    Raises:
+        ValueError: an empty list, a hyper-parameter that the loss does not have, or one of its that
+            is missing.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_classes: Any = (2, 3),
+        num_instances: Any = (2, 4),
+        num_views: Any = 1,
+        sizes: Any = None,
+        dim: Any = "full",
+        loss: Callable[..., GramLoss] = SupCL,
+        where: Condition | None = None,
+        **hyper: Any,
+    ) -> None:
+        self.loss, self.where = loss, where
+        views = _list("num_views", num_views)
+        if sizes is None:
+            counts = itertools.product(
+                _list("num_classes", num_classes), _list("num_instances", num_instances)
+            )
+            shapes = [(n,) * m for m, n in counts]
+        else:
+            shapes = _list("sizes", sizes)
+            if all(isinstance(size, (int, np.integer)) for size in shapes):
+                shapes = [tuple(shapes)]
+        self.structures = [ClassStructure(tuple(s), p) for s in shapes for p in views]
+        self.dims = _list("dim", dim)
+        self.hyper = _hyper(loss, hyper)
+        self.ranges = {name: v for name, v in self.hyper.items() if isinstance(v, Range)}
+
+    def __repr__(self) -> str:
+        shapes = "; ".join(map(str, self.structures[:4])) + ("; …" * (len(self.structures) > 4))
+        return f"Space({shapes}; {', '.join(f'{k}={v}' for k, v in self.hyper.items())})"
+
+    @cached_property
+    def slices(self) -> list[Slice]:
+        """All slices, the smallest first."""
+        lists = {name: v for name, v in self.hyper.items() if not isinstance(v, Range)}
+        found = []
+        for structure in self.structures:
+            for values in itertools.product(*lists.values()):
+                chosen = dict(zip(lists, values, strict=True))
+                choices = {k: v for k, v in chosen.items() if not _is_number(v)}
+                fixed = {k: float(v) for k, v in chosen.items() if _is_number(v)}
+                anywhere = {name: axis.low for name, axis in self.ranges.items()}
+                loss = self.loss(**anywhere, **fixed, **choices)
+                dims = [dimension_of(dim, structure, loss) for dim in self.dims]
+                found += [
+                    Slice(structure, dim, tuple(choices.items()), tuple(fixed.items()))
+                    for dim in dict.fromkeys(dims)
+                ]
+        return sorted(found, key=lambda each: each.size)
+
+    def spots(self, slices: Iterable[int], steps: Iterable[tuple[int, ...]]) -> Spots:
+        """Cells at integer steps of the ranges."""
+        slices = list(slices)
+        steps = np.array(list(steps), int).reshape(len(slices), len(self.ranges))
+        axes = [each.at(steps[:, k]) for k, each in enumerate(self.ranges.values())]
+        return Spots(slices, np.stack(axes, axis=1) if axes else np.zeros((len(slices), 0)))
+
+    def admits(self, spots: Spots) -> np.ndarray:
+        """(B,) whether the constraint admits the cells, judged from their coordinates."""
+        inside = np.ones(len(spots.slices), bool)
+        if self.where is None or not len(inside):
+            return inside
+        table = self.coordinates(spots)
+        try:
+            answer = np.asarray(self.where(Cells(table, self.loss)))
+        except Exception as error:
+            raise ClaimError(
+                f"the constraint of the space raised {type(error).__name__}: {error}"
+            ) from error
+        if answer.shape not in ((), inside.shape) or answer.dtype != bool:
+            raise ClaimError(
+                f"the constraint of the space must return a boolean for each of {len(inside)} "
+                f"cells; got shape {answer.shape} of {answer.dtype}."
+            )
+        return inside & answer
+
+    def coordinates(self, spots: Spots) -> pl.DataFrame:
+        """The coordinates of cells, as a sweep tabulates them."""
+        rows = []
+        for place, values in zip(spots.slices, spots.values, strict=True):
+            at = self.slices[place]
+            rows.append(
+                {
+                    "sizes": ",".join(map(str, at.structure.sizes)),
+                    "num_classes": at.structure.num_classes,
+                    "num_instances": at.structure.sizes[0] if at.structure.is_balanced else None,
+                    "num_views": at.structure.num_views,
+                    "dim": at.dim,
+                    **{name: str(value) for name, value in at.choices},
+                    **dict(at.fixed),
+                    **dict(zip(self.ranges, map(float, values), strict=True)),
+                }
+            )
+        known = {name: SCHEMA[name] for name in (rows[0] if rows else ()) if name in SCHEMA}
+        return pl.DataFrame(rows, schema_overrides=known, infer_schema_length=None)
+
+    def problems_at(self, spots: Spots) -> Iterator[tuple[np.ndarray, Problem]]:
+        """The cells as problems of one shape each, with the rows that they take."""
+        groups: dict[tuple, list[int]] = {}
+        for row, place in enumerate(spots.slices):
+            at = self.slices[place]
+            groups.setdefault((at.structure, at.dim, at.choices), []).append(row)
+        for (structure, dim, choices), rows in groups.items():
+            hyper = {name: spots.values[rows, axis] for axis, name in enumerate(self.ranges)}
+            fixed = [dict(self.slices[spots.slices[row]].fixed) for row in rows]
+            hyper |= {name: np.array([each[name] for each in fixed]) for name in fixed[0]}
+            yield np.array(rows), Problem(structure, dim, self.loss(**hyper, **dict(choices)))
+
+    def grid(self, level: int) -> Spots:
+        """All slices at 2^level + 1 equal steps of every range, less what `where` leaves out."""
+        steps = np.linspace(0, FINEST, 2**level + 1).astype(int)
+        places = list(itertools.product(steps.tolist(), repeat=len(self.ranges)))
+        spots = self.spots(
+            [k for k in range(len(self.slices)) for _ in places], places * len(self.slices)
+        )
+        return spots[self.admits(spots)]
+
+    def problems(self, size: str = "default") -> list[Problem]:
+        """A regular grid over the space, in three sizes: what `ssem verify` judges claims on."""
+        spots = self.grid({"quick": 2, "default": 3, "full": 5}[size])
+        return [problem for _, problem in self.problems_at(spots)]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+
+
+def _list(name: str, value: Any) -> list:
+    """A value or a collection of values as a list."""
+    single = isinstance(value, (str, int, float, np.number)) or callable(value)
+    values = [value] if single else list(value)
+    if not values:
+        raise ValueError(f"{name} must not be empty; give at least one value.")
+    return values
+
+
+def _hyper(loss: Callable[..., GramLoss], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Every hyper-parameter of a loss: a range, or a list."""
+    parameters = inspect.signature(loss).parameters
+    if loss is SupCL:
+        given = {"alpha": Range(0, 1), "temperature": Range(0.05, 5, log=True)} | dict(given)
+    for name in given:
+        if name not in parameters:
+            raise ValueError(
+                f"{_name(loss)} has no hyper-parameter {name!r}; it has {', '.join(parameters)}."
+            )
+    for name, parameter in parameters.items():
+        if name not in given and parameter.default is parameter.empty:
+            raise ValueError(
+                f"{name} of {_name(loss)} is missing; give a Range, a number, or a list."
+            )
+    return {
+        name: value if isinstance(value, Range) else _list(name, value)
+        for name, value in given.items()
+    }
+
+
+def dimension_of(dim: Any, structure: ClassStructure, loss: GramLoss) -> int:
+    """An embedding dimension as a number: of "full", or of a function of the structure."""
+    if callable(dim):
+        dim = dim(structure)
+    return admitting_dimension(structure, loss) if dim == "full" else check_count("dim", dim, 1)
+
+
+def _name(loss: Any) -> str:
+    return getattr(loss, "__name__", repr(loss))
+
+
+def hyper_of(row: Mapping[str, Any], loss: Callable[..., GramLoss]) -> dict[str, Any]:
+    """The hyper-parameters of a table's row, as keywords of the loss."""
+    names = inspect.signature(loss).parameters
+    return {name: row[name] for name in names if row.get(name) is not None}
+
+
+def structure_of(row: Mapping[str, Any]) -> ClassStructure:
+    """The class structure of a table's row."""
+    return ClassStructure(tuple(map(int, row["sizes"].split(","))), row["num_views"])
+
+
+def problem_of(row: Mapping[str, Any], loss: Callable[..., GramLoss] = SupCL) -> Problem:
+    """The problem of a table's row."""
+    return Problem(structure_of(row), row["dim"], loss(**hyper_of(row, loss)))
