@@ -11,7 +11,7 @@ import importlib
 import pkgutil
 from types import ModuleType
 
-SUPPORT = ("__main__", "domains")
+SUPPORT = ("__main__", "conjectures", "domains")
 """Modules of this package that state no claim."""
 
 

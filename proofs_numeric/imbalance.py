@@ -115,7 +115,7 @@ TWO = Domain(
 )
 
 
-def _larger_first(cell: Cells) -> Interval:
+def larger_first(cell: Cells) -> Interval:
     """Negative where a smaller class is spread and a larger one is collapsed."""
     variance, low, high = cell.class_delta2, [], []
     for row, text in enumerate(cell.table["sizes"]):
@@ -136,7 +136,7 @@ larger_classes_first = Claim(
     "larger one; larger classes leave collapse at smaller α.",
     source=f"{_ORDER}; proven for m = 2 and the per-anchor mean (larger_class_first_two), "
     "numerical for m ≥ 3",
-    margin=_larger_first,
+    margin=larger_first,
     domain=UNEQUAL,
     expected=Verdict.HOLDS,
 )

@@ -15,11 +15,17 @@ The public names, by layer:
 * many cells: :class:`Grid`, :func:`sweep`, :func:`read_run`; :func:`audit` for embeddings found
   elsewhere
 * claims: :class:`Claim`, :class:`Domain`, :func:`verify`, :func:`judge`, :class:`Verdict`
+* conjectures: :class:`Space` and :class:`Range` (where), :func:`search` with a :class:`Budget`
+  (a certified verdict as a :class:`Trial`); :func:`attained`, :func:`excess` in low dimension
 
 Verification needs float64: write ``jax.config.update("jax_enable_x64", True)`` first.
 """
 
 from ssem_jax import theory as theory
+from ssem_jax.attainment import Attainment as Attainment
+from ssem_jax.attainment import attained as attained
+from ssem_jax.attainment import attainment as attainment
+from ssem_jax.attainment import excess as excess
 from ssem_jax.audit import Audit as Audit
 from ssem_jax.audit import audit as audit
 from ssem_jax.blockwise import blockwise_loss as blockwise_loss
@@ -35,6 +41,7 @@ from ssem_jax.claims import Interval as Interval
 from ssem_jax.claims import Judgement as Judgement
 from ssem_jax.claims import Report as Report
 from ssem_jax.claims import Verdict as Verdict
+from ssem_jax.claims import decided as decided
 from ssem_jax.claims import equal as equal
 from ssem_jax.claims import judge as judge
 from ssem_jax.claims import same_phase as same_phase
@@ -61,6 +68,9 @@ from ssem_jax.problem import ClassStructure as ClassStructure
 from ssem_jax.problem import Phase as Phase
 from ssem_jax.problem import Problem as Problem
 from ssem_jax.problem import full_dimension as full_dimension
+from ssem_jax.search import Budget as Budget
+from ssem_jax.search import Trial as Trial
+from ssem_jax.search import search as search
 from ssem_jax.simplex import block_gram as block_gram
 from ssem_jax.simplex import simplex_etf as simplex_etf
 from ssem_jax.simplex import ssem_embeddings as ssem_embeddings

@@ -28,7 +28,7 @@ import jax
 import numpy as np
 
 from ssem_jax.certificate import certify
-from ssem_jax.claims import Cells, Interval
+from ssem_jax.claims import Cells, Interval, decided
 from ssem_jax.imbalance import bracket_reduced, instance_functionals, reducible
 from ssem_jax.losses import GramLoss, SupCL
 from ssem_jax.problem import ClassStructure, Problem
@@ -103,31 +103,23 @@ def attainment(cells: Cells, seed: int = 0) -> np.ndarray:
     return found
 
 
-class Attained(Interval):
-    """The margin of a statement about attainment: 1 or -1 where known, both where unknown.
-
-    It is decided by its own evidence, not by the gap of the cell.
-    """
-
-    def __init__(self, codes: np.ndarray, claimed: np.ndarray | bool = True) -> None:
-        unknown = codes == Attainment.UNKNOWN
-        agrees = np.where((codes == Attainment.ATTAINED) == claimed, 1, -1)
-        super().__init__(np.where(unknown, -1, agrees), np.where(unknown, 1, agrees))
-        self.decided = ~unknown
-
-
-def attained(cells: Cells, claimed: np.ndarray | bool = True, seed: int = 0) -> Attained:
+def attained(cells: Cells, claimed: np.ndarray | bool = True, seed: int = 0) -> Interval:
     """The margin of "R^d attains the optimum over all dimensions exactly where it is claimed".
 
-    It is decided by a certificate (attained) or by uniqueness and rank (not attained), never by an
-    optimiser that stopped above the bound.
+    1 where that is so, -1 where it is not, both where it is unknown. It is decided by a certificate
+    (attained) or by uniqueness and rank (not attained), never by an optimiser that stopped above
+    the bound.
 
     Args:
         cells: certified cells of any dimensions.
         claimed: (B,) where it is said to be attained.
         seed: of the random starts of the unconstrained problems.
     """
-    return Attained(attainment(cells, seed), claimed)
+    codes = attainment(cells, seed)
+    known = codes != Attainment.UNKNOWN
+    agrees = np.where((codes == Attainment.ATTAINED) == claimed, 1, -1)
+    margin = Interval(np.where(known, agrees, -1), np.where(known, agrees, 1))
+    return decided(margin, known)
 
 
 def excess(cells: Cells, seed: int = 0) -> Interval:

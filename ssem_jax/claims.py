@@ -130,6 +130,19 @@ class Interval:
         return f"Interval({self.low}, {self.high})"
 
 
+def decided(margin: Interval, where: Any = True) -> Interval:
+    """A margin that rests on evidence of its own in some cells, whatever their gaps.
+
+    For example the loss of embeddings at hand, which bounds a minimum over R^d from above.
+
+    Args:
+        margin: the margin.
+        where: (B,) where the evidence is at hand; elsewhere nothing is decided.
+    """
+    margin.decided = np.broadcast_to(np.asarray(where, bool), margin.low.shape)
+    return margin
+
+
 def as_interval(value: Any) -> Interval:
     """A number or an array as an interval of width 0; intervals as they are."""
     return value if isinstance(value, Interval) else Interval(value)

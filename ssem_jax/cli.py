@@ -23,7 +23,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from ssem_jax.claims import Judgement, Report
-    from ssem_jax.lab import Trial
+    from ssem_jax.search import Trial
 
 app = typer.Typer(
     name="ssem",
@@ -299,16 +299,17 @@ def judge_file(
     conjecture is decided (as expected, where it says so), 1 if not, 2 if one cannot be judged.
     """
     from ssem_jax import lab
+    from ssem_jax.search import Budget, Source, search_all
 
-    spend = lab.Budget.parse(budget)
+    spend = Budget.parse(budget)
     cells = None if out is None else _writable(out) / "cells"
     _set_up()
     chosen = lab.conjectures(lab.load(file), keep)
     begun = time.perf_counter()
     trials = []
     with _progress("test", spend.cells * len(chosen)) as advance:
-        source = lab.Source(seed, cells, advance)
-        for trial in lab.search_all(chosen, spend, source):
+        source = Source(seed, cells, advance)
+        for trial in search_all(chosen, spend, source):
             trials.append(trial)
             if not as_json:
                 print(lab.describe(trial) + "\n", flush=True)

@@ -266,21 +266,23 @@ def _list(name: str, value: Any) -> list:
 def _hyper(loss: Callable[..., GramLoss], given: Mapping[str, Any]) -> dict[str, Any]:
     """Every hyper-parameter of a loss: a range, or a list."""
     parameters = inspect.signature(loss).parameters
+    defaults = {name: p.default for name, p in parameters.items() if p.default is not p.empty}
     if loss is SupCL:
-        given = {"alpha": Range(0, 1), "temperature": Range(0.05, 5, log=True)} | dict(given)
+        defaults |= {"alpha": Range(0, 1), "temperature": Range(0.05, 5, log=True)}
+    given = defaults | dict(given)
     for name in given:
         if name not in parameters:
             raise ValueError(
                 f"{_name(loss)} has no hyper-parameter {name!r}; it has {', '.join(parameters)}."
             )
-    for name, parameter in parameters.items():
-        if name not in given and parameter.default is parameter.empty:
+    for name in parameters:
+        if name not in given:
             raise ValueError(
                 f"{name} of {_name(loss)} is missing; give a Range, a number, or a list."
             )
     return {
-        name: value if isinstance(value, Range) else _list(name, value)
-        for name, value in given.items()
+        name: given[name] if isinstance(given[name], Range) else _list(name, given[name])
+        for name in parameters
     }
 
 

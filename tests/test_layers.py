@@ -13,7 +13,7 @@ LAYERS = [
     {"theory", "metrics", "reduced", "imbalance", "solve", "certificate"},
     {"rigorous", "sweep", "audit"},
     {"claims"},
-    {"space", "attainment", "lab"},
+    {"space", "attainment", "search", "lab"},
     {"plot", "explorer"},
     {"report"},
     {"cli"},

@@ -1,0 +1,209 @@
+"""The search: planted truths, shrinking, and what makes it stop."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import planted
+import polars as pl
+import pytest
+
+import ssem_jax as sx
+from ssem_jax.claims import Claim, ClaimError, Proof, Theorem, Verdict
+from ssem_jax.search import Source, one_line, search, search_all
+from ssem_jax.space import Range, Space
+
+SMALL = Space(num_classes=2, num_instances=2, temperature=planted.WARM)
+
+
+@pytest.fixture(scope="module")
+def source():
+    return Source()
+
+
+def certified(table):
+    return table.filter(table["gap"] <= 1e-9)
+
+
+@pytest.mark.parametrize("claim", planted.TRUE, ids=lambda claim: claim.name)
+def test_planted_truths_hold(claim, source):
+    trial = search(claim, planted.SHARE, source)
+    assert trial.judgement.verdict is Verdict.HOLDS, trial.judgement.reason
+    assert trial.judgement.cells > 200
+    assert len(certified(trial.table)) == len(trial.table)
+    assert trial.judgement.margin >= 0
+    assert trial.slices[0] == trial.slices[1]
+    assert trial.snippet == ""
+
+
+@pytest.mark.parametrize("claim", planted.FALSE, ids=lambda claim: claim.name)
+def test_planted_falsehoods_are_refuted_by_a_certified_cell(claim, source):
+    trial = search(claim, planted.SHARE, source)
+    assert trial.judgement.verdict is Verdict.REFUTED
+    cells = [trial.judgement.counterexample]
+    cells += cells[0].get("followed_by", [])
+    assert all(cell["gap"] <= 1e-9 for cell in cells)
+    assert all(cell["sizes"] == "2,2" for cell in cells)  # the smallest of the space
+    names = trial.table.columns
+    rows = [{name: cell[name] for name in names} for cell in cells]
+    groups = [sx.Cells(pl.DataFrame([row], schema=trial.table.schema)) for row in rows]
+    assert claim.margin(*groups).high[0] < 0
+
+
+def test_the_false_corners_are_smaller_than_a_hundredth_of_their_domains():
+    random = np.random.default_rng(0)
+    alpha, tau = random.uniform(0, 0.995, 200_000), random.uniform(1, 5, 200_000)
+    wrong = sx.theory.delta2(2, 2, 1, alpha, tau) > 0.6
+    assert 0 < np.mean(np.asarray(wrong)) < 0.01
+    tau = np.exp(random.uniform(np.log(0.2), np.log(5), 200_000))
+    alpha_c = np.asarray(sx.theory.alpha_c(2, 2, 1, tau))
+    assert np.mean(0.004 / (alpha_c + 0.004)) < 0.01
+    tau = np.geomspace(0.05, 5, 20_000)
+    above = np.asarray(sx.theory.delta2(2, 2, 1, 0.8, tau)) > planted.PEAK - 2e-5
+    assert 0 < np.mean(above) < 0.02
+
+
+def test_the_snippet_reproduces_the_counterexample(source):
+    trial = search(planted.FALSE[0], planted.SHARE, source)
+    scope = {}
+    exec(trial.snippet, scope)
+    row = trial.judgement.counterexample
+    assert float(scope["cell"].gap) == pytest.approx(row["gap"], abs=1e-12)
+    _, high = scope["cell"].brackets["delta2"]
+    assert high <= 1e-6
+    assert high == pytest.approx(row["delta2_hi"], abs=1e-12)
+    assert len(f"{row['alpha']:g}") <= 4
+    assert len(f"{row['temperature']:g}") <= 4
+
+
+def test_nothing_rests_on_uncertified_cells():
+    """In R^2 the spread optimum of two classes of two is out of reach: nothing is certified."""
+    space = Space(num_classes=2, num_instances=2, dim=2, alpha=[0.9], temperature=[0.3, 1.0])
+    for sign in (1, -1):
+        claim = Claim("low", "nothing", lambda cell, sign=sign: sign * np.ones(len(cell)), space)
+        trial = search(claim)
+        assert trial.judgement.verdict is Verdict.UNDECIDED
+        assert trial.judgement.undecided == 2
+
+
+def test_a_budget_of_seconds_and_of_cells_ends_the_search(source):
+    claim = Claim("any", "true", lambda cell: 1 + cell.alpha, SMALL)
+    short = search(claim, sx.Budget(cells=100), source)
+    assert len(short.table) <= 100 + 200
+    assert len(search(claim, sx.Budget(seconds=1e-9), source).table) == 81
+
+
+def test_the_same_search_twice_is_the_same_and_solves_nothing_anew(tmp_path):
+    asked = []
+
+    def counting(problems, **options):
+        asked.append(options["out"])
+        return sx.sweep(problems, **options)
+
+    claim = Claim("any", "true", lambda cell: 1 - cell.delta2, SMALL)
+    first = search(claim, sx.Budget(200), Source(0, tmp_path, solver=counting))
+    parts = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.parquet")}
+    again = search(claim, sx.Budget(200), Source(0, tmp_path, solver=counting))
+    assert again.table.equals(first.table)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.parquet")} == parts
+    assert len(asked) == 2 * len(set(asked))
+
+
+def bad(margin=lambda cell: cell.alpha, **options):
+    return Claim("bad", "whatever", margin, **{"domain": SMALL} | options)
+
+
+@pytest.mark.parametrize(
+    ("claim", "message"),
+    [
+        (bad(lambda cell: cell.alpha * np.nan), "bad: its margin is NaN in 81 of 81 cells"),
+        (bad(lambda cell: np.ones((len(cell), 2))), r"bad: its margin must be one number for each"),
+        (bad(lambda cell: 1 / 0), "bad: its margin raised ZeroDivisionError: division by zero"),
+        (bad(lambda cell: cell.spread), "bad: its margin raised AttributeError: cells have no"),
+        (bad(lambda cell: "yes"), "bad: its margin must be numbers or an Interval; got str"),
+        (bad(where=lambda cell: cell.alpha), "bad: `where` must return a boolean for each"),
+        (bad(exclude=lambda cell: 1 / 0), "bad: `exclude` raised ZeroDivisionError"),
+        (bad(where=lambda cell: cell.alpha > 2), "bad: no cell of its domain counts"),
+        (
+            bad(domain=Space(num_classes=2, num_instances=2, where=lambda cell: cell.dim > 9)),
+            "bad: no cell of its domain counts",
+        ),
+        (
+            bad(domain=Space(num_classes=2, where=lambda cell: cell.alpha)),
+            "bad: the constraint of the space must return a boolean",
+        ),
+        (
+            bad(domain=Space(self_pairs="exclude")),
+            "bad: num_views must be at least 2 when alpha > 0",
+        ),
+        (bad(lambda a, b: a.alpha, along="colour"), "bad: along='colour' is no coordinate"),
+        (
+            Theorem("bad", "whatever", lambda: 1 / 0),
+            "bad: its proof raised ZeroDivisionError",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_bad_conjecture_gets_one_clear_line_and_the_others_still_run(claim, message, source):
+    good = Claim("good", "true", lambda cell: 1 + cell.alpha, SMALL)
+    broken, fine = search_all([claim, good], sx.Budget(81), source)
+    with pytest.raises(ClaimError, match=message):
+        search(claim, sx.Budget(81), source)
+    assert broken.judgement is None
+    assert not broken.as_expected
+    assert broken.error.count("bad:") == 1
+    assert "\n" not in broken.error
+    assert fine.judgement.verdict is Verdict.HOLDS
+
+
+def test_theorems_and_plain_domains_are_judged_too(source):
+    trial = search(Theorem("t", "1 = 1", lambda: Proof(True, None, 3)))
+    assert trial.judgement.verdict is Verdict.PROVEN
+    grid = sx.Grid((sx.ClassStructure((2, 2)),), ("full",), (0.2, 0.9), (0.5,))
+    trial = search(Claim("grid", "true", lambda cell: 1 - cell.delta2, sx.Domain((grid,))))
+    assert trial.judgement.verdict is Verdict.HOLDS
+    assert trial.slices is None
+
+
+def test_shrinking_finds_the_smaller_shape_that_fails_in_a_corner_only(source):
+    """n = 3 fails nearly everywhere, n = 2 only near alpha = 1: the search of small shapes."""
+    claim = Claim(
+        "few",
+        "delta2 < 0.64",
+        lambda cell: 0.64 - cell.delta2,
+        Space(num_classes=2, num_instances=(2, 3), alpha=Range(0, 0.9999), temperature=Range(1, 5)),
+    )
+    row = search(claim, planted.SHARE, source).judgement.counterexample
+    assert row["sizes"] == "2,2"
+    assert float(sx.theory.delta2(2, 2, 1, row["alpha"], row["temperature"])) > 0.64
+
+
+@pytest.mark.parametrize("text", ["", "many", "0", "-5", "0s", "10s,x"])
+def test_bad_budgets(text):
+    with pytest.raises(ValueError, match="a budget is a number of cells"):
+        sx.Budget.parse(text)
+
+
+def test_budgets():
+    assert sx.Budget.parse("300") == sx.Budget(300)
+    assert sx.Budget.parse("60s").seconds == 60
+    assert sx.Budget.parse("300, 60s") == (300, 60)
+
+
+def test_one_line_names_the_place():
+    with pytest.raises(ValueError, match="two") as caught:
+        raise ValueError("two\nlines")
+    assert one_line(caught.value).startswith("ValueError: two lines (test_search.py, line ")
+
+
+def test_a_solver_that_stops_short_decides_nothing(monkeypatch):
+    def lazy(problem, key, **options):
+        solution = sx.solve(problem, key, **options)
+        moved = solution.embeddings + 0.1 * jax.random.normal(key, solution.embeddings.shape)
+        unit = moved / np.linalg.norm(moved, axis=-1, keepdims=True)
+        return dataclasses.replace(solution, embeddings=unit)
+
+    monkeypatch.setattr("ssem_jax.sweep.solve", lazy)
+    space = Space(num_classes=2, num_instances=2, alpha=[0.9], temperature=[0.5])
+    trial = search(Claim("any", "true", lambda cell: 1 + cell.alpha, space))
+    assert trial.judgement.verdict is Verdict.UNDECIDED
