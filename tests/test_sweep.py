@@ -144,11 +144,12 @@ class Loss(sx.GramLoss):
         Repulsion(1.0, bend=lambda x: -x),
     ]
     identities = {
-        sweep_module._identity(sx.Problem(structure, 3, loss), 0, 2) for loss in losses + bends
+        sweep_module._identity(sx.Problem(structure, 3, loss), 0, 2, "solve")
+        for loss in losses + bends
     }
     assert len(identities) == 7
     again = dataclasses.replace(bends[0])
-    assert sweep_module._identity(sx.Problem(structure, 3, again), 0, 2) in identities
+    assert sweep_module._identity(sx.Problem(structure, 3, again), 0, 2, "solve") in identities
 
 
 def test_same_seed_same_table_and_order_does_not_matter(table):
@@ -262,7 +263,7 @@ def test_unreadable_runs_are_named(tmp_path):
 
 
 def test_large_batches_are_split(monkeypatch):
-    monkeypatch.setattr(sweep_module, "PART_CELLS", 3)
+    monkeypatch.setitem(sweep_module.PART_CELLS, "solve", 3)
     (problem,) = grid(structures=STRUCTURES[:1]).problems()
     parts = list(sweep_module.split(problem))
     assert [part.batch_size for part in parts] == [3, 1]
