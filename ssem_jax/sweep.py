@@ -618,7 +618,6 @@ class RunFolder:
                     "cells": num_cells(batches),
                     "batches": identities,
                     "shapes": [_describe(batch) for batch in batches],
-                    "columns": [_further_columns(batch.loss) for batch in batches],
                     "versions": versions(),
                 }
                 _write(path / MANIFEST, json.dumps(manifest, indent=2).encode())
@@ -664,17 +663,13 @@ class RunFolder:
             content = path.read_bytes()
         except FileNotFoundError:
             return None
-        columns = self.manifest["columns"][number]
-        expected = SCHEMA | {name: getattr(pl, kind) for name, kind in columns.items()}
-        try:
-            identity = pl.read_parquet_metadata(io.BytesIO(content)).get("identity")
-            table = pl.read_parquet(io.BytesIO(content))
-        except (OSError, pl.exceptions.PolarsError):
-            fault = "is truncated or broken"
-        else:
-            if (identity, table.schema) == (self.manifest["batches"][number], pl.Schema(expected)):
-                return table
+        seal = SEAL.search(content)
+        if seal and hashlib.sha256(_blank(content, seal)).hexdigest() == seal["digest"].decode():
+            if seal["batch"].decode() == self.manifest["batches"][number]:
+                return pl.read_parquet(io.BytesIO(content))
             fault = "belongs to another run"
+        else:
+            fault = "is truncated, or no part of this run"
         if number not in self.noted:
             self.noted.add(number)
             LOG.warning("%s %s and does not count; the sweep computes it again.", path, fault)
@@ -687,11 +682,28 @@ class RunFolder:
             RunError: the disk refused.
         """
         target, content = self.part(number), io.BytesIO()
+        seal = f"batch={self.manifest['batches'][number]} sha256={UNSEALED}"
         try:
-            table.write_parquet(content, metadata={"identity": self.manifest["batches"][number]})
-            _write(target, content.getvalue())
+            table.write_parquet(content, metadata={"ssem_jax": seal})
+            _write(target, _seal(content.getvalue()))
         except OSError as error:
             raise RunError(f"cannot write {target}: {error.strerror}; {KEPT}") from error
+
+
+SEAL = re.compile(rb"batch=(?P<batch>[0-9a-f]{16}) sha256=(?P<digest>[0-9a-f]{64})")
+"""In the metadata of a Parquet file: which batch it is, and a digest of the file, in which the
+digest itself counts as `UNSEALED`. Without it a damaged file may be read as wrong numbers."""
+UNSEALED = "0" * 64
+
+
+def _blank(content: bytes, seal: re.Match[bytes]) -> bytes:
+    return content[: seal.start("digest")] + UNSEALED.encode() + content[seal.end("digest") :]
+
+
+def _seal(content: bytes) -> bytes:
+    """The content with its digest in the place of `UNSEALED`."""
+    digest = hashlib.sha256(content).hexdigest()
+    return content.replace(f"sha256={UNSEALED}".encode(), f"sha256={digest}".encode())
 
 
 KEPT = "what was computed before is kept, repeat the command to go on."
@@ -791,11 +803,6 @@ def _identity(batch: Problem, seed: int, num_starts: int, witness: str) -> str:
         digest.update(f"|{jax.tree_util.keystr(path)}=".encode())
         digest.update(np.ascontiguousarray(leaf, float).tobytes())
     return digest.hexdigest()[:16]
-
-
-def _further_columns(loss: GramLoss) -> dict[str, str]:
-    """Column that this loss adds to `SCHEMA` → name of its type."""
-    return {name: str(kind) for name, kind in schema_of(loss).items() if name not in SCHEMA}
 
 
 def _describe(batch: Problem) -> str:
