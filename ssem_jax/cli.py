@@ -56,8 +56,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     logging.basicConfig(format="ssem: %(message)s")
     try:
         code = typer.main.get_command(app).main(arguments, "ssem", standalone_mode=False)
-    except KeyboardInterrupt:
-        _say("interrupted; finished parts in --out are kept, repeat the command to go on.")
+    except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except (ValueError, OSError) as error:
         _say(f"error: {error}")
@@ -65,8 +64,6 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except Exception as error:
         # Typer raises its usage errors under different parents from version to version.
         if not hasattr(error, "format_message"):
-            if type(error).__name__ == "Abort":
-                sys.exit(INTERRUPTED)
             raise
         message: str = error.format_message()  # pyright: ignore[reportAttributeAccessIssue]
         if message.startswith("Usage:"):  # a command without its arguments: the help itself
@@ -74,6 +71,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         else:
             _say(f"error: {' '.join(message.split())} Try 'ssem --help'.")
         code = BAD_USAGE
+    if code == INTERRUPTED:  # caught above, or by some versions of Typer
+        _say("interrupted; finished parts in --out are kept, repeat the command to go on.")
     sys.exit(code if isinstance(code, int) else AS_EXPECTED)
 
 

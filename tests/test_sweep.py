@@ -13,17 +13,22 @@ import time
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import polars as pl
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 import ssem_jax as sx
+from ssem_jax import cache
 from ssem_jax.problem import pytree_dataclass
 from ssem_jax.sweep import MANIFEST, SCHEMA, Grid, RunError, read_run, summarize, sweep
 from ssem_jax.workers import Processes, open_executor
 
 sweep_module = importlib.import_module("ssem_jax.sweep")
+
+KERNEL_CACHE = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
 
 STRUCTURES = (sx.ClassStructure((2, 2)), sx.ClassStructure((3, 2)))
 
@@ -36,6 +41,20 @@ def grid(**changes):
         "temperatures": (0.3, 1.0),
     }
     return Grid(**(choices | changes))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def environment(tmp_path_factory):
+    """Of child processes. A kernel is compiled once, here or in a child, and kept for all."""
+    before = {name: jax.config.values[name] for name in KERNEL_CACHE}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSEM_CACHE", str(tmp_path_factory.mktemp("cache")))
+        compilation_cache.reset_cache()
+        cache.set_up_jax()
+        yield os.environ
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope="module")
@@ -361,14 +380,6 @@ def test_progress_counts_every_cell():
 # ---------------------------------------------------------------------------------------------
 # Executors
 # ---------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory):
-    """Of processes that share compiled kernels with one another."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SSEM_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield os.environ
 
 
 def test_processes_give_the_same_table_and_one_may_be_lost(table, environment, tmp_path, caplog):
