@@ -7,6 +7,7 @@ Results go to stdout, progress to stderr; with --json, stdout holds one JSON doc
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import time
@@ -53,10 +54,10 @@ MeanOption = Annotated[
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line; every foreseeable error is one line on stderr and exit code 2."""
+    logging.basicConfig(format="ssem: %(message)s")
     try:
         code = typer.main.get_command(app).main(arguments, "ssem", standalone_mode=False)
-    except KeyboardInterrupt:
-        _say("interrupted; finished parts in --out are kept, repeat the command to go on.")
+    except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except (ValueError, OSError) as error:
         _say(f"error: {error}")
@@ -64,8 +65,6 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except Exception as error:
         # Typer raises its usage errors under different parents from version to version.
         if not hasattr(error, "format_message"):
-            if type(error).__name__ == "Abort":
-                sys.exit(INTERRUPTED)
             raise
         message: str = error.format_message()  # pyright: ignore[reportAttributeAccessIssue]
         if message.startswith("Usage:"):  # a command without its arguments: the help itself
@@ -73,6 +72,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         else:
             _say(f"error: {' '.join(message.split())} Try 'ssem --help'.")
         code = BAD_USAGE
+    if code == INTERRUPTED:  # caught above, or by some versions of Typer
+        _say("interrupted; finished parts in --out are kept, repeat the command to go on.")
     sys.exit(code if isinstance(code, int) else AS_EXPECTED)
 
 
@@ -367,17 +368,46 @@ def sweep_command(
     mean: MeanOption = "pairs",
     starts: Annotated[int, typer.Option(help="Random starts at most for each cell.", min=1)] = 2,
     seed: SeedOption = 0,
+    witness: Annotated[
+        str,
+        typer.Option(
+            help="solve: minimise from random starts and certify; certificate: certify theory's "
+            "own optimum, nothing is minimised (equal classes)."
+        ),
+    ] = "solve",
+    executor: Annotated[
+        str,
+        typer.Option(help="Who computes: threads of this process, processes, or dask workers."),
+    ] = "threads",
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Worker processes on this machine. [default: one for each core]", min=1),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            help="Address of a dask scheduler, as tcp://host:8786. [default: a dask cluster on "
+            "this machine]"
+        ),
+    ] = None,
     out: OutOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """Solve and certify a grid of your own; --out keeps the table as Parquet.
 
+    A run that was interrupted, killed or ran out of disk goes on when its command is repeated:
+    finished parts are kept, broken ones are named and computed again. Several processes may work on
+    one run; they share its parts.
+
     Example: ssem sweep --classes 2,3,5 --instances 2,4 --alpha 0:1:17 --tau log:0.05:5:17 --out
     runs/first
+
+    On a cluster: ssem sweep --executor dask --scheduler tcp://host:8786 --out runs/first
     """
     _set_up()
     from ssem_jax.problem import ClassStructure
     from ssem_jax.sweep import Grid, num_cells, summarize, sweep
+    from ssem_jax.workers import open_executor
 
     view_counts = parse_integers("--views", views)
     if sizes:
@@ -401,8 +431,19 @@ def sweep_command(
     )
     problems = grid.problems()
     begun = time.perf_counter()
-    with _progress("sweep", num_cells(problems)) as advance:
-        table = sweep(problems, seed=seed, out=out, num_starts=starts, progress=advance)
+    with (
+        open_executor(executor, workers, scheduler) as opened,
+        _progress("sweep", num_cells(problems)) as advance,
+    ):
+        table = sweep(
+            problems,
+            seed=seed,
+            out=out,
+            num_starts=starts,
+            witness=witness,
+            executor=opened,
+            progress=advance,
+        )
     summary = summarize(table)
     summary |= {"run": None if out is None else str(out), "seconds": time.perf_counter() - begun}
     if as_json:
@@ -439,7 +480,10 @@ def info(
         return AS_EXPECTED
     finished, planned = summary["cells"], summary["planned"]
     state = "complete" if finished == planned else "interrupted; repeat its command to go on"
-    print(f"{run}: {finished} of {planned} cells ({state}), seed {manifest['seed']}")
+    print(
+        f"{run}: {finished} of {planned} cells ({state}), witness {manifest['witness']}, "
+        f"seed {manifest['seed']}"
+    )
     for shape in dict.fromkeys(manifest["shapes"]):
         print(f"  {shape}")
     _show_summary(summary)

@@ -21,8 +21,14 @@ from threadpoolctl import threadpool_limits
 T = TypeVar("T")
 
 
+THREADS_VARIABLE = "SSEM_THREADS"
+"""Environment variable: threads that share the cells, where the cores do not tell."""
+
+
 def worker_count() -> int:
-    """Threads that share the cells: the cores that this process may use."""
+    """Threads that share the cells: the cores that this process may use, or `SSEM_THREADS`."""
+    if os.environ.get(THREADS_VARIABLE, "").isdecimal():
+        return max(1, int(os.environ[THREADS_VARIABLE]))
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,8 +1,14 @@
 """Many problems solved and certified: a tidy table, one row for each cell.
 
 A sweep is a list of problems, each a batch of cells of one shape. Every batch becomes one part of
-the table. With a run folder, parts are Parquet files beside a manifest, each written to a temporary
-name and then moved into place, so that an interrupted run goes on where it stopped.
+the table, computed in this process or by any executor. With a run folder, parts are Parquet files
+beside a manifest. Each is written to a temporary name and then moved into place, and carries the
+identity of its batch, so that a run that was ended in any way goes on where it stopped:
+
+* a part that is truncated or belongs to another batch is named in the log and computed again;
+* several processes may work on one run; each part is claimed by a lock that dies with its holder;
+* a folder of another `FORMAT` is refused. Other versions of the packages are named in the log, and
+  the parts that they made are kept: rounding may differ, certificates hold all the same.
 
 Columns (all floats are dimensionless; variances are squared lengths of unit vectors):
 
@@ -29,6 +35,7 @@ status                 how the solver stopped
 iterations, products   trust-region steps and Hessian products
 escapes, starts        saddles left, random starts used
 seed                   of the run
+(status to seed are null where theory's own optimum was certified, not a minimum found)
 <hyper-parameter>      every other hyper-parameter of the loss under the name of its field: traced
                        ones as numbers, static ones as text (null for losses without)
 =====================  ==========================================================================
@@ -37,41 +44,76 @@ seed                   of the run
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import inspect
+import io
 import itertools
 import json
+import logging
 import os
 import platform
+import queue
 import re
 import time
+import uuid
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from contextlib import nullcontext, suppress
+from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import polars as pl
+from threadpoolctl import threadpool_limits
 
+from ssem_jax import cache, theory
 from ssem_jax.certificate import GAP_TOLERANCE, Certificate, certify
 from ssem_jax.losses import GramLoss, SupCL
-from ssem_jax.problem import ClassStructure, Phase, Problem, full_dimension
+from ssem_jax.problem import (
+    ClassStructure,
+    Phase,
+    Problem,
+    check_choice,
+    full_dimension,
+    require_x64,
+)
 from ssem_jax.reduced import QUANTITIES
-from ssem_jax.schedule import in_threads
+from ssem_jax.simplex import Similarities, block_gram
 from ssem_jax.solution import Solution, Status
 from ssem_jax.solve import solve
+from ssem_jax.workers import lost_worker
+
+try:
+    import fcntl
+except ImportError:  # a system without these locks: processes on one run repeat each other's work
+    fcntl = None
 
 FORMAT = 2
 """Version of the run folder's layout and columns."""
 MANIFEST = "manifest.json"
-PART_FLOATS = 2**25
-"""Floats of embeddings that a part may hold in memory: 256 MiB."""
-PART_CELLS = 4096
-"""Cells that a part may hold, so that an interrupted run loses little."""
+CLAIMS = ".claims"
+"""A file that stays empty; its byte 0 is locked to make the manifest, byte k + 1 to make part k."""
+PART_FLOATS = 2**22
+"""Floats of embeddings that a part may hold, 32 MiB: its cells share a fate when a run is ended."""
+PART_CELLS = {"solve": 256, "certificate": 4096}
+"""Cells that a part may hold, by witness: about a second's work, against 10 ms to keep it."""
 
 SHAPES_AT_ONCE = 2
-"""Batches under way at the same time."""
+"""Batches under way in this process: while one compiles, the other computes."""
+IN_FLIGHT = 1024
+"""Batches at most in the hands of an executor: enough for a cluster, and others may claim more."""
+ATTEMPTS = 3
+"""Workers that a batch may lose; the third loss is the batch's own doing (memory, most often)."""
+POLL_SECONDS = 0.2
+"""Between looks at what another process on the same run has finished."""
+
+LOG = logging.getLogger(__name__)
 
 Progress = Callable[[int], None]
 
@@ -174,11 +216,11 @@ def _is_static(field: dataclasses.Field) -> bool:
     return bool(field.metadata.get("static", False))
 
 
-def split(problem: Problem) -> Iterator[Problem]:
+def split(problem: Problem, witness: str = "solve") -> Iterator[Problem]:
     """The problem in batches that fit into a part."""
     losses, size = problem.cells()
     floats = problem.structure.num_embeddings * problem.dim
-    step = int(np.clip(PART_FLOATS // floats, 1, PART_CELLS))
+    step = int(np.clip(PART_FLOATS // floats, 1, PART_CELLS[witness]))
     for first in range(0, size, step):
         part = jax.tree.map(lambda leaf, first=first: leaf[first : first + step], losses)
         yield Problem(problem.structure, problem.dim, part)
@@ -189,13 +231,66 @@ def solve_batch(
 ) -> pl.DataFrame:
     """Solve and certify one batch: the rows of its cells."""
     solution = solve(problem, jax.random.key(seed), num_starts=num_starts, progress=progress)
-    return tabulate(solution, certify(solution), seed)
+    return tabulate(certify(solution), solution, seed)
 
 
-def tabulate(solution: Solution, certificate: Certificate, seed: int) -> pl.DataFrame:
-    """The rows of a solved and certified batch."""
-    structure = solution.problem.structure
-    losses, size = solution.problem.cells()
+def certify_theory(problem: Problem) -> Certificate:
+    """Certify theory's own optimum of every cell; nothing is minimised.
+
+    Raises:
+        ValueError: no closed form is known, or it does not fit into the dimension.
+    """
+    losses, size = problem.cells()
+    structure = problem.structure
+    if not (isinstance(losses, SupCL) and structure.is_balanced):
+        raise ValueError(
+            f"no closed form is known for {type(losses).__name__} of {structure}; certify a "
+            "minimum instead, with the witness solve."
+        )
+    least = full_dimension(structure, losses.self_pairs)
+    if problem.dim < least:
+        raise ValueError(
+            f"theory's optimum needs dim of at least {least}; got {problem.dim}. Raise it, or "
+            "certify a minimum instead, with the witness solve."
+        )
+    counts = (structure.num_classes, structure.instances_per_class, structure.num_views)
+    similarities = theory.similarities(*counts, losses.alpha, losses.temperature, losses.self_pairs)
+    embeddings = _embed(similarities, structure)
+    dense = Problem(structure, structure.num_embeddings, losses)
+    unknown = jnp.full(size, jnp.nan)
+    certificate = certify(Solution(dense, embeddings, *[unknown] * 8))
+    return dataclasses.replace(certificate, problem=problem)
+
+
+@partial(jax.jit, static_argnames="structure")
+def _embed(similarities: Similarities, structure: ClassStructure) -> jax.Array:
+    """(B, N, N) embeddings of given similarities: the square root of the Gram matrix."""
+
+    def cell(similarities: Similarities) -> jax.Array:
+        eigenvalues, vectors = jnp.linalg.eigh(block_gram(structure, *similarities))
+        return vectors * jnp.sqrt(jnp.maximum(eigenvalues, 0))
+
+    return jax.lax.map(cell, similarities)
+
+
+def compute_batch(
+    problem: Problem, witness: str, seed: int, num_starts: int, progress: Progress | None = None
+) -> pl.DataFrame:
+    """One part of a table, in whatever process this is called."""
+    if not jax.config.jax_enable_x64:  # of a worker that is new
+        cache.set_up_jax()
+    if witness == "certificate":
+        return tabulate(certify_theory(problem))
+    return solve_batch(problem, seed, num_starts, progress)
+
+
+def tabulate(
+    certificate: Certificate, solution: Solution | None = None, seed: int | None = None
+) -> pl.DataFrame:
+    """The rows of a certified batch; those of the solver are null without a solution."""
+    problem = certificate.problem if solution is None else solution.problem
+    structure = problem.structure
+    losses, size = problem.cells()
     hyper = _hyper_parameters(losses)
 
     def names(codes: Any, enum: type) -> list[str]:
@@ -209,7 +304,7 @@ def tabulate(solution: Solution, certificate: Certificate, seed: int) -> pl.Data
         "num_classes": structure.num_classes,
         "num_instances": structure.sizes[0] if structure.is_balanced else None,
         "num_views": structure.num_views,
-        "dim": solution.problem.dim,
+        "dim": problem.dim,
         "loss": type(losses).__name__,
         "alpha": hyper.pop("alpha", None),
         "temperature": hyper.pop("temperature", None),
@@ -228,11 +323,11 @@ def tabulate(solution: Solution, certificate: Certificate, seed: int) -> pl.Data
         columns[f"{quantity}_hi"] = high[:, place]
     columns |= {
         "phase": names(certificate.phase, Phase),
-        "status": names(solution.status, Status),
-        "iterations": solution.iterations,
-        "products": solution.products,
-        "escapes": solution.escapes,
-        "starts": solution.starts,
+        "status": solution and names(solution.status, Status),
+        "iterations": solution and solution.iterations,
+        "products": solution and solution.products,
+        "escapes": solution and solution.escapes,
+        "starts": solution and solution.starts,
         "seed": seed,
     } | hyper
     schema = schema_of(losses)
@@ -337,9 +432,11 @@ def sweep(
     seed: int = 0,
     out: str | os.PathLike[str] | None = None,
     num_starts: int = 2,
+    witness: str = "solve",
+    executor: Executor | None = None,
     progress: Progress | None = None,
 ) -> pl.DataFrame:
-    """Solve and certify every cell of the problems.
+    """Solve and certify every cell of the problems, or certify theory's optimum of every cell.
 
     Args:
         problems: batches of cells, one shape each (for example `Grid(...).problems()`).
@@ -347,34 +444,109 @@ def sweep(
         out: a run folder to write to. If it holds an interrupted run of the same sweep, only what
             is missing is computed.
         num_starts: random starts at most for each cell.
+        witness: "solve" certifies minima found from random starts; "certificate" certifies the
+            closed form of theory, of which nothing is minimised.
+        executor: who computes the batches: anything with the interface of
+            :class:`concurrent.futures.Executor`, such as :class:`ssem_jax.Processes`,
+            ``dask.distributed.Client(...).get_executor()`` or mpi4py's ``MPIPoolExecutor``. By
+            default threads of this process. The workers need this package, not the run folder.
         progress: called with the number of newly finished cells.
 
     Returns:
         The table described in this module's docstring, in the order of the problems.
 
     Raises:
-        RunError: the folder cannot be written, or holds another run.
-        ValueError: what :func:`ssem_jax.solve` raises, or a hyper-parameter whose name or type
-            does not fit into the table.
+        RunError: the folder cannot be written, or holds another run; or workers are lost again and
+            again.
+        ValueError: what :func:`ssem_jax.solve` raises, a hyper-parameter whose name or type does
+            not fit into the table, or a witness that does not know the problem.
     """
-    batches = [batch for problem in problems for batch in split(problem)]
+    require_x64()
+    check_choice("witness", witness, tuple(PART_CELLS))
+    batches = [batch for problem in problems for batch in split(problem, witness)]
     join([pl.DataFrame(schema=schema_of(batch.loss)) for batch in batches])  # or refuse now
-    folder = None if out is None else RunFolder.open(Path(out), batches, seed, num_starts)
+    tables: dict[int, pl.DataFrame] = {}
+    with (
+        nullcontext()
+        if out is None
+        else RunFolder.open(Path(out), batches, seed, num_starts, witness) as folder,
+        # LAPACK's own threads would fight with those that share the batches.
+        threadpool_limits(1 if executor is None and len(batches) > 1 else None, user_api="blas"),
+        nullcontext(executor) if executor else ThreadPoolExecutor(SHAPES_AT_ONCE) as pool,
+    ):
+        waiting = deque(range(len(batches)))
+        running: dict[Future, int] = {}
+        finished: queue.SimpleQueue[Future] = queue.SimpleQueue()
+        lost: Counter[int] = Counter()
+        capacity = IN_FLIGHT if executor else SHAPES_AT_ONCE
 
-    def finish(number: int) -> pl.DataFrame:
-        table = folder.read_part(number) if folder else None
-        if table is None:
-            table = solve_batch(batches[number], seed, num_starts, progress)
+        def submit(number: int) -> None:
+            # A function cannot be sent to another process: that one counts whole batches.
+            report = () if executor else (progress,)
+            try:
+                future = pool.submit(
+                    compute_batch, batches[number], witness, seed, num_starts, *report
+                )
+            except (RuntimeError, OSError) as error:
+                raise RunError(f"the executor takes no more work ({error}); {KEPT}") from error
+            running[future] = number
+            future.add_done_callback(finished.put)
+
+        def keep(number: int, table: pl.DataFrame) -> None:
             if folder:
                 folder.write_part(number, table)
-        elif progress:
-            progress(len(table))
-        return table
+            tables[number] = table
+            if executor and progress:
+                progress(len(table))
 
-    # Two shapes at a time: while one compiles, the other computes.
-    tables = dict(in_threads(finish, range(len(batches)), SHAPES_AT_ONCE))
-    ordered = [tables[number] for number in range(len(batches))]
-    return join(ordered)
+        def receive(future: Future) -> None:
+            number = running.pop(future)
+            try:
+                table = future.result()
+            except Exception as error:
+                if not lost_worker(error):
+                    raise
+                lost[number] += 1
+                if lost[number] == ATTEMPTS:
+                    raise RunError(
+                        f"{ATTEMPTS} workers were lost at {_describe(batches[number])} ({error}); "
+                        f"{KEPT}"
+                    ) from error
+                LOG.warning("%s; its batch is computed again.", error)
+                submit(number)
+            else:
+                keep(number, table)
+
+        try:
+            while waiting or running:
+                for _ in range(len(waiting)):
+                    if len(running) >= capacity:
+                        break
+                    number = waiting.popleft()
+                    mine = folder is None or folder.claim(number)
+                    table = folder.read_part(number) if folder else None
+                    if table is not None:
+                        tables[number] = table
+                        if progress:
+                            progress(len(table))
+                    elif mine:
+                        submit(number)
+                    else:  # another process is at it
+                        waiting.append(number)
+                if running:
+                    patience = POLL_SECONDS if waiting and len(running) < capacity else None
+                    with suppress(queue.Empty):
+                        receive(finished.get(timeout=patience))
+                elif waiting:
+                    time.sleep(POLL_SECONDS)
+        except BaseException:
+            # Threads cannot be stopped: what they are at is kept.
+            busy = [future for future in running if not future.cancel()]
+            for future in wait(busy).done if executor is None else ():
+                if not future.exception():
+                    keep(running[future], future.result())
+            raise
+    return join([tables[number] for number in range(len(batches))])
 
 
 def num_cells(problems: Iterable[Problem]) -> int:
@@ -396,10 +568,15 @@ def versions() -> dict[str, str]:
 
 @dataclasses.dataclass(frozen=True)
 class RunFolder:
-    """A run on disk: a manifest, and one Parquet file for each finished part."""
+    """A run on disk: a manifest, and one Parquet file for each finished part.
+
+    A context, at whose end the claims to parts are given up.
+    """
 
     path: Path
     manifest: dict[str, Any]
+    claims: IO[bytes] | None = None
+    noted: set[int] = dataclasses.field(default_factory=set)
 
     @property
     def num_parts(self) -> int:
@@ -407,59 +584,96 @@ class RunFolder:
         return len(self.manifest["batches"])
 
     @classmethod
-    def open(cls, path: Path, batches: Sequence[Problem], seed: int, num_starts: int) -> RunFolder:
+    def open(
+        cls, path: Path, batches: Sequence[Problem], seed: int, num_starts: int, witness: str
+    ) -> RunFolder:
         """Create a run folder, or go on with the same run.
 
         Raises:
             RunError: not writable, or it holds another run or no run at all.
         """
-        identities = [identity(batch, seed, num_starts) for batch in batches]
+        identities = [identity(batch, seed, num_starts, witness) for batch in batches]
+        claims = None
         try:
             path.mkdir(parents=True, exist_ok=True)
-            manifest = read_manifest(path) if (path / MANIFEST).exists() else None
-            if manifest is None:
-                stray = [entry.name for entry in path.iterdir()]
-                if stray:
-                    raise RunError(
-                        f"{path} is not empty and holds no run (it has {stray[0]}); "
-                        "choose a new folder for --out."
-                    )
+            stray = [entry.name for entry in path.iterdir() if not entry.name.startswith(".")]
+            if stray and not (path / MANIFEST).exists():
+                raise RunError(
+                    f"{path} is not empty and holds no run (it has {stray[0]}); "
+                    "choose a new folder for --out."
+                )
+            claims = (path / CLAIMS).open("ab")
+            _lock(claims, 0, wait=True)
+            _remove_temporaries(path / MANIFEST)
+            if (path / MANIFEST).exists():
+                manifest = read_manifest(path)
+                _compare(path, manifest["versions"])
+            else:
                 manifest = {
                     "format": FORMAT,
                     "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                    "witness": witness,
                     "seed": seed,
                     "num_starts": num_starts,
                     "cells": num_cells(batches),
                     "batches": identities,
                     "shapes": [_describe(batch) for batch in batches],
-                    "columns": [_further_columns(batch.loss) for batch in batches],
                     "versions": versions(),
                 }
                 _write(path / MANIFEST, json.dumps(manifest, indent=2).encode())
-            elif manifest["batches"] != identities:
+            if manifest["batches"] != identities:
                 raise RunError(
-                    f"{path} holds another run (other grid, seed or number of starts); "
+                    f"{path} holds another run (other grid, seed, starts or witness); "
                     "choose a new folder for --out, or repeat the command that made it."
                 )
-        except OSError as error:
+            _lock(claims, 0, release=True)
+        except BaseException as error:
+            if claims:
+                claims.close()
+            if not isinstance(error, OSError):
+                raise
             raise RunError(
                 f"cannot write to {path}: {error.strerror}; choose another folder for --out."
             ) from error
-        return cls(path, manifest)
+        return cls(path, manifest, claims)
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.claims:
+            self.claims.close()
 
     def part(self, number: int) -> Path:
         """The file of a part."""
         return self.path / f"part-{number:05d}.parquet"
 
+    def claim(self, number: int) -> bool:
+        """Whether this process may make a part, since no other one that is alive is at it."""
+        if self.claims is None or not _lock(self.claims, number + 1):
+            return False
+        _remove_temporaries(self.part(number))
+        return True
+
     def read_part(self, number: int) -> pl.DataFrame | None:
-        """A finished part, or None where it is missing, broken or foreign."""
+        """A finished part; None where it is missing, and, with a line in the log, where it is
+        broken or foreign."""
+        path = self.part(number)
         try:
-            table = pl.read_parquet(self.part(number))
-        except (OSError, pl.exceptions.PolarsError):
+            content = path.read_bytes()
+        except FileNotFoundError:
             return None
-        columns = self.manifest["columns"][number]
-        expected = SCHEMA | {name: getattr(pl, kind) for name, kind in columns.items()}
-        return table if table.schema == pl.Schema(expected) else None
+        seal = SEAL.search(content)
+        if seal and hashlib.sha256(_blank(content, seal)).hexdigest() == seal["digest"].decode():
+            if seal["batch"].decode() == self.manifest["batches"][number]:
+                return pl.read_parquet(io.BytesIO(content))
+            fault = "belongs to another run"
+        else:
+            fault = "is truncated, or no part of this run"
+        if number not in self.noted:
+            self.noted.add(number)
+            LOG.warning("%s %s and does not count; the sweep computes it again.", path, fault)
+        return None
 
     def write_part(self, number: int, table: pl.DataFrame) -> None:
         """Write a part so that it is either whole or absent.
@@ -467,17 +681,60 @@ class RunFolder:
         Raises:
             RunError: the disk refused.
         """
-        target = self.part(number)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}")
+        target, content = self.part(number), io.BytesIO()
+        seal = f"batch={self.manifest['batches'][number]} sha256={UNSEALED}"
         try:
-            table.write_parquet(temporary)
-            os.replace(temporary, target)
+            table.write_parquet(content, metadata={"ssem_jax": seal})
+            _write(target, _seal(content.getvalue()))
         except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise RunError(
-                f"cannot write {target}: {error.strerror}; what was computed before is kept, "
-                "repeat the command to go on."
-            ) from error
+            raise RunError(f"cannot write {target}: {error.strerror}; {KEPT}") from error
+
+
+SEAL = re.compile(rb"batch=(?P<batch>[0-9a-f]{16}) sha256=(?P<digest>[0-9a-f]{64})")
+"""In the metadata of a Parquet file: which batch it is, and a digest of the file, in which the
+digest itself counts as `UNSEALED`. Without it a damaged file may be read as wrong numbers."""
+UNSEALED = "0" * 64
+
+
+def _blank(content: bytes, seal: re.Match[bytes]) -> bytes:
+    return content[: seal.start("digest")] + UNSEALED.encode() + content[seal.end("digest") :]
+
+
+def _seal(content: bytes) -> bytes:
+    """The content with its digest in the place of `UNSEALED`."""
+    digest = hashlib.sha256(content).hexdigest()
+    return content.replace(f"sha256={UNSEALED}".encode(), f"sha256={digest}".encode())
+
+
+KEPT = "what was computed before is kept, repeat the command to go on."
+
+
+def _lock(file: IO[bytes], byte: int, *, wait: bool = False, release: bool = False) -> bool:
+    """Lock a byte of a file for this process; False if another one holds it.
+
+    The system gives the lock up when the process ends, however it ends. Where it has no such locks
+    nobody is kept out: parts are the same whoever makes them, and moved into place whole.
+    """
+    if fcntl is None:
+        return True
+    mode = fcntl.LOCK_UN if release else fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB
+    try:
+        fcntl.lockf(file, mode, 1, byte)
+    except OSError as error:
+        return error.errno not in (errno.EACCES, errno.EAGAIN)
+    return True
+
+
+def _compare(path: Path, made_by: Mapping[str, str]) -> None:
+    """Log the versions that differ from those that a run was begun with."""
+    now = versions()
+    other = [
+        f"{name} {old}, now {now.get(name)}"
+        for name, old in made_by.items()
+        if old != now.get(name)
+    ]
+    if other:
+        LOG.warning("%s was begun with %s; its finished parts are kept.", path, "; ".join(other))
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -531,25 +788,21 @@ def summarize(table: pl.DataFrame) -> dict[str, Any]:
         "certified": int((table["gap"] <= GAP_TOLERANCE).sum()),
         "worst_gap": float(table["gap"].max()) if len(table) else None,
         "phases": dict(sorted(table["phase"].value_counts().iter_rows())),
-        "status": dict(sorted(table["status"].value_counts().iter_rows())),
+        "status": dict(sorted(table["status"].drop_nulls().value_counts().iter_rows())),
     }
 
 
-def identity(batch: Problem, seed: int, num_starts: int) -> str:
+def identity(batch: Problem, seed: int, num_starts: int, witness: str = "solve") -> str:
     """A name for the contents of a batch: the same cells, the same name."""
-    text = f"{FORMAT}|{seed}|{num_starts}|{batch.structure}|{batch.dim}|{_stable(type(batch.loss))}"
-    digest = hashlib.sha256(text.encode())
+    how = f"{FORMAT}|{witness}" + (f"|{seed}|{num_starts}" if witness == "solve" else "")
+    what = f"|{batch.structure}|{batch.dim}|{_stable(type(batch.loss))}"
+    digest = hashlib.sha256((how + what).encode())
     for name, value in _static_fields(batch.loss).items():
         digest.update(f"|{name}={_stable(value)}".encode())
     for path, leaf in jax.tree_util.tree_leaves_with_path(batch.loss):
         digest.update(f"|{jax.tree_util.keystr(path)}=".encode())
         digest.update(np.ascontiguousarray(leaf, float).tobytes())
     return digest.hexdigest()[:16]
-
-
-def _further_columns(loss: GramLoss) -> dict[str, str]:
-    """Column that this loss adds to `SCHEMA` → name of its type."""
-    return {name: str(kind) for name, kind in schema_of(loss).items() if name not in SCHEMA}
 
 
 def _describe(batch: Problem) -> str:
@@ -574,6 +827,21 @@ def _stable(value: Any) -> str:
 
 
 def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+    """Write a file so that it is either whole or absent, also after a loss of power."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _remove_temporaries(path: Path) -> None:
+    """Remove what killed writers of a file left; only its claimant may."""
+    for stale in path.parent.glob(f".{path.name}.*"):
+        if not stale.name.startswith(f".{path.name}.{os.getpid()}-"):
+            stale.unlink(missing_ok=True)

@@ -1,20 +1,34 @@
 """Sweeps: tables, run folders, resuming, and what is refused."""
 
 import dataclasses
+import errno
 import importlib
 import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import polars as pl
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 import ssem_jax as sx
+from ssem_jax import cache
 from ssem_jax.problem import pytree_dataclass
 from ssem_jax.sweep import MANIFEST, SCHEMA, Grid, RunError, read_run, summarize, sweep
+from ssem_jax.workers import Processes, open_executor
 
 sweep_module = importlib.import_module("ssem_jax.sweep")
+
+KERNEL_CACHE = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
 
 STRUCTURES = (sx.ClassStructure((2, 2)), sx.ClassStructure((3, 2)))
 
@@ -27,6 +41,20 @@ def grid(**changes):
         "temperatures": (0.3, 1.0),
     }
     return Grid(**(choices | changes))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def environment(tmp_path_factory):
+    """Of child processes. A kernel is compiled once, here or in a child, and kept for all."""
+    before = {name: jax.config.values[name] for name in KERNEL_CACHE}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSEM_CACHE", str(tmp_path_factory.mktemp("cache")))
+        compilation_cache.reset_cache()
+        cache.set_up_jax()
+        yield os.environ
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope="module")
@@ -144,11 +172,12 @@ class Loss(sx.GramLoss):
         Repulsion(1.0, bend=lambda x: -x),
     ]
     identities = {
-        sweep_module.identity(sx.Problem(structure, 3, loss), 0, 2) for loss in losses + bends
+        sweep_module.identity(sx.Problem(structure, 3, loss), 0, 2, "solve")
+        for loss in losses + bends
     }
     assert len(identities) == 7
     again = dataclasses.replace(bends[0])
-    assert sweep_module.identity(sx.Problem(structure, 3, again), 0, 2) in identities
+    assert sweep_module.identity(sx.Problem(structure, 3, again), 0, 2, "solve") in identities
 
 
 def test_same_seed_same_table_and_order_does_not_matter(table):
@@ -185,16 +214,37 @@ def test_a_run_folder_is_read_back_and_resumed(tmp_path, table, monkeypatch):
     assert solved == [STRUCTURES[1]]
 
 
-@pytest.mark.parametrize("damage", ["truncate", "foreign"])
-def test_a_damaged_part_is_computed_again(tmp_path, table, damage):
+@pytest.mark.parametrize(
+    ("damage", "fault"),
+    [
+        ("truncated", "is truncated, or no part of this run"),
+        ("flipped", "is truncated, or no part of this run"),
+        ("foreign", "is truncated, or no part of this run"),
+        ("swapped", "belongs to another run"),
+    ],
+)
+def test_a_damaged_part_is_named_and_computed_again(tmp_path, table, damage, fault, caplog):
     run = tmp_path / "run"
     sweep(grid().problems(), seed=3, out=run)
-    part = run / "part-00000.parquet"
-    if damage == "truncate":
-        part.write_bytes(part.read_bytes()[:200])
+    part, other = (run / f"part-0000{number}.parquet" for number in range(2))
+    content = part.read_bytes()
+    if damage == "truncated":
+        part.write_bytes(content[:200])
+    elif damage == "flipped":  # one bit of a number, which Parquet alone would not notice
+        place = len(content) // 3
+        part.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+    elif damage == "foreign":  # the columns are right, and so are the numbers
+        pl.read_parquet(part).write_parquet(part)
     else:
-        pl.DataFrame({"other": [1]}).write_parquet(part)
+        part.write_bytes(other.read_bytes())
+    left = other.stat().st_mtime_ns
+    assert len(read_run(run)[0]) == 4
+    assert [record.message for record in caplog.records] == [
+        f"{part} {fault} and does not count; the sweep computes it again."
+    ]
     assert sweep(grid().problems(), seed=3, out=run).equals(table)
+    assert other.stat().st_mtime_ns == left
+    assert len(read_run(run)[0]) == 8
 
 
 def test_manifest_says_what_the_run_is(tmp_path):
@@ -225,21 +275,30 @@ def test_an_unwritable_folder_is_refused_before_anything_is_computed(tmp_path, m
         sweep(grid().problems(), out=tmp_path / "file" / "run")
 
 
-def test_a_full_disk_keeps_what_was_computed(tmp_path, monkeypatch):
-    real = pl.DataFrame.write_parquet
+@pytest.mark.parametrize("place", ["encoding", "writing", "moving"])
+def test_a_full_disk_keeps_what_was_computed(tmp_path, table, monkeypatch, place):
+    run = tmp_path / "run"
+    owner, name = {
+        "encoding": (pl.DataFrame, "write_parquet"),
+        "writing": (os, "fsync"),
+        "moving": (os, "replace"),
+    }[place]
+    real = getattr(owner, name)
     written = []
 
-    def full_after_one(self, path, **options):
-        if written:
-            raise OSError(28, "No space left on device")
-        written.append(path)
-        return real(self, path, **options)
+    def full_after_some(*arguments, **options):
+        if len(written) == (1 if place == "encoding" else 2):  # the others write the manifest too
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written.append(arguments)
+        return real(*arguments, **options)
 
-    monkeypatch.setattr(pl.DataFrame, "write_parquet", full_after_one)
+    monkeypatch.setattr(owner, name, full_after_some)
     with pytest.raises(RunError, match="No space left on device; what was computed before is kept"):
-        sweep(grid().problems(), seed=3, out=tmp_path / "run")
-    assert len(read_run(tmp_path / "run")[0]) == 4
-    assert not list((tmp_path / "run").glob(".part*"))
+        sweep(grid().problems(), seed=3, out=run)
+    monkeypatch.undo()
+    assert len(read_run(run)[0]) == 4
+    assert not list(run.glob(".part*"))
+    assert sweep(grid().problems(), seed=3, out=run).equals(table)
 
 
 def test_a_run_of_another_version_is_named(tmp_path):
@@ -249,6 +308,19 @@ def test_a_run_of_another_version_is_named(tmp_path):
     (tmp_path / "run" / MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(RunError, match=r"written by another version, ssem-jax 0\.0\.1"):
         read_run(tmp_path / "run")
+
+
+def test_other_versions_of_packages_are_named_and_their_parts_kept(tmp_path, table, caplog):
+    run = tmp_path / "run"
+    sweep(grid().problems(), seed=3, out=run)
+    manifest = json.loads((run / MANIFEST).read_text())
+    manifest["versions"]["jax"] = "0.0.7"
+    (run / MANIFEST).write_text(json.dumps(manifest))
+    stamps = {part.name: part.stat().st_mtime_ns for part in run.glob("part*")}
+    assert sweep(grid().problems(), seed=3, out=run).equals(table)
+    (record,) = caplog.records
+    assert "was begun with jax 0.0.7, now " in record.message
+    assert {part.name: part.stat().st_mtime_ns for part in run.glob("part*")} == stamps
 
 
 def test_unreadable_runs_are_named(tmp_path):
@@ -262,7 +334,7 @@ def test_unreadable_runs_are_named(tmp_path):
 
 
 def test_large_batches_are_split(monkeypatch):
-    monkeypatch.setattr(sweep_module, "PART_CELLS", 3)
+    monkeypatch.setitem(sweep_module.PART_CELLS, "solve", 3)
     (problem,) = grid(structures=STRUCTURES[:1]).problems()
     parts = list(sweep_module.split(problem))
     assert [part.batch_size for part in parts] == [3, 1]
@@ -303,3 +375,278 @@ def test_progress_counts_every_cell():
     seen = []
     sweep(grid().problems(), progress=seen.append)
     assert sum(seen) == 8
+
+
+# ---------------------------------------------------------------------------------------------
+# Executors
+# ---------------------------------------------------------------------------------------------
+
+
+def test_processes_give_the_same_table_and_one_may_be_lost(table, environment, tmp_path, caplog):
+    seen = []
+    with Processes(2) as executor:
+
+        def lose_one():
+            while (process := executor._workers[0].process) is None:
+                time.sleep(0.01)
+            process.kill()
+
+        killer = threading.Thread(target=lose_one)
+        killer.start()
+        result = sweep(
+            grid().problems(), seed=3, out=tmp_path / "run", executor=executor, progress=seen.append
+        )
+        killer.join()
+    assert result.equals(table)
+    assert seen == [4, 4]
+    assert "a worker process was lost" in caplog.text
+    assert read_run(tmp_path / "run")[0].equals(table)
+
+
+@pytest.mark.filterwarnings("ignore:.*:DeprecationWarning:distributed.*")
+def test_a_dask_cluster_gives_the_same_table(table, environment):
+    pytest.importorskip("distributed")
+    with open_executor("dask", 2) as executor:
+        assert sweep(grid().problems(), seed=3, executor=executor).equals(table)
+
+
+def test_two_devices_give_the_same_table(table, environment, tmp_path):
+    run = tmp_path / "run"
+    command = "from ssem_jax.cli import main; import jax; assert jax.device_count() == 2; main()"
+    arguments = "sweep --classes 2 --instances 2 --alpha 0.1,0.9 --tau 0.3,1 --seed 3 --out"
+    subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            command.replace("main()", f"main({[*arguments.split(), str(run)]})"),
+        ],
+        env=environment | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"},
+        check=True,
+        timeout=300,
+    )
+    found, expected = read_run(run)[0], table[:4]
+    for column in ("value", "lower", "delta2", "delta2_lo", "delta2_hi"):
+        # Two runs to the same certified minimum: what may differ is rounding.
+        assert np.allclose(found[column], expected[column], rtol=0, atol=1e-12), column
+    assert found["phase"].equals(expected["phase"])
+
+
+class Loser(Executor):
+    """Loses its worker at the first calls of every function."""
+
+    def __init__(self, times):
+        self.times, self.calls, self.inner = times, 0, ThreadPoolExecutor(1)
+
+    def submit(self, function, /, *arguments):
+        self.calls += 1
+        if self.calls > self.times:
+            return self.inner.submit(function, *arguments)
+        future = Future()
+        future.set_exception(BrokenExecutor("a worker was lost"))
+        return future
+
+
+def test_a_batch_is_given_up_after_some_lost_workers(tmp_path, table):
+    problems = grid(structures=STRUCTURES[:1]).problems()
+    patient = Loser(sweep_module.ATTEMPTS - 1)
+    assert sweep(problems, seed=3, executor=patient).equals(table[:4])
+    with pytest.raises(
+        RunError, match=r"3 workers were lost at SupCL.*what was computed before is"
+    ):
+        sweep(problems, executor=Loser(sweep_module.ATTEMPTS))
+
+
+def test_an_executor_that_is_shut_down_takes_no_work():
+    executor = ThreadPoolExecutor(1)
+    executor.shutdown()
+    with pytest.raises(RunError, match="the executor takes no more work"):
+        sweep(grid().problems(), executor=executor)
+
+
+# ---------------------------------------------------------------------------------------------
+# Survival
+# ---------------------------------------------------------------------------------------------
+
+CONVENTIONS = "--views 2 --self-pairs include,exclude --mean pairs,anchors --dim 7"
+COMMAND = f"sweep --classes 2 --instances 2 {CONVENTIONS} --alpha 0.1,0.9 --tau 0.3,1 --seed 3"
+NUM_PARTS = 4  # one for each convention; a single shape is compiled
+
+LOCK = """
+import fcntl, sys, time
+file = open(sys.argv[1], "ab")
+fcntl.lockf(file, fcntl.LOCK_EX, 1, int(sys.argv[2]))
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+DIE_IN_A_WRITE = """
+import os, signal, sys
+real = os.replace
+def replace(source, target):
+    if str(target).endswith(".parquet"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    real(source, target)
+os.replace = replace
+from ssem_jax.cli import main
+main(sys.argv[1:])
+"""
+
+
+class Claimant:
+    """Another process, which is at a part of a run."""
+
+    def __init__(self, run, number):
+        run.mkdir(exist_ok=True)
+        command = [sys.executable, "-c", LOCK, str(run / sweep_module.CLAIMS), str(number + 1)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self.process = subprocess.Popen(command, **pipes, text=True)
+        assert self.process.stdout.readline() == "locked\n"
+
+    def end(self):
+        self.process.communicate("")
+
+
+def finished_parts(run):
+    return {part.name: part.stat().st_mtime_ns for part in run.glob("part-*.parquet")}
+
+
+def wait_for_parts(run, count, process):
+    while len(finished_parts(run)) < count:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+
+
+def test_a_run_survives_every_kind_of_end(environment, tmp_path):
+    """Ctrl-C, kill -9 and kill -9 in the middle of a write; then it ends as if undisturbed."""
+    run = tmp_path / "run"
+    stages = [finished_parts(run)]
+
+    def start(*command):
+        return subprocess.Popen(
+            [sys.executable, *command, *COMMAND.split(), "--out", str(run)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def check_progress(count):
+        now = finished_parts(run)
+        assert stages[-1].items() <= now.items()  # nothing finished was touched
+        assert len(now) == count
+        stages.append(now)
+
+    # Parts that others hold keep a run from ending before it is ended.
+    claimants = [Claimant(run, number) for number in (1, 2, 3)]
+    process = start("-m", "ssem_jax.cli")
+    wait_for_parts(run, 1, process)
+    process.send_signal(signal.SIGINT)
+    assert "interrupted; finished parts in --out are kept" in process.communicate()[1]
+    assert process.returncode == 130
+    check_progress(1)
+
+    claimants[0].end()
+    process = start("-m", "ssem_jax.cli")
+    wait_for_parts(run, 2, process)
+    process.kill()
+    process.communicate()
+    check_progress(2)
+
+    claimants[1].end()
+    process = start("-c", DIE_IN_A_WRITE)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert len(list(run.glob(".part-00002.parquet.*"))) == 1
+    check_progress(2)
+
+    claimants[2].end()
+    told = subprocess.run(
+        [sys.executable, "-m", "ssem_jax.cli", "info", str(run)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "8 of 16 cells (interrupted; repeat its command to go on)" in told.stdout
+    process = start("-m", "ssem_jax.cli")
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    check_progress(NUM_PARTS)
+    assert not list(run.glob(".part*"))
+
+    undisturbed = Grid(
+        (sx.ClassStructure((2, 2), 2),),
+        (7,),
+        (0.1, 0.9),
+        (0.3, 1.0),
+        ("include", "exclude"),
+        ("pairs", "anchors"),
+    )
+    assert read_run(run)[0].equals(sweep(undisturbed.problems(), seed=3))
+
+
+def test_two_processes_share_the_parts_of_a_run(tmp_path, table, monkeypatch):
+    """What another process is at is waited for; if that one dies, it is computed after all."""
+    run = tmp_path / "run"
+    sweep(grid().problems(), seed=3, out=run)
+    content = (run / "part-00000.parquet").read_bytes()
+    solved = []
+    real = sweep_module.solve_batch
+
+    def spy(problem, *rest):
+        solved.append(problem.structure)
+        return real(problem, *rest)
+
+    monkeypatch.setattr(sweep_module, "solve_batch", spy)
+    for delivers in (True, False):
+        for part in run.glob("part*"):
+            part.unlink()
+        solved.clear()
+        other = Claimant(run, 0)
+
+        def end(other=other, delivers=delivers):
+            time.sleep(3 * sweep_module.POLL_SECONDS)
+            if delivers:
+                (run / ".arriving").write_bytes(content)
+                os.replace(run / ".arriving", run / "part-00000.parquet")
+            other.end()
+
+        ending = threading.Thread(target=end)
+        ending.start()
+        assert sweep(grid().problems(), seed=3, out=run).equals(table)
+        ending.join()
+        assert solved == [STRUCTURES[1], STRUCTURES[0]][: 1 if delivers else 2]
+
+
+# ---------------------------------------------------------------------------------------------
+# Theory's own optimum
+# ---------------------------------------------------------------------------------------------
+
+
+def test_theory_is_certified_without_minimisation(tmp_path):
+    structure = sx.ClassStructure.balanced(2, 2, 2)
+    conventions = ("include", "exclude")
+    problems = Grid((structure,), (7,), (0.0, 0.2, 0.6, 1.0), (0.2, 1.0), conventions).problems()
+    table = sweep(problems, witness="certificate", out=tmp_path / "run")
+    assert (table["gap"] <= 1e-9).all()
+    assert set(table["phase"]) >= {"collapse", "spread", "view_spread"}
+    assert set(table["dim"]) == {7}
+    solver = ["status", "iterations", "products", "escapes", "starts", "seed"]
+    assert table.select(solver).null_count().row(0) == (len(table),) * len(solver)
+    assert table.drop(solver).null_count().sum_horizontal().item() == 0
+    summary = summarize(table)
+    assert summary["certified"] == 16
+    assert summary["status"] == {}
+    with pytest.raises(RunError, match="holds another run"):
+        sweep(problems, out=tmp_path / "run")
+
+
+def test_a_witness_refuses_what_it_does_not_know():
+    with pytest.raises(ValueError, match="witness must be one of 'solve', 'certificate'"):
+        sweep([], witness="hearsay")
+    unequal = grid(structures=STRUCTURES[1:]).problems()
+    with pytest.raises(ValueError, match="no closed form is known for SupCL of classes of 3,2"):
+        sweep(unequal, witness="certificate")
+    low = grid(structures=STRUCTURES[:1], dims=(2,)).problems()
+    with pytest.raises(ValueError, match="needs dim of at least 3; got 2"):
+        sweep(low, witness="certificate")
