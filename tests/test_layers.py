@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "ssem_jax"
 
 LAYERS = [
     {"problem", "sphere", "schedule", "solution", "cache"},
-    {"simplex", "losses", "blockwise"},
+    {"simplex", "gram", "losses", "pairwise", "blockwise", "convexity"},
     {"theory", "metrics", "reduced", "imbalance", "solve", "certificate"},
     {"rigorous", "sweep", "audit"},
     {"claims"},

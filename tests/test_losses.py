@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oracles import balanced_optimum, cvxpy_optimum, supcl, supcl_slope
 
-from ssem_jax.losses import GramLoss, Sigmoid, SupCL
+from ssem_jax.losses import SupCL
 from ssem_jax.problem import ClassStructure
 from ssem_jax.simplex import Similarities, block_gram
 
@@ -412,7 +412,9 @@ def test_temperature_not_positive(temperature):
 
 
 def test_unknown_conventions():
-    with pytest.raises(ValueError, match="self_pairs must be one of 'include', 'exclude'; got"):
+    with pytest.raises(
+        ValueError, match="self_pairs must be one of 'include', 'exclude', 'decouple'; got"
+    ):
         SupCL(0.5, 0.5, self_pairs="both")
     with pytest.raises(ValueError, match="mean must be one of 'pairs', 'anchors'; got 'rows'"):
         SupCL(0.5, 0.5, mean="rows")
@@ -434,50 +436,3 @@ def test_a_gram_matrix_of_another_size():
         ValueError, match=r"the Gram matrix of 2 classes × 2 is 4 × 4; got \(5, 5\)"
     ):
         SupCL(0.5, 0.5).from_gram(jnp.eye(5), ClassStructure((2, 2)))
-
-
-def test_a_gram_loss_needs_its_formula():
-    class Nothing(GramLoss):
-        pass
-
-    with pytest.raises(TypeError, match="abstract"):
-        Nothing()
-
-    class Sum(GramLoss):
-        def from_gram(self, gram, structure):
-            return jnp.sum(gram)
-
-    structure = ClassStructure((2, 2))
-    loss = Sum()
-    loss.check(structure)
-    assert loss.convex
-    gram = block_gram(structure, 1.0, 0.5, -0.5)
-    assert float(loss.value(gram, loss.prepare(structure))) == 2
-    blocks = loss.prepare_blocks(structure)
-    assert float(loss.of_blocks(Similarities(1.0, 0.5, -0.5), blocks)) == 2
-    assert loss.sensitivity(gram, structure) >= 16  # every entry has slope 1
-    assert loss.unconventional() is loss
-    assert loss.heated(0.5) is loss
-
-
-def test_sigmoid_loss_by_definition():
-    """The double loop of its definition, at random embeddings."""
-    structure = ClassStructure((2, 1), 2)
-    rows = np.random.default_rng(5).normal(size=(6, 4))
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    scale, bias = 3.0, 0.7
-    total = 0.0
-    for i in range(3):
-        for j in range(3):
-            sign = 1 if i == j else -1
-            logit = scale * rows[2 * i] @ rows[2 * j + 1] - bias
-            total += np.log1p(np.exp(-sign * logit)) / 3
-    found = float(Sigmoid(scale, bias)(jnp.asarray(rows), structure))
-    assert abs(found - total) <= 64 * np.finfo(float).eps
-
-
-def test_sigmoid_loss_needs_two_views():
-    with pytest.raises(ValueError, match=r"pairs two views of an instance.*has 1"):
-        Sigmoid(1.0, 0.0).from_gram(jnp.eye(3), ClassStructure((2, 1)))
-    with pytest.raises(ValueError, match="scale must be positive"):
-        Sigmoid(0.0, 0.0)
