@@ -696,14 +696,14 @@ def collapse_thresholds(
         structure: class sizes and views.
         temperature: τ > 0.
         mean: "pairs" or "anchors".
-        self_pairs: "include", or "exclude" with two views or more.
+        self_pairs: "include"; "exclude" or "decouple" with two views or more.
 
     Returns:
         (m,) thresholds; NaN for a class of one instance, whose means cannot part.
 
     Raises:
         ValueError: all classes of one instance, a τ that is not positive, an unknown convention,
-            self pairs excluded with one view, and what :func:`solve_reduced` raises.
+            self pairs not included with one view, and what :func:`solve_reduced` raises.
     """
     m, sizes = structure.num_classes, np.asarray(structure.sizes)
     low, high = np.zeros(m), np.ones(m)

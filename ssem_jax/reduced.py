@@ -136,9 +136,16 @@ def _interior_point(function: Function, start: Array, present: Array) -> Array:
         error = jnp.max(jnp.abs(stationarity))
         target = jnp.where(error > 1e-3 * (1 + jnp.max(jnp.abs(gradient))), 0.3, 0.1) * measure
         safe = jnp.where(present > 0, theta, 1)
-        # Absent shares get a unit row of the system and a right-hand side of zero.
-        matrix = hessian_of(theta) * jnp.outer(present, present) + jnp.diag(
-            jnp.where(present > 0, slack / safe, 1)
+        # Absent shares get a unit row of the system and a right-hand side of zero. Steps sum to
+        # zero, so that `wall` changes none; without it the system is singular where class and
+        # mean variance are both positive, and without `floor` where a loss ignores some share.
+        curvature = hessian_of(theta) * jnp.outer(present, present)
+        wall = jnp.trace(curvature) / count
+        floor = EPS * wall
+        matrix = (
+            curvature
+            + wall * jnp.outer(present, present)
+            + jnp.diag(jnp.where(present > 0, slack / safe + floor, 1))
         )
         right = (-(gradient + state.level) + target / safe) * present
         by_right, by_one = _solve_spd(matrix, right), _solve_spd(matrix, present)
