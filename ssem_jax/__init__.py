@@ -3,7 +3,11 @@
 The public names, by layer:
 
 * problems: :class:`ClassStructure`, :class:`Problem`, :func:`full_dimension`, :class:`Phase`
-* losses: :class:`GramLoss` (write your own), :class:`SupCL`, :class:`Sigmoid`;
+* losses: :func:`gram_loss` and :class:`GramLoss` (write your own), :class:`SupCL`,
+  :class:`SupCon`, :class:`WeightedSupCL`, :class:`SoftSupCon` with :class:`PairWeights`,
+  :func:`info_nce`, :func:`decoupled_contrast`, :class:`Sigmoid`, :class:`Spectral`,
+  :class:`Sincere`, :class:`AlignUniform`, and :class:`SupConIn`, which is not convex;
+  :func:`check_convex`, :func:`check_symmetric`, :class:`FalseDeclarationError`;
   :func:`blockwise_supcl` and :func:`blockwise_loss` for batches too large for a Gram matrix
 * geometry: :func:`simplex_etf`, :func:`ssem_embeddings`, :func:`ssem_gram`, :func:`block_gram`;
   :func:`variances`, :func:`class_means`, :func:`class_mean_cosines`, :func:`block_similarities`,
@@ -46,15 +50,24 @@ from ssem_jax.claims import equal as equal
 from ssem_jax.claims import judge as judge
 from ssem_jax.claims import same_phase as same_phase
 from ssem_jax.claims import verify as verify
+from ssem_jax.convexity import ConvexityViolation as ConvexityViolation
+from ssem_jax.convexity import FalseDeclarationError as FalseDeclarationError
+from ssem_jax.convexity import SymmetryViolation as SymmetryViolation
+from ssem_jax.convexity import check_convex as check_convex
+from ssem_jax.convexity import check_symmetric as check_symmetric
+from ssem_jax.gram import GramLoss as GramLoss
+from ssem_jax.gram import gram_loss as gram_loss
 from ssem_jax.imbalance import ReducedSolution as ReducedSolution
 from ssem_jax.imbalance import collapse_thresholds as collapse_thresholds
 from ssem_jax.imbalance import minorities_can_merge as minorities_can_merge
 from ssem_jax.imbalance import minority_collapse_ratio as minority_collapse_ratio
 from ssem_jax.imbalance import solve_reduced as solve_reduced
 from ssem_jax.imbalance import two_class_threshold as two_class_threshold
-from ssem_jax.losses import GramLoss as GramLoss
-from ssem_jax.losses import Sigmoid as Sigmoid
 from ssem_jax.losses import SupCL as SupCL
+from ssem_jax.losses import SupCon as SupCon
+from ssem_jax.losses import WeightedSupCL as WeightedSupCL
+from ssem_jax.losses import decoupled_contrast as decoupled_contrast
+from ssem_jax.losses import info_nce as info_nce
 from ssem_jax.metrics import block_similarities as block_similarities
 from ssem_jax.metrics import class_mean_cosines as class_mean_cosines
 from ssem_jax.metrics import class_means as class_means
@@ -64,6 +77,13 @@ from ssem_jax.metrics import distance_to_ssem as distance_to_ssem
 from ssem_jax.metrics import fit_delta2 as fit_delta2
 from ssem_jax.metrics import variances as variances
 from ssem_jax.metrics import variances_from_gram as variances_from_gram
+from ssem_jax.pairwise import AlignUniform as AlignUniform
+from ssem_jax.pairwise import PairWeights as PairWeights
+from ssem_jax.pairwise import Sigmoid as Sigmoid
+from ssem_jax.pairwise import Sincere as Sincere
+from ssem_jax.pairwise import SoftSupCon as SoftSupCon
+from ssem_jax.pairwise import Spectral as Spectral
+from ssem_jax.pairwise import SupConIn as SupConIn
 from ssem_jax.problem import ClassStructure as ClassStructure
 from ssem_jax.problem import Phase as Phase
 from ssem_jax.problem import Problem as Problem

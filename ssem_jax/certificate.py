@@ -18,6 +18,10 @@ loss is at most that of the embeddings at hand lie in a sublevel set of the redu
 :mod:`ssem_jax.reduced` bounds; :mod:`ssem_jax.imbalance` does so for classes of different size.
 Phases are decided from brackets alone.
 
+All of this needs a convex loss. What a loss declares is checked first (:mod:`ssem_jax.convexity`);
+of one that is declared not convex nothing is known: its bound is -∞, its gap infinite, its phase
+undecided.
+
 Everything is computed from the embeddings; nothing is taken over from a solver.
 """
 
@@ -32,6 +36,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
+from ssem_jax.convexity import admit
 from ssem_jax.imbalance import bracket_quantities, reducible
 from ssem_jax.losses import GramLoss
 from ssem_jax.metrics import variances
@@ -111,13 +116,14 @@ def _bound(loss: GramLoss, prepared: Any, embeddings: Array) -> _Dual:
     dual = slope + jnp.diag(multipliers)
     eigenvalue = jnp.linalg.eigvalsh(dual)[0]
 
-    # Rounding, all first order in u. A sum of N terms of one sign errs by N u relatively; the
+    # Rounding, all first order in u. A sum of N terms errs by N u of their magnitude; the
     # entries of G by that of a dot product and of two normalisations; the terms of the gradient
     # add up to `sensitivity`; eigenvalues err by N u ‖S‖, the bound for a backward stable method.
     unit = UNIT_ROUNDING
-    evaluation = (2 * num_points + 16) * unit * (1 + jnp.abs(value))
+    sensitivity = loss.sensitivity(gram, prepared)
+    evaluation = (2 * num_points + 16) * unit * loss.magnitude(value, sensitivity)
     moved = jnp.sum(jnp.abs(slope)) * (2 * dim + 8) * unit
-    terms = (num_points + 16) * unit * 2 * loss.sensitivity(gram, prepared)
+    terms = (num_points + 16) * unit * 2 * sensitivity
     sums = 4 * num_points * unit * jnp.sum(jnp.abs(slope * gram))
     spectrum = num_points * (num_points * unit * jnp.linalg.norm(dual))
 
@@ -163,8 +169,8 @@ def certify(solution: Solution) -> Certificate:
         Lower bound, gap, brackets and phase of every cell.
 
     Raises:
-        ValueError: 64-bit mode is off, a loss that is not convex in G, or more than
-            `DENSE_LIMIT` embeddings.
+        ValueError: 64-bit mode is off, a loss that is not what it declares
+            (:class:`ssem_jax.FalseDeclarationError`), or more than `DENSE_LIMIT` embeddings.
     """
     return _certify(solution.problem, solution.embeddings)
 
@@ -214,17 +220,13 @@ def _certify(
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((problem, embeddings))):
         raise ValueError("a certificate is made on the host; call it outside jax.jit and jax.vmap.")
     structure, single = problem.structure, problem.batch_size is None
-    if not problem.loss.convex:
-        raise ValueError(
-            f"{type(problem.loss).__name__} is not convex in the Gram matrix, so nothing bounds "
-            "it from below; its solutions stay uncertified."
-        )
     if structure.num_embeddings > DENSE_LIMIT:
         raise ValueError(
             f"the dual matrix is diagonalised whole up to {DENSE_LIMIT} embeddings; "
             f"got {structure.num_embeddings}."
         )
     losses, size = problem.cells()
+    admit(losses, structure)
     embeddings = np.asarray(embeddings).reshape(size, structure.num_embeddings, problem.dim)
     prepared, plain = losses.prepare(structure), losses.unconventional()
 
@@ -235,7 +237,9 @@ def _certify(
 
     capacity = chunk_capacity(structure.num_embeddings * max(structure.num_embeddings, problem.dim))
     dual, found = _gather(run_chunks(bound, np.arange(size), capacity), size)
-    lower = dual.lower if reference is None else np.maximum(dual.lower, reference.lower)
+    # Without convexity a tangent bounds nothing.
+    bounded = dual.lower if losses.convex else np.full(size, -np.inf)
+    lower = bounded if reference is None else np.maximum(bounded, reference.lower)
     level = dual.value + dual.value_rounding
     low, high = _brackets(losses, structure, found, level)
     leaves = (dual.value, lower, level - lower, dual.eigenvalue, found, low, high)
@@ -246,7 +250,8 @@ def _certify(
 
 
 BRACKET_CAPACITIES = (4, 64)
-"""Cells bracketed at once: they run in lock step, so a few cells do not wait for 64."""
+"""Cells bracketed at once: they run in lock step, so a few cells do not wait for 64, and neither do
+losses without a fast form of three similarities."""
 
 
 def _brackets(
@@ -254,9 +259,10 @@ def _brackets(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Outer bounds of `QUANTITIES` for every cell."""
     size = len(level)
-    if not structure.is_balanced and reducible(losses, structure):
+    alike = structure.is_balanced and losses.like_classes
+    if not alike and reducible(losses, structure):
         return bracket_quantities(losses, structure, level)
-    if not (losses.symmetric and structure.is_balanced):
+    if not (losses.convex and losses.symmetric and alike):
         return np.tile(LOWEST, (size, 1)), np.ones((size, len(QUANTITIES)))
     blocks, shares = losses.prepare_blocks(structure), shares_of(structure)
     plain = losses.unconventional()
@@ -265,7 +271,8 @@ def _brackets(
         chosen = jax.tree.map(lambda leaf: jnp.asarray(leaf[cells]), plain)
         return bound_cells(chosen, blocks, shares, found[cells], level[cells])
 
-    capacity = BRACKET_CAPACITIES[size > BRACKET_CAPACITIES[0]]
+    fast = type(losses).of_blocks is not GramLoss.of_blocks
+    capacity = BRACKET_CAPACITIES[fast and size > BRACKET_CAPACITIES[0]]
     reduced = _gather(run_chunks(bound, np.arange(size), capacity), size)
     return np.maximum(reduced.low, LOWEST), np.minimum(reduced.high, 1)
 

@@ -45,7 +45,10 @@ OutOption = Annotated[
     typer.Option(help="Folder to write to; an interrupted run in it goes on.", show_default=False),
 ]
 SelfPairsOption = Annotated[
-    str, typer.Option(help="Pairs (i, i): include or exclude; a comma-separated list in sweeps.")
+    str,
+    typer.Option(
+        help="Pairs (i, i): include, exclude or decouple; a comma-separated list in sweeps."
+    ),
 ]
 MeanOption = Annotated[
     str, typer.Option(help="Mean over positive pairs or over anchors (unbalanced classes only).")

@@ -41,7 +41,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ssem_jax.losses import GramLoss, SupCL
+from ssem_jax.convexity import admit
+from ssem_jax.losses import ClassContrast, GramLoss, SupCL
 from ssem_jax.problem import (
     ClassStructure,
     Problem,
@@ -121,8 +122,8 @@ class ClassRows(NamedTuple):
 
 
 def class_rows(loss: GramLoss, structure: ClassStructure) -> ClassRows | ClassStructure:
-    """What `class_loss` needs of a structure: class rows for SupCL, the structure otherwise."""
-    if not isinstance(loss, SupCL):
+    """What `class_loss` needs: class rows for class contrasts, the structure for other losses."""
+    if not isinstance(loss, ClassContrast):
         return structure
     anchors = loss.prepare(structure)
     sizes, p = np.asarray(structure.sizes, float), float(structure.num_views)
@@ -141,10 +142,10 @@ def class_loss(
     .. math::
        \sum_k (1-\alpha) \pi_k^\mathrm{sup} \Bigl[\log D_k - \frac{s^\mathrm{within}_k}{\tau}\Bigr]
        + \alpha \pi_k^\mathrm{self} \Bigl[\log D_k - \frac{s^\mathrm{own}_k}{\tau}\Bigr], \quad
-       D_k = \sigma e^{1/\tau} + (p-1) e^{s^\mathrm{view}_k/\tau}
+       D_k = \sigma e^{1/\tau} + \varsigma (p-1) e^{s^\mathrm{view}_k/\tau}
            + p (n_k-1) e^{s^\mathrm{within}_k/\tau} + \sum_{l \ne k} p n_l e^{C_{kl}/\tau}
 
-    with σ and s_own as in :meth:`ssem_jax.SupCL.of_blocks`.
+    with σ, ς and s_own as in :meth:`ssem_jax.losses.ClassContrast.of_blocks`.
 
     Args:
         loss: the loss, a single cell.
@@ -161,13 +162,15 @@ def class_loss(
     own = (1 - view) * jnp.where(included > 0, (p - 1) / p, 1)
     near = jnp.stack([jnp.zeros(m), 1 - view, 1 - within], axis=1)
     apart = jnp.where(np.eye(m, dtype=bool), 0, 1 - between)
-    near_counts = jnp.stack([jnp.broadcast_to(included, (m,)), 0 * n + p - 1, p * (n - 1)], axis=1)
+    views = 0 * p if loss.decoupled else p - 1
+    near_counts = jnp.stack([jnp.broadcast_to(included, (m,)), 0 * n + views, p * (n - 1)], axis=1)
     apart_counts = jnp.where(np.eye(m, dtype=bool), 0, p * n)
     counts = jnp.concatenate([near_counts, apart_counts], axis=1)
     exponents = -jnp.concatenate([near, apart], axis=1) / loss.temperature
     exponents = jnp.where(counts > 0, exponents, -jnp.inf)
     log_total = jax.nn.logsumexp(exponents, axis=1, b=counts)
-    sup, self_ = (1 - loss.alpha) * rows.sup, loss.alpha * rows.own
+    of_sup, of_own = loss.mixing
+    sup, self_ = of_sup * rows.sup, of_own * rows.own
     pull = sup * (1 - within) + self_ * own
     return jnp.sum((sup + self_) * log_total + pull / loss.temperature)
 
@@ -484,7 +487,7 @@ def _run(losses: GramLoss, structure: ClassStructure, size: int, kernel: Callabl
 
 def reducible(loss: GramLoss, structure: ClassStructure) -> bool:
     """Whether averaging is allowed (a convex symmetric loss) and leaves a small problem."""
-    small = isinstance(loss, SupCL) or structure.num_embeddings <= DENSE_BLOCK_LIMIT
+    small = isinstance(loss, ClassContrast) or structure.num_embeddings <= DENSE_BLOCK_LIMIT
     return loss.convex and loss.symmetric and structure.num_classes <= CLASS_LIMIT and small
 
 
@@ -562,7 +565,7 @@ def solve_reduced(problem: Problem) -> ReducedSolution:
 
     Raises:
         ValueError: 64-bit mode is off, a loss that is not convex and symmetric, more than
-            `CLASS_LIMIT` classes, or a loss other than SupCL with more than `DENSE_BLOCK_LIMIT`
+            `CLASS_LIMIT` classes, or a loss of no class contrast with more than `DENSE_BLOCK_LIMIT`
             embeddings.
 
     References:
@@ -693,14 +696,14 @@ def collapse_thresholds(
         structure: class sizes and views.
         temperature: τ > 0.
         mean: "pairs" or "anchors".
-        self_pairs: "include", or "exclude" with two views or more.
+        self_pairs: "include"; "exclude" or "decouple" with two views or more.
 
     Returns:
         (m,) thresholds; NaN for a class of one instance, whose means cannot part.
 
     Raises:
         ValueError: all classes of one instance, a τ that is not positive, an unknown convention,
-            self pairs excluded with one view, and what :func:`solve_reduced` raises.
+            self pairs not included with one view, and what :func:`solve_reduced` raises.
     """
     m, sizes = structure.num_classes, np.asarray(structure.sizes)
     low, high = np.zeros(m), np.ones(m)
@@ -889,4 +892,5 @@ def _cells(problem: Problem) -> tuple[GramLoss, int]:
             f"{type(loss).__name__} is reduced by way of its Gram matrix up to "
             f"{DENSE_BLOCK_LIMIT} embeddings; got {structure.num_embeddings}. Use solve."
         )
+    admit(loss, structure)
     return problem.cells()

@@ -1,9 +1,6 @@
-r"""Losses that are convex functions of the Gram matrix of the embeddings.
+r"""Softmax losses whose pairs count by their class and instance: SupCL, SupCon, InfoNCE, DCL.
 
-A loss is written as a function of :math:`G = U U^\top` (N × N, unit diagonal). Where that function
-is convex, every minimum found over free embeddings can carry a certificate of global optimality.
-
-The supervised contrastive loss is
+All are convex functions of the Gram matrix. The supervised contrastive loss is
 
 .. math::
    L = (1-\alpha) L_\mathrm{sup} + \alpha L_\mathrm{self},
@@ -15,7 +12,8 @@ with positives of the same instance (self) or of the same class and *different* 
 Published code disagrees on two choices, which move the phase diagram, so both are explicit:
 
 * **self pairs** (i, i) are *included* in the denominator D_i and among the same-instance
-  positives, or *excluded* from both;
+  positives, or *excluded* from both; or an instance is *decoupled*: excluded, and none of its
+  views stands in the denominator, so that positives of the same instance are not contrasted;
 * the **mean** runs over all positive pairs of a kind ("pairs"), or over the positives of an
   anchor and then over the anchors that have one ("anchors"). It matters only for unbalanced
   classes.
@@ -34,109 +32,27 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ssem_jax.gram import GramLoss as GramLoss
+from ssem_jax.gram import PreparedLoss, Scalar
 from ssem_jax.problem import (
     ClassStructure,
     check_choice,
     check_mixing,
-    check_positive,
     check_temperature,
     concrete,
     pytree_dataclass,
 )
-from ssem_jax.simplex import Similarities, block_gram
-from ssem_jax.sphere import normalize
+from ssem_jax.simplex import Similarities
 
-Scalar = Float[Array, ""]
-
-HOT_TEMPERATURE = 0.5
-"""Where temperature paths begin: every pair is felt there, so the landscape is well curved."""
-
-
-class GramLoss(abc.ABC):
-    """A loss L(G) of the Gram matrix. Subclass it, write `from_gram`, and register a dataclass.
-
-    Hyper-parameters are the pytree leaves; they are traced, so a thousand values compile once.
-    """
-
-    convex: ClassVar[bool] = True
-    """Whether L is convex in G; only then is a solution certified."""
-
-    symmetric: ClassVar[bool] = False
-    """Whether L is unchanged when classes of equal size, the instances of a class, or the views of
-    an instance are permuted; only then are brackets and phases derived."""
-
-    @abc.abstractmethod
-    def from_gram(self, gram: Float[Array, "N N"], structure: ClassStructure) -> Scalar:
-        """L(G) for a Gram matrix with unit diagonal."""
-
-    def prepare(self, structure: ClassStructure) -> Any:
-        """What `value` needs of the structure and no hyper-parameter changes (for example masks).
-
-        Losses that prepare arrays of the same shapes share one compiled kernel, whatever the
-        structures they come from.
-        """
-        return structure
-
-    def value(self, gram: Float[Array, "N N"], prepared: Any) -> Scalar:
-        """L(G) from what `prepare` returned."""
-        return self.from_gram(gram, prepared)
-
-    def prepare_blocks(self, structure: ClassStructure) -> Any:
-        """What `of_blocks` needs of a balanced structure."""
-        return structure
-
-    def of_blocks(self, similarities: Similarities, blocks: Any) -> Scalar:
-        """L of the Gram matrix that is constant on the blocks of a balanced structure.
-
-        Args:
-            similarities: of views, within a class, and between classes; three scalars.
-            blocks: what `prepare_blocks` returned.
-        """
-        return self.from_gram(block_gram(blocks, *similarities), blocks)
-
-    def unconventional(self) -> GramLoss:
-        """The loss without the static choices that `prepare` has absorbed.
-
-        Two losses that are equal here share one compiled kernel.
-        """
-        return self
-
-    def sensitivity(self, gram: Float[Array, "N N"], prepared: Any) -> Scalar:
-        r"""The size of the terms that the gradient is summed from, for rounding margins.
-
-        At least :math:`\sum_{ij} |\partial L / \partial G_{ij}|` before anything cancels. By
-        default an estimate: four times the largest such sum at G, at orthogonal and at coinciding
-        embeddings.
-        """
-        slope = jax.grad(self.value)
-        probes = (gram, jnp.eye(len(gram)), jnp.ones_like(gram))
-        sums = [jnp.sum(jnp.abs(slope(probe, prepared))) for probe in probes]
-        return 4 * jnp.max(jnp.stack(sums))
-
-    def heated(self, stage: Float[Array, ""] | float) -> GramLoss:
-        """The loss at `stage` in [0, 1] of a path from an easier one to itself at 1.
-
-        A solver walks the path where the direct way fails. Without a path, the loss itself.
-        """
-        return self
-
-    def check(self, structure: ClassStructure) -> None:  # noqa: B027 (most losses admit any)
-        """Raise a ValueError where the structure does not admit this loss."""
-
-    def __call__(self, embeddings: Float[Array, "N d"], structure: ClassStructure) -> Scalar:
-        """L(U Uᵀ) of embeddings, whose rows are normalised first.
-
-        For SupCL of many embeddings, `ssem_jax.blockwise_loss` avoids the N × N matrix.
-        """
-        unit = normalize(embeddings)
-        return self.from_gram(unit @ unit.T, structure)
+SELF_PAIRS = ("include", "exclude", "decouple")
+MEANS = ("pairs", "anchors")
 
 
 class Anchors(NamedTuple):
-    """The pairs that SupCL contrasts, for one structure and convention, in O(N) memory.
+    """The pairs that a class contrast weighs, for one structure and convention, in O(N) memory.
 
-    Every positive of an anchor weighs the same, so masks are compared out of the ids where they
-    are used (and fuse into the softmax) instead of being stored.
+    Every positive of a kind of an anchor weighs the same, so masks are compared out of the ids
+    where they are used (and fuse into the softmax) instead of being stored.
 
     Attributes:
         class_id: (N,) class of every embedding.
@@ -175,8 +91,9 @@ def softmax_contrast(
 
     with weights W ≥ 0 of the positives and a ≥ 0 of the denominator: nonnegative multiples of
     log-sum-exp minus a linear term, hence convex in G. Each row is shifted by its own maximum,
-    so no temperature overflows, and the differences 1 - G_ij that survive are of the size of
-    the loss itself. Rows without positives may have an empty denominator; they count nothing.
+    so no temperature overflows; and where positives are contrasted, the differences 1 - G_ij that
+    survive are of the size of the loss itself. Rows without positives may have an empty
+    denominator; they count nothing.
     """
     row_max = jax.lax.stop_gradient(
         jnp.max(jnp.where(contrasted > 0, gram, -1), axis=1, keepdims=True)
@@ -189,93 +106,68 @@ def softmax_contrast(
     return jnp.sum(anchors * log_total) - jnp.sum(positives * shifted)
 
 
-def _positive_weight(num_positives: np.ndarray, mean: str) -> np.ndarray:
-    """(N,) weight of each positive pair of an anchor; the weights of all pairs sum to 1."""
-    if not num_positives.any():
-        return np.zeros(num_positives.shape)
-    if mean == "pairs":
-        return (num_positives > 0) / num_positives.sum()
-    has_positive = num_positives > 0
-    return has_positive / np.maximum(num_positives, 1) / has_positive.sum()
+class ClassContrast(PreparedLoss):
+    r"""A softmax loss whose pairs count by their kind: same instance, same class, other class.
 
+    With :func:`softmax_contrast`, a row's positives of the same instance weigh `own` times
+    the second of `mixing`, those of other instances of the class `sup` times the first; the weights
+    of all pairs sum to 1. It is convex in G because its weights are nonnegative. Instances and
+    views may be permuted because weights depend on the class alone.
 
-@pytree_dataclass
-class SupCL(GramLoss):
-    r"""The supervised contrastive loss (1-α)·L_sup + α·L_self at temperature τ.
-
-    The formula and the conventions stand in this module's docstring. It is convex in G, and
-    exact in float64 for τ from 1e-3 to 1e3.
-
-    Args:
-        alpha: α in [0, 1], the weight of L_self. A traced leaf; may carry a batch axis.
-        temperature: τ > 0. A traced leaf; may carry a batch axis.
-        self_pairs: "include" or "exclude" the pairs (i, i).
-        mean: over positive "pairs", or over "anchors".
-
-    Raises:
-        ValueError: α outside [0, 1], τ not positive and finite, an unknown convention; with
-            :meth:`check`, a structure without the positives that α asks for.
-
-    References:
-        Lee, Oh, Lee and Sohn (AISTATS 2025, arXiv:2503.08203) for the combined loss; Khosla et
-        al. (NeurIPS 2020) for supervised contrastive learning.
+    A subclass has the fields `temperature` and `self_pairs`, and writes `mixing` and `weights`.
     """
 
     symmetric: ClassVar[bool] = True
+    proven: ClassVar[bool] = True
 
-    alpha: Float[Array, "*batch"] | float
-    temperature: Float[Array, "*batch"] | float
-    self_pairs: str = dataclasses.field(default="include", metadata={"static": True})
-    mean: str = dataclasses.field(default="pairs", metadata={"static": True})
+    temperature: Any
+    self_pairs: Any
 
-    def __post_init__(self) -> None:
-        check_mixing(self.alpha)
-        check_temperature(self.temperature)
-        check_choice("self_pairs", self.self_pairs, ("include", "exclude"))
-        check_choice("mean", self.mean, ("pairs", "anchors"))
+    @property
+    @abc.abstractmethod
+    def mixing(self) -> tuple[Any, Any]:
+        """What L_sup and L_self count."""
 
-    def check(self, structure: ClassStructure) -> None:
-        """Raise a ValueError unless every term that α weighs has a positive pair."""
-        alpha = concrete(self.alpha)
-        if alpha is None:
-            return
-        if max(structure.sizes) == 1 and np.any(alpha < 1):
-            raise ValueError(
-                f"L_sup has no positive pair: every class of {structure} has one instance, "
-                f"and alpha = {float(alpha.min()):g}. Use alpha = 1 or more instances per class."
-            )
-        if self.self_pairs == "exclude" and structure.num_views == 1 and np.any(alpha > 0):
-            raise ValueError(
-                "num_views must be at least 2 when alpha > 0 and self pairs are excluded; got 1. "
-                "Use alpha = 0, add views, or include self pairs."
-            )
+    @abc.abstractmethod
+    def weights(
+        self,
+        num_sup: Float[np.ndarray, " N"],
+        num_own: Float[np.ndarray, " N"],
+        classes: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(N,) weight of each positive pair of an anchor, for both kinds, from its numbers of them
+        and its class."""
+
+    @property
+    def decoupled(self) -> bool:
+        """Whether an instance is left out of its own denominators."""
+        return self.self_pairs == "decouple"
 
     def prepare(self, structure: ClassStructure) -> Anchors:
         """The positives of this convention."""
         included = self.self_pairs == "include"
         same_class = np.asarray(structure.sizes)[structure.class_ids] * structure.num_views
         num_own = np.full(same_class.shape, structure.num_views - (not included))
-        return Anchors(
-            structure.class_ids,
-            structure.instance_ids,
-            _positive_weight(same_class - structure.num_views, self.mean),
-            _positive_weight(num_own, self.mean),
-            np.asarray(float(included)),
-        )
+        num_sup = same_class - structure.num_views
+        sup, own = self.weights(num_sup, num_own, structure.class_ids)
+        ids = (structure.class_ids, structure.instance_ids)
+        return Anchors(*ids, sup, own, np.asarray(float(included)))
 
     def value(self, gram: Float[Array, "N N"], prepared: Anchors) -> Scalar:
         """L(G) from the anchors."""
         dtype = gram.dtype
-        alpha, temperature = jnp.asarray(self.alpha, dtype), jnp.asarray(self.temperature, dtype)
-        sup = ((1 - alpha) * jnp.asarray(prepared.sup, dtype))[:, None]
-        own = (alpha * jnp.asarray(prepared.own, dtype))[:, None]
+        of_sup, of_own = (jnp.asarray(weight, dtype) for weight in self.mixing)
+        temperature = jnp.asarray(self.temperature, dtype)
+        sup = (of_sup * jnp.asarray(prepared.sup, dtype))[:, None]
+        own = (of_own * jnp.asarray(prepared.own, dtype))[:, None]
         class_id, instance_id = jnp.asarray(prepared.class_id), jnp.asarray(prepared.instance_id)
         same_class = class_id[:, None] == class_id
         same_instance = instance_id[:, None] == instance_id
         rows = jnp.arange(gram.shape[0])
         kept = jnp.where(rows[:, None] == rows, jnp.asarray(prepared.self_pairs, dtype), 1)
         positives = jnp.where(same_instance, own * kept, jnp.where(same_class, sup, 0))
-        return softmax_contrast(gram, positives, kept, temperature)
+        contrasted = jnp.where(same_instance, 0, kept) if self.decoupled else kept
+        return softmax_contrast(gram, positives, contrasted, temperature)
 
     def prepare_blocks(self, structure: ClassStructure) -> Blocks:
         """The counts of a balanced structure."""
@@ -286,117 +178,307 @@ class SupCL(GramLoss):
         r"""L of three similarities: every anchor has the same row.
 
         .. math::
-           \log\Bigl[\sigma e^{1/\tau} + (p-1) e^{s_\mathrm{view}/\tau}
+           \log\Bigl[\sigma e^{1/\tau} + \varsigma (p-1) e^{s_\mathrm{view}/\tau}
              + p(n-1) e^{s_\mathrm{within}/\tau} + pn(m-1) e^{s_\mathrm{between}/\tau}\Bigr]
            - \frac{(1-\alpha) s_\mathrm{within} + \alpha s_\mathrm{own}}{\tau}
 
-        with σ = 1 and :math:`s_\mathrm{own} = (1 + (p-1) s_\mathrm{view})/p` where self pairs are
-        included, and σ = 0 and :math:`s_\mathrm{own} = s_\mathrm{view}` where they are excluded.
+        with σ = ς = 1 and :math:`s_\mathrm{own} = (1 + (p-1) s_\mathrm{view})/p` where self pairs
+        are included; elsewhere σ = 0 and :math:`s_\mathrm{own} = s_\mathrm{view}`, with ς = 1 where
+        they are excluded and ς = 0 where instances are decoupled.
         """
         m, n, p, self_pairs = blocks
-        counts = jnp.stack([self_pairs, p - 1, p * (n - 1), p * n * (m - 1)])
+        views = 0 * p if self.decoupled else p - 1
+        counts = jnp.stack([self_pairs, views, p * (n - 1), p * n * (m - 1)])
         alike = 1 - jnp.stack([jnp.ones_like(similarities.view), *similarities])
         own = jnp.where(self_pairs > 0, (p - 1) / p, 1) * alike[1]
-        pull = (1 - self.alpha) * alike[2] + self.alpha * own
+        of_sup, of_own = self.shares(blocks)
+        pull = of_sup * alike[2] + of_own * own
         present = counts > 0
         exponents = jnp.where(present, -alike / self.temperature, -jnp.inf)
         return jax.nn.logsumexp(exponents, b=counts) + pull / self.temperature
+
+    def shares(self, blocks: Blocks) -> tuple[Any, Any]:
+        """The part of all weight that L_sup and L_self have in a balanced structure."""
+        return self.mixing
 
     def sensitivity(self, gram: Float[Array, "N N"], prepared: Anchors) -> Scalar:
         """2/τ: positive weights and softmaxes both sum to 1."""
         return 2 / jnp.asarray(self.temperature, gram.dtype)
 
-    def unconventional(self) -> SupCL:
-        """The loss in the default convention; `prepare` holds the one that it was given."""
-        return dataclasses.replace(self, self_pairs="include", mean="pairs")
-
-    def heated(self, stage: Float[Array, ""] | float) -> SupCL:
-        """The loss at `stage` in [0, 1] of a geometric path from τ = 0.5 down to its own τ."""
-        tau = jnp.asarray(self.temperature)
-        hot = jnp.maximum(tau, HOT_TEMPERATURE)
-        return dataclasses.replace(self, temperature=tau * (hot / tau) ** (1 - stage))
-
-    def from_gram(self, gram: Float[Array, "N N"], structure: ClassStructure) -> Scalar:
-        """L(G) for a Gram matrix with unit diagonal.
-
-        Raises:
-            ValueError: the structure has no positive pair that α asks for, G is not N × N, or α or
-                τ carry a batch axis.
-        """
-        self.check(structure)
-        if jnp.ndim(self.alpha) or jnp.ndim(self.temperature):
-            raise ValueError(
-                f"alpha and temperature must be numbers here; got shapes {jnp.shape(self.alpha)} "
-                f"and {jnp.shape(self.temperature)}. Use jax.vmap over the loss for a batch."
-            )
-        gram = jnp.asarray(gram, jnp.promote_types(jnp.asarray(gram).dtype, jnp.float32))
-        if gram.shape != (structure.num_embeddings,) * 2:
-            raise ValueError(
-                f"the Gram matrix of {structure} is {structure.num_embeddings} × "
-                f"{structure.num_embeddings}; got {gram.shape}."
-            )
-        return self.value(gram, self.prepare(structure))
+    def magnitude(self, value: Scalar, slope: Scalar) -> Scalar:
+        """1 + L, for nothing cancels; but positives that are not contrasted may cancel the log of
+        a denominator, and both are at most 2/τ then."""
+        return 1 + jnp.abs(value) + (4 / self.temperature if self.decoupled else 0)
 
 
-class Towers(NamedTuple):
-    """Which rows are first views and which pairs of a first and a second view match."""
+def _positive_weight(
+    num_positives: np.ndarray, mean: str, of_anchors: np.ndarray | float = 1.0
+) -> np.ndarray:
+    """(N,) weight of each positive pair of an anchor; the weights of all pairs sum to 1."""
+    of_anchors = np.broadcast_to(of_anchors, num_positives.shape) * (num_positives > 0)
+    if not of_anchors.any():
+        return np.zeros(num_positives.shape)
+    if mean == "pairs":
+        return of_anchors / np.sum(of_anchors * num_positives)
+    return of_anchors / np.maximum(num_positives, 1) / of_anchors.sum()
 
-    first: np.ndarray
-    matched: np.ndarray
+
+def _check_positives(loss: Any, structure: ClassStructure) -> None:
+    """Raise a ValueError unless every term that α weighs has a positive pair."""
+    alpha = concrete(loss.alpha)
+    if alpha is None:
+        return
+    if max(structure.sizes) == 1 and np.any(alpha < 1):
+        raise ValueError(
+            f"L_sup has no positive pair: every class of {structure} has one instance, "
+            f"and alpha = {float(alpha.min()):g}. Use alpha = 1 or more instances per class."
+        )
+    if loss.self_pairs != "include" and structure.num_views == 1 and np.any(alpha > 0):
+        raise ValueError(
+            "num_views must be at least 2 when alpha > 0 and self pairs are "
+            f"{loss.self_pairs}d; got 1. Use alpha = 0, add views, or include self pairs."
+        )
 
 
 @pytree_dataclass
-class Sigmoid(GramLoss):
-    r"""The pairwise sigmoid loss of two towers, convex in G.
+class SupCL(ClassContrast):
+    r"""The supervised contrastive loss (1-α)·L_sup + α·L_self at temperature τ.
 
-    .. math::
-       L = \frac{1}{K} \sum_{i,j} \log\bigl(1 + e^{-z_{ij} (t \langle u_i, v_j\rangle - b)}\bigr),
-       \qquad z_{ij} = 1 \;(i = j), \; -1 \;(i \ne j),
-
-    over K pairs (u_i, v_i), one instance with two views each; its class plays no role.
+    The formula and the conventions stand in this module's docstring. It is convex in G, and
+    exact in float64 for τ from 1e-3 to 1e3. Special cases have constructors of their own:
+    :func:`info_nce`, :func:`decoupled_contrast`; and see :class:`SupCon`.
 
     Args:
-        scale: t > 0, the inverse temperature. A traced leaf; may carry a batch axis.
-        bias: b, subtracted from the logits (the negative of the bias as SigLIP publishes it).
+        alpha: α in [0, 1], the weight of L_self. A traced leaf; may carry a batch axis.
+        temperature: τ > 0. A traced leaf; may carry a batch axis.
+        self_pairs: "include" or "exclude" the pairs (i, i), or "decouple" instances.
+        mean: over positive "pairs", or over "anchors".
 
     Raises:
-        ValueError: with :meth:`check`, a structure without exactly two views.
+        ValueError: α outside [0, 1], τ not positive and finite, an unknown convention; with
+            :meth:`check`, a structure without the positives that α asks for.
 
     References:
-        Zhai, Mustafa, Kolesnikov and Beyer (ICCV 2023); Lee, Chung, Yun and Sohn (AISTATS 2024) for
-        its optimal embeddings.
+        Lee, Oh, Lee and Sohn (AISTATS 2025, arXiv:2503.08203) for the combined loss; Khosla et
+        al. (NeurIPS 2020) for supervised contrastive learning; Yeh et al. (ECCV 2022,
+        arXiv:2110.06848), equation 6, for decoupled instances.
     """
 
-    scale: Float[Array, "*batch"] | float
-    bias: Float[Array, "*batch"] | float
+    alpha: Float[Array, "*batch"] | float
+    temperature: Float[Array, "*batch"] | float
+    self_pairs: str = dataclasses.field(default="include", metadata={"static": True})
+    mean: str = dataclasses.field(default="pairs", metadata={"static": True})
 
     def __post_init__(self) -> None:
-        check_positive("scale", self.scale)
-        concrete(self.bias)
+        check_mixing(self.alpha)
+        check_temperature(self.temperature)
+        check_choice("self_pairs", self.self_pairs, SELF_PAIRS)
+        check_choice("mean", self.mean, MEANS)
 
     def check(self, structure: ClassStructure) -> None:
-        """Raise a ValueError unless every instance has two views."""
-        if structure.num_views != 2:
+        """Raise a ValueError unless every term that α weighs has a positive pair."""
+        _check_positives(self, structure)
+
+    @property
+    def mixing(self) -> tuple[Any, Any]:
+        """1-α and α."""
+        return 1 - self.alpha, self.alpha
+
+    def weights(
+        self,
+        num_sup: Float[np.ndarray, " N"],
+        num_own: Float[np.ndarray, " N"],
+        classes: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Alike for all pairs, or for all anchors."""
+        return _positive_weight(num_sup, self.mean), _positive_weight(num_own, self.mean)
+
+    def unconventional(self) -> SupCL:
+        """The loss in the default convention; `prepare` holds the one that it was given.
+
+        Decoupled losses keep theirs: their values need other rounding margins.
+        """
+        kept = "decouple" if self.decoupled else "include"
+        return dataclasses.replace(self, self_pairs=kept, mean="pairs")
+
+
+def info_nce(temperature: Float[Array, "*batch"] | float) -> SupCL:
+    r"""The InfoNCE loss of SimCLR (NT-Xent): every other view of an instance against all others.
+
+    .. math:: L = \operatorname{mean}_{i, j \text{ of one instance}}
+              -\log \frac{e^{G_{ij}/\tau}}{\sum_{k \ne i} e^{G_{ik}/\tau}}
+
+    It is :class:`SupCL` at α = 1 with self pairs excluded; classes play no role.
+
+    Args:
+        temperature: τ > 0; may carry a batch axis.
+
+    References:
+        van den Oord, Li and Vinyals (2018, arXiv:1807.03748), equation 4; Chen, Kornblith, Norouzi
+        and Hinton (ICML 2020, arXiv:2002.05709), equation 1.
+    """
+    return SupCL(jnp.ones_like(temperature, float), temperature, "exclude")
+
+
+def decoupled_contrast(temperature: Float[Array, "*batch"] | float) -> SupCL:
+    r"""The decoupled contrastive loss (DCL): InfoNCE without the positives in the denominator.
+
+    .. math:: L = \operatorname{mean}_{i, j \text{ of one instance}} \Bigl[-\frac{G_{ij}}{\tau}
+              + \log \sum_{k \text{ of another instance}} e^{G_{ik}/\tau}\Bigr]
+
+    It is :class:`SupCL` at α = 1 with instances decoupled; classes play no role.
+
+    Args:
+        temperature: τ > 0; may carry a batch axis.
+
+    References:
+        Yeh, Hong, Hsu, Liu, Chen and LeCun (ECCV 2022, arXiv:2110.06848), equation 6.
+    """
+    return SupCL(jnp.ones_like(temperature, float), temperature, "decouple")
+
+
+@pytree_dataclass
+class SupCon(ClassContrast):
+    r"""Supervised contrastive learning as first published (L_out): one mean over all of a class.
+
+    .. math:: L = \operatorname{mean}_i \frac{1}{|P(i)|} \sum_{j \in P(i)}
+              -\log \frac{e^{G_{ij}/\tau}}{\sum_{k \ne i} e^{G_{ik}/\tau}}
+
+    P(i) holds all other embeddings of the class of i, other views among them; an anchor without
+    any counts nothing. In a balanced structure it is :class:`SupCL` at α = (p-1)/(np-1) with
+    self pairs excluded. That is the α below which classes collapse at every temperature, so SupCon
+    always collapses. It is convex in G.
+
+    Args:
+        temperature: τ > 0. A traced leaf; may carry a batch axis.
+
+    Raises:
+        ValueError: τ not positive and finite; with :meth:`check`, a structure without positives.
+
+    References:
+        Khosla et al. (NeurIPS 2020, arXiv:2004.11362), equation 2.
+    """
+
+    self_pairs: ClassVar[str] = "exclude"
+
+    temperature: Float[Array, "*batch"] | float
+
+    def __post_init__(self) -> None:
+        check_temperature(self.temperature)
+
+    def check(self, structure: ClassStructure) -> None:
+        """Raise a ValueError unless some class has two embeddings."""
+        if max(structure.sizes) * structure.num_views == 1:
             raise ValueError(
-                f"the sigmoid loss pairs two views of an instance; {structure} has "
-                f"{structure.num_views}. Use num_views = 2."
+                f"SupCon has no positive pair: every class of {structure} has one embedding. "
+                "Add instances or views."
             )
 
-    def prepare(self, structure: ClassStructure) -> Towers:
-        """The towers of a structure."""
-        ids = structure.instance_ids
-        first = np.arange(len(ids)) % 2 == 0
-        return Towers(first, ids[:, None] == ids)
+    @property
+    def mixing(self) -> tuple[Any, Any]:
+        """1 and 1: the weights know the parts of both kinds."""
+        return 1.0, 1.0
 
-    def value(self, gram: Float[Array, "N N"], prepared: Towers) -> Scalar:
-        """L(G) from the towers."""
-        first, matched = jnp.asarray(prepared.first), jnp.asarray(prepared.matched)
-        logits = jnp.asarray(self.scale, gram.dtype) * gram - jnp.asarray(self.bias, gram.dtype)
-        terms = jax.nn.softplus(jnp.where(matched, -logits, logits))
-        across = first[:, None] & ~first
-        return jnp.sum(jnp.where(across, terms, 0)) / jnp.sum(first)
+    def shares(self, blocks: Blocks) -> tuple[Any, Any]:
+        """(n-1)p and p-1 of np-1 positives."""
+        _, n, p, _ = blocks
+        return (n - 1) * p / (n * p - 1), (p - 1) / (n * p - 1)
 
-    def from_gram(self, gram: Float[Array, "N N"], structure: ClassStructure) -> Scalar:
-        """L(G) for a Gram matrix with unit diagonal."""
-        self.check(structure)
-        return self.value(gram, self.prepare(structure))
+    def weights(
+        self,
+        num_sup: Float[np.ndarray, " N"],
+        num_own: Float[np.ndarray, " N"],
+        classes: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Alike for all positives of an anchor."""
+        weight = _positive_weight(num_sup + num_own, "anchors")
+        return weight * (num_sup > 0), weight * (num_own > 0)
+
+
+@pytree_dataclass
+class WeightedSupCL(ClassContrast):
+    r"""SupCL whose anchors weigh as their class, against imbalance.
+
+    .. math:: L = (1-\alpha) L_\mathrm{sup} + \alpha L_\mathrm{self}, \qquad
+              L_\mathrm{kind} = \frac{\sum_{(i,j)} \omega_{c(i)} \ell_{ij}}
+                                   {\sum_{(i,j)} \omega_{c(i)}}
+
+    with the terms :math:`\ell_{ij}` of :class:`SupCL`; with mean="anchors" each sum runs over
+    anchors that have a positive, of their mean term. Convex in G as all weights are nonnegative.
+    In a balanced structure class weights break the symmetry of classes but not of instances.
+
+    Args:
+        alpha: α in [0, 1], the weight of L_self. A traced leaf; may carry a batch axis.
+        temperature: τ > 0. A traced leaf; may carry a batch axis.
+        class_weights: ω, one nonnegative number for each class, for example the inverse of its
+            size. Static.
+        self_pairs: "include" or "exclude" the pairs (i, i), or "decouple" instances.
+        mean: over positive "pairs", or over "anchors".
+
+    Raises:
+        ValueError: as :class:`SupCL`; weights that are negative, or not one for each class, or
+            that leave no positive pair.
+
+    References:
+        The cost-sensitive mean of Cui, Jia, Lin, Song and Belongie (CVPR 2019, arXiv:1901.05555),
+        equation 4, put on the anchors of SupCL.
+    """
+
+    like_classes: ClassVar[bool] = False
+
+    alpha: Float[Array, "*batch"] | float
+    temperature: Float[Array, "*batch"] | float
+    class_weights: tuple[float, ...] = dataclasses.field(metadata={"static": True})
+    self_pairs: str = dataclasses.field(default="include", metadata={"static": True})
+    mean: str = dataclasses.field(default="anchors", metadata={"static": True})
+
+    def __post_init__(self) -> None:
+        check_mixing(self.alpha)
+        check_temperature(self.temperature)
+        check_choice("self_pairs", self.self_pairs, SELF_PAIRS)
+        check_choice("mean", self.mean, MEANS)
+        object.__setattr__(self, "class_weights", tuple(map(float, self.class_weights)))
+        if not all(0 <= weight < np.inf for weight in self.class_weights):
+            raise ValueError(
+                f"class_weights must be nonnegative and finite; got {self.class_weights}."
+            )
+
+    def check(self, structure: ClassStructure) -> None:
+        """Raise a ValueError unless there are the positives that α asks for, and their weights."""
+        _check_positives(self, structure)
+        if len(self.class_weights) != structure.num_classes:
+            raise ValueError(
+                f"class_weights must have one number for each of the {structure.num_classes} "
+                f"classes; got {len(self.class_weights)}."
+            )
+        anchors, alpha = self.prepare(structure), concrete(self.alpha)
+        for share, weights in (
+            ((1 - alpha, anchors.sup), (alpha, anchors.own)) if alpha is not None else ()
+        ):
+            if np.any(share > 0) and not weights.any():
+                raise ValueError(
+                    f"class_weights {self.class_weights} leave no positive pair in {structure}."
+                )
+
+    @property
+    def mixing(self) -> tuple[Any, Any]:
+        """1-α and α."""
+        return 1 - self.alpha, self.alpha
+
+    def weights(
+        self,
+        num_sup: Float[np.ndarray, " N"],
+        num_own: Float[np.ndarray, " N"],
+        classes: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As the class of the anchor."""
+        omega = np.asarray(self.class_weights)[classes]
+        return (
+            _positive_weight(num_sup, self.mean, omega),
+            _positive_weight(num_own, self.mean, omega),
+        )
+
+    def unconventional(self) -> WeightedSupCL:
+        """The loss without its weights and conventions; `prepare` holds them."""
+        kept = "decouple" if self.decoupled else "include"
+        return dataclasses.replace(self, class_weights=(), self_pairs=kept, mean="anchors")

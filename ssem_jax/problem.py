@@ -312,11 +312,12 @@ class Problem:
 def full_dimension(structure: ClassStructure, self_pairs: str = "include") -> int:
     """The smallest d that admits an unconstrained optimum at every (α, τ).
 
-    With M instances, m classes and p views: M-1 when self pairs are included; when they are
-    excluded and p ≥ 2 the view-spread phase needs M(p-1) + m - 1, so the larger of the two.
+    With M instances, m classes and p views: M-1 when self pairs are included or instances are
+    decoupled; when they are excluded and p ≥ 2 the view-spread phase needs M(p-1) + m - 1, so the
+    larger of the two.
     """
     spread = structure.num_instances - 1
-    if self_pairs == "include" or structure.num_views == 1:
+    if self_pairs != "exclude" or structure.num_views == 1:
         return spread
     view_spread = structure.num_instances * (structure.num_views - 1) + structure.num_classes - 1
     return max(spread, view_spread)

@@ -45,8 +45,8 @@ from ssem_jax.simplex import Similarities
 EPS = float(np.finfo(np.float64).eps)
 
 REDUCED_ROUNDING = 32 * EPS
-"""Relative rounding error of f at a point: some ten operations of one rounding each on terms that
-are all nonnegative, with a factor of three to spare."""
+"""Rounding error of f at a point, relative to the magnitude of its terms: some ten operations of
+one rounding each, with a factor of three to spare."""
 INTERIOR_STEPS = 60
 """Newton steps of the interior-point method at most; 20 to 30 are usual."""
 CENTRALITY = 1e-18
@@ -136,9 +136,16 @@ def _interior_point(function: Function, start: Array, present: Array) -> Array:
         error = jnp.max(jnp.abs(stationarity))
         target = jnp.where(error > 1e-3 * (1 + jnp.max(jnp.abs(gradient))), 0.3, 0.1) * measure
         safe = jnp.where(present > 0, theta, 1)
-        # Absent shares get a unit row of the system and a right-hand side of zero.
-        matrix = hessian_of(theta) * jnp.outer(present, present) + jnp.diag(
-            jnp.where(present > 0, slack / safe, 1)
+        # Absent shares get a unit row of the system and a right-hand side of zero. Steps sum to
+        # zero, so that `wall` changes none; without it the system is singular where class and
+        # mean variance are both positive, and without `floor` where a loss ignores some share.
+        curvature = hessian_of(theta) * jnp.outer(present, present)
+        wall = jnp.trace(curvature) / count
+        floor = EPS * wall
+        matrix = (
+            curvature
+            + wall * jnp.outer(present, present)
+            + jnp.diag(jnp.where(present > 0, slack / safe + floor, 1))
         )
         right = (-(gradient + state.level) + target / safe) * present
         by_right, by_one = _solve_spd(matrix, right), _solve_spd(matrix, present)
@@ -199,7 +206,12 @@ def _shortfall(gradient: Array, theta: Array, present: Array) -> Array:
 
 
 def _upper_bound(
-    function: Function, level: Array, direction: Array, start: Array, present: Array
+    function: Function,
+    rounding_of: Callable[[Array, Array], Array],
+    level: Array,
+    direction: Array,
+    start: Array,
+    present: Array,
 ) -> Array:
     """An upper bound of ⟨direction, θ⟩ over the simplex where the function is at most `level`."""
 
@@ -213,7 +225,7 @@ def _upper_bound(
         value, gradient = jax.value_and_grad(function)(theta)
         excess = level - value
         shortfall = _shortfall(gradient - tilt * direction, theta, present)
-        rounding = REDUCED_ROUNDING * (1 + jnp.abs(value))
+        rounding = rounding_of(value, gradient)
         return jnp.sum(direction * theta) + (excess + shortfall + rounding) / tilt, excess
 
     def narrow(_: int, state: tuple[Array, ...]) -> tuple[Array, ...]:
@@ -267,20 +279,23 @@ def _bound_cell(
     def function(theta: Array) -> Array:
         return loss.of_blocks(similarities_at(shares, theta), blocks)
 
+    def rounding_of(value: Array, gradient: Array) -> Array:
+        return REDUCED_ROUNDING * loss.magnitude(value, jnp.sum(jnp.abs(gradient)))
+
     start = shares_at(shares, variances)
-    value = function(start)
-    level = jnp.maximum(level, value + REDUCED_ROUNDING * (1 + jnp.abs(value)))
+    value, gradient = jax.value_and_grad(function)(start)
+    level = jnp.maximum(level, value + rounding_of(value, gradient))
     optimum = _interior_point(function, start, present)
     least, gradient = jax.value_and_grad(function)(optimum)
     lower = least - _shortfall(gradient, optimum, present)
-    lower = lower - REDUCED_ROUNDING * (1 + jnp.abs(least))
+    lower = lower - rounding_of(least, gradient)
 
     directions = jnp.concatenate([jnp.eye(4)[jnp.asarray([0, 1, 3])], shares.similarity[1:]])
     offsets = jnp.concatenate([jnp.zeros(3), jnp.asarray(shares.offset)[1:]])
     signed = jnp.concatenate([directions, -directions])
-    bounds = jax.vmap(lambda direction: _upper_bound(function, level, direction, optimum, present))(
-        signed
-    )
+    bounds = jax.vmap(
+        lambda direction: _upper_bound(function, rounding_of, level, direction, optimum, present)
+    )(signed)
     high, low = offsets + bounds[:5], offsets - bounds[5:]
     return Reduced(value, lower, low, high)
 

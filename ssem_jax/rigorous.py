@@ -357,16 +357,16 @@ def enclose_minimum(
     Args:
         embeddings: (N, d) rows ordered by class, instance and view; read in float64.
         structure: their class structure; classes of any size.
-        loss: a :class:`ssem_jax.SupCL` with scalar hyper-parameters, in any convention. α and τ
-            may be fractions, decimal strings or balls as well.
+        loss: a :class:`ssem_jax.SupCL` with scalar hyper-parameters, self pairs included or
+            excluded. α and τ may be fractions, decimal strings or balls as well.
         precision: bits.
 
     Returns:
         The enclosure; it holds for embeddings of every dimension.
 
     Raises:
-        ValueError: another loss, a batch of cells, rows that do not fit the structure or are zero
-            or not finite, or radii too large for `precision`.
+        ValueError: another loss or convention, a batch of cells, rows that do not fit the structure
+            or are zero or not finite, or radii too large for `precision`.
     """
     points = np.asarray(embeddings, np.float64)
     if not isinstance(loss, SupCL):
@@ -374,6 +374,7 @@ def enclose_minimum(
             f"ball enclosures are written for SupCL; got {type(loss).__name__}. "
             "Use `certify_embeddings` for other convex losses."
         )
+    check_choice("self_pairs", loss.self_pairs, ("include", "exclude"))
     loss.check(structure)
     if points.ndim != 2 or len(points) != structure.num_embeddings:
         raise ValueError(

@@ -46,6 +46,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
+from ssem_jax.optima import SigmoidOptimum as SigmoidOptimum
+from ssem_jax.optima import SpectralOptimum as SpectralOptimum
+from ssem_jax.optima import collapse_criterion as collapse_criterion
+from ssem_jax.optima import sigmoid_optimum as sigmoid_optimum
+from ssem_jax.optima import spectral_optimum as spectral_optimum
 from ssem_jax.problem import (
     Phase,
     check_choice,
@@ -321,12 +326,12 @@ def _prepare(
                 "L_sup has no positive pair when num_instances is 1; got alpha < 1. "
                 "Use alpha = 1 or more instances per class."
             )
-        if self_pairs == "exclude" and _any(
+        if self_pairs != "include" and _any(
             lambda p, alpha: (p == 1) & (alpha > 0), num_views, alpha
         ):
             raise ValueError(
-                "num_views must be at least 2 when alpha > 0 and self pairs are excluded; got 1. "
-                "Use alpha = 0, add views, or include self pairs."
+                "num_views must be at least 2 when alpha > 0 and self pairs are "
+                f"{self_pairs}d; got 1. Use alpha = 0, add views, or include self pairs."
             )
     given = (num_classes, num_instances, num_views, *hyper_parameters.values())
     m, n, p, *hyper = jnp.broadcast_arrays(*(jnp.asarray(x, jnp.float64) for x in given))
@@ -465,7 +470,7 @@ def tau_c(
         num_classes: m ≥ 2.
         num_instances: n ≥ 1 per class.
         num_views: p ≥ 1 per instance.
-        alpha: α in [0, 1], the weight of L_self; 1 where n = 1, and 0 where p = 1 if excluded.
+        alpha: α in [0, 1], the weight of L_self; 1 where n = 1, and 0 where p = 1 unless included.
         self_pairs: "include", "exclude" or "decouple" (module docstring).
 
     Returns:
@@ -500,7 +505,7 @@ def tau_v(
         num_classes: m ≥ 2.
         num_instances: n ≥ 1 per class.
         num_views: p ≥ 1 per instance.
-        alpha: α in [0, 1], the weight of L_self; 1 where n = 1, and 0 where p = 1 if excluded.
+        alpha: α in [0, 1], the weight of L_self; 1 where n = 1, and 0 where p = 1 unless included.
         self_pairs: "include", "exclude" or "decouple" (module docstring).
 
     Returns:
@@ -535,7 +540,7 @@ def phase(
         num_classes: m ≥ 2.
         num_instances: n ≥ 1 per class.
         num_views: p ≥ 1 per instance.
-        alpha: α in [0, 1], the weight of L_self; 1 where n = 1, and 0 where p = 1 if excluded.
+        alpha: α in [0, 1], the weight of L_self; 1 where n = 1, and 0 where p = 1 unless included.
         temperature: τ > 0.
         self_pairs: "include", "exclude" or "decouple" (module docstring).
 
@@ -576,7 +581,7 @@ def delta2(
         num_classes: m ≥ 2.
         num_instances: n ≥ 1 per class.
         num_views: p ≥ 1 per instance.
-        alpha: α in [0, 1], the weight of L_self; 1 where n = 1, and 0 where p = 1 if excluded.
+        alpha: α in [0, 1], the weight of L_self; 1 where n = 1, and 0 where p = 1 unless included.
         temperature: τ > 0.
         self_pairs: "include", "exclude" or "decouple" (module docstring).
 
@@ -619,7 +624,7 @@ def view_variance(
         num_classes: m ≥ 2.
         num_instances: n ≥ 1 per class.
         num_views: p ≥ 1 per instance.
-        alpha: α in [0, 1], the weight of L_self; 1 where n = 1, and 0 where p = 1 if excluded.
+        alpha: α in [0, 1], the weight of L_self; 1 where n = 1, and 0 where p = 1 unless included.
         temperature: τ > 0.
         self_pairs: "include", "exclude" or "decouple" (module docstring).
 
@@ -659,7 +664,7 @@ def similarities(
         num_classes: m ≥ 2.
         num_instances: n ≥ 1 per class.
         num_views: p ≥ 1 per instance.
-        alpha: α in [0, 1], the weight of L_self; 1 where n = 1, and 0 where p = 1 if excluded.
+        alpha: α in [0, 1], the weight of L_self; 1 where n = 1, and 0 where p = 1 unless included.
         temperature: τ > 0.
         self_pairs: "include", "exclude" or "decouple" (module docstring).
 
@@ -702,7 +707,7 @@ def variances(
         num_classes: m ≥ 2.
         num_instances: n ≥ 1 per class.
         num_views: p ≥ 1 per instance.
-        alpha: α in [0, 1], the weight of L_self; 1 where n = 1, and 0 where p = 1 if excluded.
+        alpha: α in [0, 1], the weight of L_self; 1 where n = 1, and 0 where p = 1 unless included.
         temperature: τ > 0.
         self_pairs: "include", "exclude" or "decouple" (module docstring).
 
@@ -742,7 +747,7 @@ def loss(
         num_classes: m ≥ 2.
         num_instances: n ≥ 1 per class.
         num_views: p ≥ 1 per instance.
-        alpha: α in [0, 1], the weight of L_self; 1 where n = 1, and 0 where p = 1 if excluded.
+        alpha: α in [0, 1], the weight of L_self; 1 where n = 1, and 0 where p = 1 unless included.
         temperature: τ > 0.
         self_pairs: "include", "exclude" or "decouple" (module docstring).
 
@@ -779,7 +784,7 @@ def alpha_for_delta2(
     Args:
         num_classes: m ≥ 2.
         num_instances: n ≥ 2 per class.
-        num_views: p ≥ 1 per instance; at least 2 if self pairs are excluded.
+        num_views: p ≥ 1 per instance; at least 2 unless self pairs are included.
         delta2: δ² in (0, m(n-1)/(mn-1)].
         temperature: τ > 0.
         self_pairs: "include", "exclude" or "decouple" (module docstring).
@@ -801,9 +806,9 @@ def alpha_for_delta2(
         delta2=delta2,
         temperature=temperature,
     )
-    if self_pairs == "exclude" and _any(lambda p: p == 1, num_views):
+    if self_pairs != "include" and _any(lambda p: p == 1, num_views):
         raise ValueError(
-            "num_views must be at least 2 when self pairs are excluded, for delta2 > 0 needs "
+            f"num_views must be at least 2 when self pairs are {self_pairs}d, for delta2 > 0 needs "
             "alpha > 0; got 1. Add views, or include self pairs."
         )
     largest = setting.m * (setting.n - 1) / (setting.m * setting.n - 1)

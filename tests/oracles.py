@@ -35,8 +35,14 @@ def labels(structure: ClassStructure) -> list[tuple[int, int, int]]:
 
 def contrasted(structure: ClassStructure, self_pairs: str) -> list[list[int]]:
     """The embeddings in the denominator of every anchor."""
-    everyone = range(structure.num_embeddings)
-    return [[j for j in everyone if self_pairs == "include" or j != i] for i in everyone]
+    rows = list(enumerate(labels(structure)))
+
+    def kept(i: int, instance_i: tuple[int, int], j: int, instance_j: tuple[int, int]) -> bool:
+        if self_pairs == "decouple":
+            return instance_i != instance_j
+        return self_pairs == "include" or i != j
+
+    return [[j for j, b in rows if kept(i, a[:2], j, b[:2])] for i, a in rows]
 
 
 def positives(
@@ -128,7 +134,7 @@ def balanced_optimum(loss: SupCL, structure: ClassStructure) -> Blocks:
     """The optimum of balanced SupCL: the phase from its boundaries, then one scalar root."""
     alpha, tau = float(loss.alpha), float(loss.temperature)
     m, n, p = structure.num_classes, structure.instances_per_class, structure.num_views
-    w = 1 if loss.self_pairs == "include" else (p - 1) / p
+    w = {"include": 1, "exclude": (p - 1) / p, "decouple": 0}[loss.self_pairs]
     r = np.exp(-m / ((m - 1) * tau))
     alpha_c = 1 - (n - 1) * (1 - r) / (n - 1 + w + n * (m - 1) * r)
     alpha_v = -1.0

@@ -546,9 +546,16 @@ class Concave(GramLoss):
         return -self.scale * jnp.sum(gram**2)
 
 
-def test_losses_that_are_not_convex_raise():
-    with pytest.raises(ValueError, match="Concave is not convex in the Gram matrix"):
-        certify_embeddings(random_rows(12, DIM, 0), TWELVE, Concave(1.0))
+def test_of_a_loss_that_is_not_convex_nothing_is_known():
+    rows = random_rows(12, DIM, 0)
+    found = certify_embeddings(rows, TWELVE, Concave(1.0))
+    assert found.value == pytest.approx(float(Concave(1.0)(jnp.asarray(rows), TWELVE)))
+    assert found.lower == -np.inf
+    assert found.gap == np.inf
+    assert not found.certified
+    assert found.phase == Phase.UNDECIDED
+    np.testing.assert_array_equal(found.low, certificates.LOWEST)
+    np.testing.assert_array_equal(found.high, np.ones(5))
 
 
 def test_more_embeddings_than_the_dense_limit_raise(monkeypatch):

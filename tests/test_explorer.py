@@ -135,7 +135,7 @@ def random_states():
         yield {
             "m": int(draw.integers(2, 21)),
             "n": n,
-            "p": int(draw.integers(2 if pairs == "exclude" else 1, 9)),
+            "p": int(draw.integers(1 if pairs == "include" else 2, 9)),
             "alpha": float(draw.uniform(0, 1.2 / n if cold else 1)),
             "tau": float(10 ** draw.uniform(-1.5, -0.8 if cold else 0.7)),
             "pairs": pairs,

@@ -66,6 +66,7 @@ DIM = 13
 FOURTEEN = {
     "include": (ClassStructure((8, 4, 2)), ClassStructure((10, 3, 1))),
     "exclude": (ClassStructure((4, 2, 1), 2), ClassStructure((3, 2, 2), 2)),
+    "decouple": (ClassStructure((4, 2, 1), 2),),
 }
 """N = 14 throughout, for one compiled solver; p = 1 and 2, and classes of one instance."""
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oracles import balanced_optimum, cvxpy_optimum, supcl, supcl_slope
 
-from ssem_jax.losses import GramLoss, Sigmoid, SupCL
+from ssem_jax.losses import SupCL
 from ssem_jax.problem import ClassStructure
 from ssem_jax.simplex import Similarities, block_gram
 
@@ -19,8 +19,9 @@ EPS = np.finfo(float).eps
 
 VALUE_ULPS = 16
 """Rounding error of a value in units of eps·(1 + L). Row shifts make both sums of the loss
-nonnegative, so nothing cancels and each is right to a few ulps of itself; `log` of a total of at
-least 1 adds an absolute eps. The worst seen is 4; the order of summation may change it."""
+nonnegative (unless instances are decoupled), so nothing cancels and each is right to a few ulps of
+itself; `log` of a total of at least 1 adds an absolute eps. The worst seen is 4; the order of
+summation may change it."""
 
 SLOPE_ULPS = 1
 """Rounding error of a directional derivative in units of eps·(1 + 1/τ)·‖D‖₁. An entry is 1/τ times
@@ -39,7 +40,7 @@ CLARABEL_VALUE = 1e-9
 CLARABEL_GRAM = 1e-4
 """A gap of 1e-10 of a loss of curvature at least 1e-2 pins G to the root of 1e-8; seen: 9e-6."""
 
-CONVENTIONS = list(itertools.product(("include", "exclude"), ("pairs", "anchors")))
+CONVENTIONS = list(itertools.product(("include", "exclude", "decouple"), ("pairs", "anchors")))
 STRUCTURES = [
     ClassStructure((2, 2), 1),
     ClassStructure((2, 2), 3),
@@ -63,7 +64,7 @@ def admitted_alphas(structure, self_pairs):
     """Of 0, 0.3 and 1, the α whose positive pairs exist."""
     if max(structure.sizes) == 1:
         return (1.0,)
-    return (0.0,) if self_pairs == "exclude" and structure.num_views == 1 else (0.0, 0.3, 1.0)
+    return (0.0,) if self_pairs != "include" and structure.num_views == 1 else (0.0, 0.3, 1.0)
 
 
 def name(value):
@@ -80,9 +81,12 @@ def random_gram(structure, dim=4, seed=0):
     return jnp.asarray(rows @ rows.T)
 
 
-def error_in_ulps(value, exact):
-    """|value - exact| in units of eps·(1 + |exact|), the difference taken in ball arithmetic."""
-    return abs(float(exact - float(value))) / (EPS * (1 + abs(float(exact))))
+def error_in_ulps(value, exact, loss):
+    """|value - exact| in units of eps times the size of its terms, taken in ball arithmetic."""
+    terms = 1 + abs(float(exact))
+    if loss.self_pairs == "decouple":  # logarithms and pulls of either sign, up to 2/τ each
+        terms += 4 / float(loss.temperature)
+    return abs(float(exact - float(value))) / (EPS * terms)
 
 
 # ---------------------------------------------------------------------------------- definition
@@ -94,7 +98,7 @@ def test_value_is_the_definition(structure, self_pairs, mean):
     value_of = jax.jit(lambda loss: loss.from_gram(gram, structure))
     for alpha in admitted_alphas(structure, self_pairs):
         loss = SupCL(alpha, 0.3, self_pairs, mean)
-        assert error_in_ulps(value_of(loss), supcl(gram, structure, loss)) < VALUE_ULPS
+        assert error_in_ulps(value_of(loss), supcl(gram, structure, loss), loss) < VALUE_ULPS
 
 
 EXTREME = [
@@ -124,7 +128,7 @@ def test_value_and_gradient_are_exact_from_cold_to_hot(structure, self_pairs, me
     ):
         loss = SupCL(alpha, tau, self_pairs, mean)
         value, gradient = evaluate(loss, gram)
-        assert error_in_ulps(value, supcl(gram, structure, loss)) < VALUE_ULPS
+        assert error_in_ulps(value, supcl(gram, structure, loss), loss) < VALUE_ULPS
         slope = supcl_slope(gram, direction, structure, loss)
         allowed = SLOPE_ULPS * EPS * (1 + 1 / tau) * np.abs(direction).sum()
         assert abs(float(np.sum(np.asarray(gradient) * direction)) - slope) < allowed
@@ -149,7 +153,7 @@ def test_a_masked_diagonal_above_the_row_maximum_does_not_overflow():
     value, gradient = jax.jit(jax.value_and_grad(lambda gram: loss.from_gram(gram, structure)))(
         gram
     )
-    assert error_in_ulps(value, supcl(gram, structure, loss)) < VALUE_ULPS
+    assert error_in_ulps(value, supcl(gram, structure, loss), loss) < VALUE_ULPS
     assert np.all(np.isfinite(gradient))
     assert not np.any(np.diag(gradient))
 
@@ -209,7 +213,7 @@ def test_convex_on_random_segments(self_pairs, mean, tau):
     assert np.all(value(weight * start + (1 - weight) * end) <= chord + CONVEXITY_SLACK)
 
 
-@pytest.mark.parametrize("self_pairs", ["include", "exclude"])
+@pytest.mark.parametrize("self_pairs", ["include", "exclude", "decouple"])
 def test_the_hessian_in_the_gram_matrix_is_positive_semidefinite(self_pairs):
     structure = ClassStructure((2, 1), 2)
     loss, gram = SupCL(0.4, 0.2, self_pairs), random_gram(ClassStructure((2, 1), 2))
@@ -295,11 +299,11 @@ def test_prepared_losses_and_block_losses_are_the_same_loss(structure, self_pair
     value, absolute, sensitivity = prepared_forms(
         loss.unconventional(), gram, loss.prepare(structure)
     )
-    assert error_in_ulps(value, exact) < VALUE_ULPS
+    assert error_in_ulps(value, exact, loss) < VALUE_ULPS
     assert absolute <= sensitivity * (1 + INVARIANCE)
     if structure.is_balanced:
         value, slope = block_form(loss, similarities, loss.prepare_blocks(structure))
-        assert error_in_ulps(value, exact) < VALUE_ULPS
+        assert error_in_ulps(value, exact, loss) < VALUE_ULPS
         assert np.all(np.isfinite(slope))
 
 
@@ -362,6 +366,9 @@ BALANCED_CELLS = [
     ((2, 2), 2, "exclude", 0.4, 0.7, "collapse"),
     ((2, 2), 2, "exclude", 0.9, 0.7, "spread"),
     ((2, 2, 2), 1, "include", 1.0, 0.5, "spread"),
+    ((2, 2), 2, "decouple", 0.3, 2.0, "collapse"),
+    ((2, 2), 2, "decouple", 0.3, 0.7, "spread"),
+    ((2, 2), 2, "decouple", 0.0, 0.7, "collapse"),
 ]
 
 
@@ -384,7 +391,7 @@ def test_unbalanced_minimum_is_no_higher_at_random_feasible_points(
     sizes, num_views, self_pairs, mean
 ):
     structure = ClassStructure(sizes, num_views)
-    alpha = 0.0 if self_pairs == "exclude" and num_views == 1 else 0.4
+    alpha = 0.0 if self_pairs != "include" and num_views == 1 else 0.4
     loss = SupCL(alpha, 0.6, self_pairs, mean)
     value, found = cvxpy_optimum(loss, structure)
     at_found = float(loss.from_gram(jnp.asarray(found), structure))
@@ -412,7 +419,9 @@ def test_temperature_not_positive(temperature):
 
 
 def test_unknown_conventions():
-    with pytest.raises(ValueError, match="self_pairs must be one of 'include', 'exclude'; got"):
+    with pytest.raises(
+        ValueError, match="self_pairs must be one of 'include', 'exclude', 'decouple'; got"
+    ):
         SupCL(0.5, 0.5, self_pairs="both")
     with pytest.raises(ValueError, match="mean must be one of 'pairs', 'anchors'; got 'rows'"):
         SupCL(0.5, 0.5, mean="rows")
@@ -434,50 +443,3 @@ def test_a_gram_matrix_of_another_size():
         ValueError, match=r"the Gram matrix of 2 classes × 2 is 4 × 4; got \(5, 5\)"
     ):
         SupCL(0.5, 0.5).from_gram(jnp.eye(5), ClassStructure((2, 2)))
-
-
-def test_a_gram_loss_needs_its_formula():
-    class Nothing(GramLoss):
-        pass
-
-    with pytest.raises(TypeError, match="abstract"):
-        Nothing()
-
-    class Sum(GramLoss):
-        def from_gram(self, gram, structure):
-            return jnp.sum(gram)
-
-    structure = ClassStructure((2, 2))
-    loss = Sum()
-    loss.check(structure)
-    assert loss.convex
-    gram = block_gram(structure, 1.0, 0.5, -0.5)
-    assert float(loss.value(gram, loss.prepare(structure))) == 2
-    blocks = loss.prepare_blocks(structure)
-    assert float(loss.of_blocks(Similarities(1.0, 0.5, -0.5), blocks)) == 2
-    assert loss.sensitivity(gram, structure) >= 16  # every entry has slope 1
-    assert loss.unconventional() is loss
-    assert loss.heated(0.5) is loss
-
-
-def test_sigmoid_loss_by_definition():
-    """The double loop of its definition, at random embeddings."""
-    structure = ClassStructure((2, 1), 2)
-    rows = np.random.default_rng(5).normal(size=(6, 4))
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    scale, bias = 3.0, 0.7
-    total = 0.0
-    for i in range(3):
-        for j in range(3):
-            sign = 1 if i == j else -1
-            logit = scale * rows[2 * i] @ rows[2 * j + 1] - bias
-            total += np.log1p(np.exp(-sign * logit)) / 3
-    found = float(Sigmoid(scale, bias)(jnp.asarray(rows), structure))
-    assert abs(found - total) <= 64 * np.finfo(float).eps
-
-
-def test_sigmoid_loss_needs_two_views():
-    with pytest.raises(ValueError, match=r"pairs two views of an instance.*has 1"):
-        Sigmoid(1.0, 0.0).from_gram(jnp.eye(3), ClassStructure((2, 1)))
-    with pytest.raises(ValueError, match="scale must be positive"):
-        Sigmoid(0.0, 0.0)

@@ -15,6 +15,9 @@ NAMES = """
     same_phase simplex_etf solve ssem_embeddings ssem_gram sweep theory variances
     variances_from_gram verify solve_reduced collapse_thresholds two_class_threshold
     minority_collapse_ratio minorities_can_merge ReducedSolution blockwise_loss blockwise_supcl
+    gram_loss check_convex check_symmetric ConvexityViolation SymmetryViolation
+    FalseDeclarationError SupCon WeightedSupCL SoftSupCon PairWeights info_nce decoupled_contrast
+    Spectral Sincere SupConIn AlignUniform
 """.split()  # noqa: SIM905
 
 

@@ -144,7 +144,7 @@ STRUCTURES = [
 
 @given(
     st.sampled_from(STRUCTURES),
-    st.sampled_from(["include", "exclude"]),
+    st.sampled_from(["include", "exclude", "decouple"]),
     st.sampled_from(["pairs", "anchors"]),
     st.tuples(*[st.floats(-1, 1)] * 3),
     st.floats(0, 1),
@@ -155,7 +155,7 @@ def test_of_blocks_is_the_loss_of_the_block_matrix(
 ):
     if structure.instances_per_class == 1:
         alpha = 1.0
-    if self_pairs == "exclude" and structure.num_views == 1:
+    if self_pairs != "include" and structure.num_views == 1:
         alpha = 0.0
     loss = SupCL(alpha, tau, self_pairs, mean)
     similarities = Similarities(*map(jnp.asarray, similarities))
@@ -222,6 +222,7 @@ BOUND_CELLS = [
     (ClassStructure.balanced(3, 4), "include", 1.0, 0.2),
     (ClassStructure.balanced(3, 2, 2), "exclude", 0.05, 0.3),
     (ClassStructure.balanced(3, 2, 2), "exclude", 0.9, 0.5),
+    (ClassStructure.balanced(3, 2, 2), "decouple", 0.9, 0.5),
     (ClassStructure.balanced(2, 3, 2), "include", 0.5, 1.0),
 ]
 

@@ -132,7 +132,7 @@ def admissible(m, n, p, alpha, tau, self_pairs) -> Cell:
     if n == 1:
         alpha = 1.0
         p = max(p, 2)
-    if self_pairs == "exclude" and p == 1:
+    if self_pairs != "include" and p == 1:
         alpha = 0.0
     return Cell(m, n, p, float(np.clip(alpha, 0, 1)), tau, self_pairs)
 
@@ -682,6 +682,10 @@ def test_envelope_theorem():
         (
             lambda: theory.loss(3, 4, 1, 0.5, 0.5, "exclude"),
             "num_views must be at least 2 when alpha > 0 and self pairs are excluded",
+        ),
+        (
+            lambda: theory.loss(3, 4, 1, 0.5, 0.5, "decouple"),
+            "at least 2 when alpha > 0 and self pairs are decoupled",
         ),
         (
             lambda: theory.alpha_for_delta2(3, 4, 1, 0.5, 0.5, "exclude"),

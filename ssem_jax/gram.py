@@ -1,0 +1,285 @@
+"""Losses as functions of the Gram matrix: what every loss offers, and how to write one.
+
+A loss is written as a function of G = U Uᵀ (N × N, unit diagonal). Where that function is convex,
+every minimum found over free embeddings can carry a certificate of global optimality.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import inspect
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ssem_jax.problem import ClassStructure, check_temperature, concrete, pytree_dataclass
+from ssem_jax.simplex import Similarities, block_gram
+from ssem_jax.sphere import normalize
+
+Scalar = Float[Array, ""]
+Loss = TypeVar("Loss", bound="GramLoss")
+
+HOT_TEMPERATURE = 0.5
+"""Where temperature paths begin: every pair is felt there, so the landscape is well curved."""
+
+
+class GramLoss(abc.ABC):
+    """A loss L(G) of the Gram matrix. Write one as a function, with :func:`gram_loss`:
+
+    >>> @sx.gram_loss(convex=True, symmetric=True)
+    ... def repel(gram, structure, *, sharpness=1.0):
+    ...     apart = structure.class_ids[:, None] != structure.class_ids
+    ...     return jnp.mean(jnp.where(apart, jnp.exp(sharpness * gram), -gram))
+    >>> problem = sx.Problem(structure, dim=8, loss=repel(sharpness=np.linspace(0.1, 2, 50)))
+
+    That is a subclass with a field for each parameter, as `SupCL` is one. Hyper-parameters are the
+    pytree leaves; they are traced, so a thousand values compile once. A class of its own, a
+    `pytree_dataclass` with a method `from_gram`, is worth writing where the other methods here
+    save work: masks prepared once, a fast form for three similarities, exact rounding margins.
+
+    What a loss declares is checked numerically before anything is certified
+    (:func:`ssem_jax.check_convex`, :func:`ssem_jax.check_symmetric`): a false declaration raises.
+    A loss declared not convex is minimised all the same, and stays uncertified.
+    """
+
+    convex: ClassVar[bool] = True
+    """Whether L is convex in G on the Gram matrices of unit vectors; only then is a solution
+    certified."""
+
+    symmetric: ClassVar[bool] = False
+    """Whether L is unchanged when classes of equal size, the instances of a class, or the views of
+    an instance are permuted; only then are brackets and phases derived."""
+
+    like_classes: ClassVar[bool] = True
+    """Whether classes of equal size play equal parts; if not, `symmetric` speaks of instances and
+    views alone."""
+
+    proven: ClassVar[bool] = False
+    """Whether the declarations are proven, in the docstring, and need no numeric check."""
+
+    @abc.abstractmethod
+    def from_gram(self, gram: Float[Array, "N N"], structure: ClassStructure) -> Scalar:
+        """L(G) for a Gram matrix with unit diagonal."""
+
+    def prepare(self, structure: ClassStructure) -> Any:
+        """What `value` needs of the structure and no hyper-parameter changes (for example masks).
+
+        Losses that prepare arrays of the same shapes share one compiled kernel, whatever the
+        structures they come from.
+        """
+        return structure
+
+    def value(self, gram: Float[Array, "N N"], prepared: Any) -> Scalar:
+        """L(G) from what `prepare` returned."""
+        return self.from_gram(gram, prepared)
+
+    def prepare_blocks(self, structure: ClassStructure) -> Any:
+        """What `of_blocks` needs of a balanced structure."""
+        return structure
+
+    def of_blocks(self, similarities: Similarities, blocks: Any) -> Scalar:
+        """L of the Gram matrix that is constant on the blocks of a balanced structure.
+
+        Args:
+            similarities: of views, within a class, and between classes; three scalars.
+            blocks: what `prepare_blocks` returned.
+        """
+        return self.from_gram(block_gram(blocks, *similarities), blocks)
+
+    def unconventional(self) -> GramLoss:
+        """The loss without the static choices that `prepare` has absorbed.
+
+        Two losses that are equal here share one compiled kernel.
+        """
+        return self
+
+    def sensitivity(self, gram: Float[Array, "N N"], prepared: Any) -> Scalar:
+        r"""The size of the terms that the gradient is summed from, for rounding margins.
+
+        At least :math:`\sum_{ij} |\partial L / \partial G_{ij}|` before anything cancels. By
+        default an estimate: four times the largest such sum at G, at orthogonal and at coinciding
+        embeddings.
+        """
+        slope = jax.grad(self.value)
+        probes = (gram, jnp.eye(len(gram)), jnp.ones_like(gram))
+        sums = [jnp.sum(jnp.abs(slope(probe, prepared))) for probe in probes]
+        return 4 * jnp.max(jnp.stack(sums))
+
+    def magnitude(self, value: Scalar, slope: Scalar) -> Scalar:
+        """The size of the terms that a value is summed from, for rounding margins.
+
+        Args:
+            value: L at some G.
+            slope: the sum of the absolute values of its derivatives there, at least. As |G| ≤ 1,
+                it is an estimate of what may have cancelled.
+        """
+        return 1 + jnp.abs(value) + slope
+
+    def heated(self: Loss, stage: Float[Array, ""] | float) -> Loss:
+        """The loss at `stage` in [0, 1] of a path from an easier one to itself at 1.
+
+        A solver walks the path where the direct way fails. A loss with a `temperature` is led
+        geometrically from τ = 0.5 down to its own; any other has no path and is itself.
+        """
+        if not hasattr(self, "temperature"):
+            return self
+        tau = jnp.asarray(self.temperature)
+        hot = jnp.maximum(tau, HOT_TEMPERATURE)
+        return dataclasses.replace(self, temperature=tau * (hot / tau) ** (1 - stage))
+
+    def check(self, structure: ClassStructure) -> None:  # noqa: B027 (most losses admit any)
+        """Raise a ValueError where the structure does not admit this loss."""
+
+    def admitted(self, gram: Float[Array, "N N"], structure: ClassStructure) -> Array:
+        """A Gram matrix, in 32 bits at least, that fits the structure; one cell of a loss.
+
+        Raises:
+            ValueError: what :meth:`check` raises, G is not N × N, or hyper-parameters that carry a
+                batch axis.
+        """
+        self.check(structure)
+        shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(self)]
+        if any(shapes):
+            raise ValueError(
+                f"the hyper-parameters of {type(self).__name__} must be numbers here; got shapes "
+                f"{shapes}. Use jax.vmap over the loss for a batch."
+            )
+        gram = jnp.asarray(gram, jnp.promote_types(jnp.asarray(gram).dtype, jnp.float32))
+        if gram.shape != (structure.num_embeddings,) * 2:
+            raise ValueError(
+                f"the Gram matrix of {structure} is {structure.num_embeddings} × "
+                f"{structure.num_embeddings}; got {gram.shape}."
+            )
+        return gram
+
+    def __call__(self, embeddings: Float[Array, "N d"], structure: ClassStructure) -> Scalar:
+        """L(U Uᵀ) of embeddings, whose rows are normalised first.
+
+        For SupCL of many embeddings, `ssem_jax.blockwise_loss` avoids the N × N matrix.
+        """
+        unit = normalize(embeddings)
+        return self.from_gram(unit @ unit.T, structure)
+
+
+class PreparedLoss(GramLoss):
+    """A loss that prepares arrays of a structure, so that structures of one size share a kernel.
+
+    A subclass writes `prepare` and `value`.
+    """
+
+    @abc.abstractmethod
+    def prepare(self, structure: ClassStructure) -> Any:
+        """What `value` needs of the structure and no hyper-parameter changes."""
+
+    @abc.abstractmethod
+    def value(self, gram: Float[Array, "N N"], prepared: Any) -> Scalar:
+        """L(G) from what `prepare` returned."""
+
+    def from_gram(self, gram: Float[Array, "N N"], structure: ClassStructure) -> Scalar:
+        """L(G) for a Gram matrix with unit diagonal.
+
+        Raises:
+            ValueError: a structure that the loss does not admit, G is not N × N, or
+                hyper-parameters that carry a batch axis.
+        """
+        return self.value(self.admitted(gram, structure), self.prepare(structure))
+
+
+def gram_loss(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    convex: bool = True,
+    symmetric: bool = False,
+    check: Callable[[ClassStructure], None] | None = None,
+) -> Any:
+    r"""Make a :class:`GramLoss` of a function ``loss(gram, structure, *, parameter=...)``.
+
+    The result is a class that bears the function's name. Its parameters after the first two become
+    fields: those whose default is a number, or that have none, are traced leaves and may carry a
+    batch axis; those with another default (a string, a bool, a tuple) are static. A parameter
+    named `temperature` must be positive, and gives the solver a path of falling temperatures.
+    Instances can be pickled where the function is defined at the top level of a module.
+
+    Args:
+        function: of a Gram matrix (N, N) of unit diagonal and its :class:`ClassStructure`; returns
+            a scalar, differentiable by JAX. ``structure.class_ids`` and ``instance_ids`` are (N,).
+        convex: whether it is convex in the Gram matrix; checked before anything is certified.
+        symmetric: whether classes of equal size, the instances of a class, and the views of an
+            instance may be permuted; checked as well. Brackets and phases need it.
+        check: raises a ValueError on a structure that the loss does not admit.
+
+    Returns:
+        The class, or a decorator that makes it.
+
+    Raises:
+        ValueError: a function without the two arguments, or with starred ones.
+    """
+    if function is None:
+        return lambda late: gram_loss(late, convex=convex, symmetric=symmetric, check=check)
+    kinds = inspect.Parameter
+    parameters = list(inspect.signature(function).parameters.values())
+    starred = [p for p in parameters if p.kind in (kinds.VAR_POSITIONAL, kinds.VAR_KEYWORD)]
+    by_place = (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD)
+    if len(parameters) < 2 or starred or any(p.kind not in by_place for p in parameters[:2]):
+        raise ValueError(
+            f"{function.__name__} must take (gram, structure, *, parameters...), each parameter by "
+            f"its name; got {inspect.signature(function)}."
+        )
+    namespace: dict[str, Any] = {
+        "__module__": function.__module__,
+        "__qualname__": function.__qualname__,
+        "__doc__": function.__doc__,
+        "__annotations__": {parameter.name: Any for parameter in parameters[2:]},
+        "convex": convex,
+        "symmetric": symmetric,
+        "function": staticmethod(function),
+        "admits": staticmethod(check or (lambda structure: None)),
+    }
+    for parameter in parameters[2:]:
+        bare = parameter.default is kinds.empty
+        number = isinstance(parameter.default, (int, float, np.number, np.ndarray, jax.Array))
+        static = not bare and (not number or isinstance(parameter.default, bool))
+        namespace[parameter.name] = dataclasses.field(
+            default=dataclasses.MISSING if bare else parameter.default,
+            kw_only=parameter.kind is kinds.KEYWORD_ONLY,
+            metadata={"static": static},
+        )
+    return pytree_dataclass(type(function.__name__, (_FunctionLoss,), namespace))
+
+
+class _FunctionLoss(GramLoss):
+    """What :func:`gram_loss` builds on: the fields are the function's parameters."""
+
+    function: ClassVar[Callable[..., Any]]
+    admits: ClassVar[Callable[[ClassStructure], None]]
+
+    def __post_init__(self) -> None:
+        for leaf in jax.tree.leaves(self):
+            concrete(leaf)
+        if hasattr(self, "temperature"):
+            check_temperature(self.temperature)
+
+    def check(self, structure: ClassStructure) -> None:
+        """What `gram_loss` was given to check."""
+        self.admits(structure)
+
+    def from_gram(self, gram: Float[Array, "N N"], structure: ClassStructure) -> Scalar:
+        """The function of a Gram matrix with unit diagonal.
+
+        Raises:
+            ValueError: as :func:`gram_loss` says, and where the function returns no scalar.
+        """
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        value = self.function(self.admitted(gram, structure), structure, **fields)
+        if jnp.shape(value) != ():
+            raise ValueError(
+                f"{type(self).__name__} must return one number; got shape {jnp.shape(value)}. "
+                "Sum or average over the pairs."
+            )
+        return value

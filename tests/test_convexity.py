@@ -1,0 +1,172 @@
+"""False declarations are found with a counterexample that stands; true ones pass."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ssem_jax as sx
+from ssem_jax import convexity
+from ssem_jax.convexity import FalseDeclarationError, admit, check_convex, check_symmetric
+from ssem_jax.gram import gram_loss
+from ssem_jax.losses import SupCL, SupCon, WeightedSupCL
+from ssem_jax.pairwise import AlignUniform, Sigmoid, Sincere, Spectral, SupConIn
+from ssem_jax.problem import ClassStructure, Problem
+from ssem_jax.simplex import block_gram
+
+KEY = jax.random.key(0)
+STRUCTURE = ClassStructure((2, 2), 2)
+FEASIBLE = 1e-12
+"""Rounding of eigenvalues of a Gram matrix of 8 embeddings."""
+
+
+@gram_loss(convex=True)
+def faint(gram, structure, *, amount=1e-3):
+    """Strictly convex in all pairs but one of 28, in which it is concave."""
+    return jnp.sum(gram**2) - (2 + amount) * gram[0, 5] ** 2
+
+
+@gram_loss(convex=True, symmetric=True)
+def lopsided(gram, structure, *, amount=1e-6, kind="views"):
+    """One row weighs more: no permutation that moves it is allowed."""
+    rows = {
+        "views": gram[0, 2:4] ** 2 - gram[1, 2:4] ** 2,
+        "instances": jnp.sum(gram[0:2, 4:] ** 2) - jnp.sum(gram[2:4, 4:] ** 2),
+        "classes": jnp.sum(gram[0:2, 2:4] ** 2) - jnp.sum(gram[4:6, 6:] ** 2),
+    }[kind]
+    return jnp.sum(gram**2) + amount * jnp.sum(rows)
+
+
+@gram_loss(convex=True)
+def broken(gram, structure):
+    return jnp.sqrt(jnp.sum(gram) - 10)
+
+
+CONVEX = [
+    SupCL(0.3, 0.05),
+    SupCL(0.3, 0.05, "decouple"),
+    SupCon(0.2),
+    WeightedSupCL(0.3, 0.2, (1, 3)),
+    Spectral(0.5, 2.0),
+    Sincere(0.2),
+    AlignUniform(1.0, 2.0),
+]
+
+
+@pytest.mark.parametrize("loss", CONVEX, ids=lambda loss: type(loss).__name__)
+def test_shipped_losses_pass_what_they_are_exempt_from(loss):
+    assert loss.convex
+    assert loss.symmetric
+    assert check_convex(loss, STRUCTURE, KEY, 64) is None
+    assert check_symmetric(loss, STRUCTURE, KEY, 12) is None
+
+
+def test_a_violation_is_a_pair_of_feasible_gram_matrices():
+    violation = check_convex(SupConIn(0.2), STRUCTURE, KEY, 16)
+    for gram in (violation.first, violation.second):
+        np.testing.assert_allclose(np.diag(gram), 1, atol=FEASIBLE)
+        assert np.linalg.eigvalsh(gram)[0] >= -FEASIBLE
+    middle = (1 - violation.t) * violation.first + violation.t * violation.second
+    grams = (violation.first, middle, violation.second)
+    values = [float(SupConIn(0.2).from_gram(jnp.asarray(gram), STRUCTURE)) for gram in grams]
+    np.testing.assert_allclose(violation.values, values, atol=FEASIBLE)
+    above = values[1] - (values[0] + values[2]) / 2
+    assert 0 < violation.amount <= above + FEASIBLE
+    assert "above the chord" in str(violation)
+
+
+@pytest.mark.parametrize("amount", [1.0, 1e-3, 1e-9])
+def test_one_concave_pair_among_many_is_found(amount):
+    violation = check_convex(faint(amount=amount), STRUCTURE, KEY, 64)
+    assert violation is not None
+    assert violation.loss.amount == amount
+    assert check_convex(faint(amount=0.0), STRUCTURE, KEY, 64) is None
+
+
+@pytest.mark.parametrize("kind", ["views", "instances", "classes"])
+def test_a_broken_symmetry_is_found_and_named(kind):
+    loss = lopsided(kind=kind)
+    violation = check_symmetric(loss, STRUCTURE, KEY, 48)
+    assert violation.kind in ("views", kind)  # what breaks views may break more
+    order = violation.permutation
+    assert sorted(order) == list(range(8))
+    before, after = (
+        float(loss.from_gram(jnp.asarray(gram), STRUCTURE))
+        for gram in (violation.gram, violation.gram[order][:, order])
+    )
+    np.testing.assert_allclose(violation.values, [before, after], atol=FEASIBLE)
+    assert abs(after - before) > FEASIBLE
+
+
+def test_views_of_one_instance_are_no_symmetry_of_two_towers():
+    assert check_convex(Sigmoid(2.0, 0.5), STRUCTURE, KEY, 32) is None
+    assert check_symmetric(Sigmoid(2.0, 0.5), STRUCTURE, KEY, 12).kind == "views"
+
+
+def test_class_weights_leave_instances_alike():
+    loss = WeightedSupCL(0.3, 0.2, (1, 3))
+    assert not loss.like_classes
+    order = np.roll(np.arange(8), 4)  # swaps the classes
+    gram = block_gram(STRUCTURE, 0.9, np.array([0.8, -0.5]), 0.1)
+    swapped = loss.from_gram(gram[order][:, order], STRUCTURE)
+    assert abs(float(swapped - loss.from_gram(gram, STRUCTURE))) > 1e-3
+
+
+def test_a_false_declaration_is_refused_before_it_certifies():
+    problem = Problem(STRUCTURE, 7, faint(amount=1.0))
+    solution = sx.solve(problem, KEY)
+    with pytest.raises(FalseDeclarationError, match=r"faint is declared convex.*above the chord"):
+        sx.certify(solution)
+    with pytest.raises(ValueError, match=r"Declare it as convex=False"):
+        sx.certify(solution)
+    with pytest.raises(FalseDeclarationError) as caught:
+        sx.certify_embeddings(solution.embeddings, STRUCTURE, faint(amount=1.0))
+    assert caught.value.violation.amount > 0
+    with pytest.raises(FalseDeclarationError, match=r"lopsided is declared symmetric.*permutation"):
+        admit(lopsided(), STRUCTURE)
+    with pytest.raises(FalseDeclarationError, match="symmetric"):
+        sx.solve_reduced(Problem(STRUCTURE, 7, lopsided()))
+
+
+def test_a_loss_that_is_no_number_is_refused():
+    violation = check_convex(broken(), STRUCTURE, KEY, 64)
+    assert np.isnan(violation.values[1])
+
+
+def test_each_loss_is_checked_once(monkeypatch):
+    calls = []
+    check = convexity.check_convex
+    monkeypatch.setattr(convexity, "check_convex", lambda *a: calls.append(a) or check(*a))
+    monkeypatch.setattr(convexity, "_ADMITTED", set())
+    loss = faint(amount=np.zeros(100))
+    for _ in range(2):
+        admit(loss, STRUCTURE)
+    assert len(calls) == 1
+    sample = calls[0][0].amount
+    assert len(sample) <= convexity.SAMPLE_CELLS
+    admit(loss, ClassStructure((2, 3), 2))
+    assert len(calls) == 2
+    admit(SupCL(0.5, 0.5), STRUCTURE)  # proven
+    admit(SupConIn(0.5), STRUCTURE)  # promises nothing
+    assert len(calls) == 2
+
+
+def test_a_sample_holds_the_ends_of_every_hyper_parameter():
+    loss = SupCL(np.linspace(0.9, 0.1, 1001) ** 2, np.geomspace(5, 0.05, 1001)[::-1])
+    sample = convexity._sample(loss)
+    for leaf, whole in zip(jax.tree.leaves(sample), jax.tree.leaves(loss), strict=True):
+        assert (leaf.min(), leaf.max()) == (whole.min(), whole.max())
+        assert len(leaf) == convexity.SAMPLE_CELLS
+
+
+def test_misuse():
+    with pytest.raises(ValueError, match="num_pairs must be an integer of at least 1; got 0"):
+        check_convex(SupCL(0.5, 0.5), STRUCTURE, KEY, 0)
+    with pytest.raises(ValueError, match="num_permutations must be an integer of at least 1"):
+        check_symmetric(SupCL(0.5, 0.5), STRUCTURE, KEY, 0)
+    with pytest.raises(ValueError, match="num_views must be at least 2"):
+        check_convex(SupCL(0.5, 0.5, "exclude"), ClassStructure((2, 2)), KEY)
+    with jax.enable_x64(False):
+        for check in (check_convex, check_symmetric):
+            with pytest.raises(ValueError, match="verification needs float64"):
+                check(SupCL(0.5, 0.5), STRUCTURE, KEY)

@@ -1,0 +1,149 @@
+"""A loss written as one function: its class, its hyper-parameters, and its way to a certificate."""
+
+import pickle
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ssem_jax as sx
+from ssem_jax.gram import GramLoss, gram_loss
+from ssem_jax.problem import ClassStructure, Problem
+from ssem_jax.simplex import Similarities, block_gram
+
+STRUCTURE = ClassStructure((2, 2))
+GAP = 1e-9
+"""What verification asks for; the cells here are certified to 1e-12."""
+
+
+@gram_loss(convex=True, symmetric=True)
+def repel(gram, structure, *, sharpness=1.0):
+    """Classes repel each other."""
+    apart = structure.class_ids[:, None] != structure.class_ids
+    return jnp.mean(jnp.where(apart, jnp.exp(sharpness * gram), -gram))
+
+
+@gram_loss
+def plain(gram, structure, temperature, power=2, *, kind="sum"):
+    return (jnp.sum if kind == "sum" else jnp.mean)(gram**power) / temperature
+
+
+def needs_views(structure):
+    if structure.num_views == 1:
+        raise ValueError("two views are needed.")
+
+
+@gram_loss(check=needs_views)
+def checked(gram, structure):
+    return jnp.sum(gram)
+
+
+def test_five_lines_run_through_solve_and_certify():
+    problem = Problem(STRUCTURE, 3, repel(sharpness=np.array([0.5, 2.0])))
+    certificate = sx.certify(sx.solve(problem, jax.random.key(0)))
+    assert np.all(certificate.gap <= GAP)
+    assert np.all(certificate.phase == sx.Phase.COLLAPSE)
+    # Antipodal classes: half of all pairs differ in class.
+    expected = (np.exp(-problem.loss.sharpness) - 1) / 2
+    np.testing.assert_allclose(certificate.value, expected, atol=GAP)
+
+
+def test_it_is_a_gram_loss_of_its_own_name_and_fields():
+    loss = repel(sharpness=0.5)
+    assert isinstance(loss, GramLoss)
+    assert repr(loss) == "repel(sharpness=0.5)"
+    assert repel.__doc__ == "Classes repel each other."
+    assert repel.__module__ == __name__
+    assert (loss.convex, loss.symmetric, loss.proven) == (True, True, False)
+    assert (plain.convex, plain.symmetric) == (True, False)
+    assert repel() == repel(sharpness=1.0)
+    with pytest.raises(TypeError, match="positional"):
+        repel(0.5)
+    with pytest.raises(TypeError, match="temperature"):
+        plain()
+
+
+def test_numbers_are_traced_and_choices_are_static():
+    loss = plain(0.5, 3, kind="mean")
+    assert jax.tree.leaves(loss) == [0.5, 3]
+    assert jax.tree.structure(loss) != jax.tree.structure(plain(0.5, 3))
+    gram = block_gram(STRUCTURE, 1.0, 0.5, -0.5)
+    value = float(loss.from_gram(gram, STRUCTURE))
+    assert value == pytest.approx(float(jnp.mean(gram**3)) / 0.5)
+    assert float(loss.heated(0.0).temperature) == 0.5
+    assert float(plain(0.05).heated(0.0).temperature) == 0.5
+    batched = jax.vmap(lambda one: one.from_gram(gram, STRUCTURE))
+    assert batched(plain(jnp.array([0.5, 1.0]), jnp.array([2, 3]))).shape == (2,)
+
+
+def test_it_is_pickled_by_its_name():
+    loss = pickle.loads(pickle.dumps(repel(sharpness=np.array([1.0, 2.0]))))
+    assert type(loss) is repel
+    np.testing.assert_array_equal(loss.sharpness, [1, 2])
+
+
+def test_it_can_be_swept_and_checked():
+    table = sx.sweep([Problem(STRUCTURE, 3, repel(sharpness=np.array([0.5, 1.0])))])
+    assert table["loss"].to_list() == ["repel", "repel"]
+    assert table["phase"].to_list() == ["collapse", "collapse"]
+    with pytest.raises(ValueError, match="two views are needed"):
+        Problem(STRUCTURE, 3, checked())
+
+
+def test_misuse():
+    gram = jnp.eye(4)
+    with pytest.raises(ValueError, match="a number or an array of numbers is needed; got 'much'"):
+        repel(sharpness="much")
+    with pytest.raises(ValueError, match="temperature must be positive and finite; got -1"):
+        plain(-1)
+    with pytest.raises(ValueError, match=r"must be numbers here; got shapes \[\(2,\)\]"):
+        repel(sharpness=np.ones(2)).from_gram(gram, STRUCTURE)
+    with pytest.raises(ValueError, match=r"2 classes × 2 is 4 × 4; got \(3, 3\)"):
+        repel().from_gram(jnp.eye(3), STRUCTURE)
+
+    @gram_loss
+    def rows(gram, structure):
+        return jnp.sum(gram, axis=1)
+
+    with pytest.raises(ValueError, match=r"rows must return one number; got shape \(4,\)"):
+        rows().from_gram(gram, STRUCTURE)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda gram: 0.0,
+        lambda gram, structure, *rest: 0.0,
+        lambda gram, structure, **rest: 0.0,
+        lambda gram, *, structure: 0.0,
+    ],
+)
+def test_a_function_of_another_signature(function):
+    with pytest.raises(ValueError, match=r"must take \(gram, structure, \*, parameters"):
+        gram_loss(function)
+
+
+def test_a_gram_loss_needs_its_formula():
+    class Nothing(GramLoss):
+        pass
+
+    with pytest.raises(TypeError, match="abstract"):
+        Nothing()
+
+    class Sum(GramLoss):
+        def from_gram(self, gram, structure):
+            return jnp.sum(gram)
+
+    loss = Sum()
+    loss.check(STRUCTURE)
+    assert loss.convex
+    gram = block_gram(STRUCTURE, 1.0, 0.5, -0.5)
+    assert float(loss.value(gram, loss.prepare(STRUCTURE))) == 2
+    blocks = loss.prepare_blocks(STRUCTURE)
+    assert float(loss.of_blocks(Similarities(1.0, 0.5, -0.5), blocks)) == 2
+    slope = loss.sensitivity(gram, STRUCTURE)
+    assert slope >= 16  # every entry has slope 1
+    assert loss.magnitude(jnp.asarray(-2.0), slope) == 3 + slope
+    assert loss.unconventional() is loss
+    assert loss.heated(0.5) is loss
