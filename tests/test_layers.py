@@ -11,7 +11,7 @@ LAYERS = [
     {"problem", "sphere", "schedule", "solution", "cache"},
     {"simplex", "losses", "blockwise"},
     {"theory", "metrics", "reduced", "imbalance", "solve", "certificate"},
-    {"rigorous", "sweep", "audit", "training"},
+    {"rigorous", "sweep", "audit", "training", "guide"},
     {"claims"},
     {"plot", "explorer"},
     {"report"},
