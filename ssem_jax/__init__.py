@@ -18,6 +18,8 @@ The public names, by layer:
   :func:`two_class_threshold`, :func:`minority_collapse_ratio`, :func:`minorities_can_merge`
 * many cells: :class:`Grid`, :func:`sweep`, :func:`read_run`; :func:`audit` for embeddings found
   elsewhere
+* training: :func:`supcl_loss` of a batch, sharded or not; :func:`batch_variances` and
+  :class:`BatchMonitor` against :func:`predict_batch`
 * claims: :class:`Claim`, :class:`Domain`, :func:`verify`, :func:`judge`, :class:`Verdict`
 * conjectures: :class:`Space` and :class:`Range` (where), :func:`search` with a :class:`Budget`
   (a certified verdict as a :class:`Trial`); :func:`attained`, :func:`excess` in low dimension
@@ -103,3 +105,8 @@ from ssem_jax.space import Space as Space
 from ssem_jax.sweep import Grid as Grid
 from ssem_jax.sweep import read_run as read_run
 from ssem_jax.sweep import sweep as sweep
+from ssem_jax.training import BatchMonitor as BatchMonitor
+from ssem_jax.training import BatchPrediction as BatchPrediction
+from ssem_jax.training import batch_variances as batch_variances
+from ssem_jax.training import predict_batch as predict_batch
+from ssem_jax.training import supcl_loss as supcl_loss

@@ -19,13 +19,17 @@ weights W_ij of the positive pairs, of row sums a_i, the loss of unit rows u_i s
 
 Together that is two matrix products' worth of arithmetic. The common shift of 1 underflows only
 where a row has nobody near, itself included; then the sweep keeps a log-sum-exp for each row.
+
+Where a batch is sharded over devices, each of them gathers all rows, O(N d) memory, and sweeps an
+equal share of the tiles. One number for each row is summed over the devices forward and one
+backward, and the gradient flows back through the gathering to the device whose rows it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -57,6 +61,7 @@ def blockwise_supcl(
     self_pairs: str = "include",
     mean: str = "pairs",
     block_size: int = BLOCK_SIZE,
+    axis_name: str | None = None,
 ) -> Scalar:
     r"""The supervised contrastive loss (1-α)·L_sup + α·L_self, of rows in any order.
 
@@ -64,6 +69,12 @@ def blockwise_supcl(
     loss: ids may be traced, so that batches of any composition compile once. Gradients (in reverse
     mode, of first order) with respect to embeddings, α and τ take as little memory,
     O(N·d + block_size²).
+
+    Under `jax.shard_map` or `jax.pmap`, `axis_name` makes the rows of all devices one batch: every
+    device contrasts its rows with those of all, does an equal share of the work, and returns the
+    loss of the whole batch. Differentiate as for any replicated loss: of parameters that are
+    replicated, `shard_map` sums the gradient over devices itself; under `pmap`, or with
+    `check_vma=False`, take `jax.lax.pmean` of it.
 
     Args:
         embeddings: (N, d) rows, which are normalised first; float32, float64, or a shorter type
@@ -75,6 +86,8 @@ def blockwise_supcl(
         self_pairs: "include" or "exclude" the pairs (i, i).
         mean: over positive "pairs", or over "anchors".
         block_size: rows of a tile of the Gram matrix.
+        axis_name: the mesh axis over which the batch is sharded, as many rows on each device; ids
+            then hold for the whole batch. None: the rows at hand are the batch.
 
     Returns:
         The loss, a scalar of at least 32 bits. A kind of positives that no row has counts 0.
@@ -95,28 +108,35 @@ def blockwise_supcl(
     check_choice("mean", mean, ("pairs", "anchors"))
     block_size = check_count("block_size", block_size, 1)
     rows = jnp.asarray(embeddings)
-    if rows.ndim != 2 or len(rows) < 2:
+    num_devices = 1 if axis_name is None else jax.lax.axis_size(axis_name)
+    if rows.ndim != 2 or len(rows) * num_devices < 2:
         raise ValueError(f"embeddings must be two or more rows (N, d); got shape {rows.shape}.")
     if jnp.ndim(alpha) or jnp.ndim(temperature):
         raise ValueError(
             f"alpha and temperature must be numbers here; got shapes {jnp.shape(alpha)} and "
             f"{jnp.shape(temperature)}. Use jax.vmap over the loss for a batch."
         )
-    classes, relatives = _group("class_ids", class_ids, len(rows))
-    instances, views = _group("instance_ids", instance_ids, len(rows))
-
+    check_ids("class_ids", class_ids, len(rows))
+    check_ids("instance_ids", instance_ids, len(rows))
     unit = normalize(rows.astype(jnp.promote_types(rows.dtype, jnp.float32)))
+    if axis_name is not None:
+        block_size = min(block_size, len(rows))  # a tile or more for each device
+        unit, class_ids, instance_ids = jax.lax.all_gather(
+            (unit, jnp.asarray(class_ids), jnp.asarray(instance_ids)), axis_name, tiled=True
+        )
+    (classes, relatives), (instances, views) = group(class_ids), group(instance_ids)
     alpha, temperature = (jnp.asarray(number, unit.dtype) for number in (alpha, temperature))
     included = self_pairs == "include"
     relatives, views = (jnp.asarray(sizes, unit.dtype) for sizes in (relatives, views))
     num_sup, num_own = relatives - views, views - (not included)
     sup = (1 - alpha) * _weight(num_sup, mean)
     own = alpha * _weight(num_own, mean)
-    totals = _log_totals(unit, temperature, included, block_size)
+    totals = _log_totals(unit, _distinct(temperature, unit), included, block_size, axis_name)
     apart = _apart(unit, classes, relatives, sup) + _apart(unit, instances, views, own - sup)
     if not included:
         apart -= jnp.sum(own * (1 - jnp.sum(unit * unit, axis=1)))
-    return jnp.sum((sup * num_sup + own * num_own) * totals) + apart / temperature
+    value = jnp.sum((sup * num_sup + own * num_own) * totals) + apart / temperature
+    return value if axis_name is None else jax.lax.pmean(value, axis_name)
 
 
 def blockwise_loss(
@@ -146,17 +166,19 @@ def blockwise_loss(
 # ------------------------------------------------------------------------------------- positives
 
 
-def _group(
-    name: str, ids: Int[Array, " N"], num_rows: int
-) -> tuple[Int[Array, " N"], Float[Array, " N"]]:
-    """Ids renamed to numbers below N, whatever integers they are, and every row's group size."""
+def check_ids(name: str, ids: Int[Array, " N"], num_rows: int) -> None:
+    """Raise a ValueError unless there is one integer for each row."""
     if jnp.shape(ids) != (num_rows,) or not jnp.issubdtype(jnp.result_type(ids), jnp.integer):
         raise ValueError(
             f"{name} must be one integer for each of the {num_rows} embeddings; "
             f"got shape {jnp.shape(ids)} of {jnp.result_type(ids)}."
         )
+
+
+def group(ids: Int[Array, " N"]) -> tuple[Int[Array, " N"], Int[Array, " N"]]:
+    """Ids renamed to numbers below N, whatever integers they are, and every row's group size."""
     if isinstance(ids, jax.core.Tracer):
-        wanted = {"size": num_rows, "return_inverse": True, "return_counts": True}
+        wanted = {"size": len(ids), "return_inverse": True, "return_counts": True}
         _, groups, counts = jnp.unique(ids, **wanted)
     else:  # on the host: XLA would take seconds to fold the sort of a long constant
         _, groups, counts = np.unique(np.asarray(ids), return_inverse=True, return_counts=True)
@@ -230,8 +252,10 @@ def _sweep(
     temperature: Scalar,
     included: bool,
     block_size: int,
+    axis_name: str | None,
 ) -> Array:
-    """`step` for every tile on or above the diagonal, on a carry of one block for each of U."""
+    """`step` for every tile on or above the diagonal, on a carry of one block for each of U; with
+    an axis, for this device's share of the tiles."""
     blocks = _blocks(unit, block_size)
     num_blocks, block, _ = blocks.shape
     within = jnp.arange(block)
@@ -244,8 +268,28 @@ def _sweep(
         exponents = jnp.where(kept, (left @ right.T - 1) / temperature, -jnp.inf)
         return step(carry, _Tile(row, column, left, right, exponents)), None
 
-    places = tuple(jnp.asarray(index) for index in np.triu_indices(num_blocks))
-    return jax.lax.scan(visit, start, places)[0]
+    return jax.lax.scan(visit, start, _places(num_blocks, axis_name))[0]
+
+
+def _places(num_blocks: int, axis_name: str | None) -> tuple[Array, Array]:
+    """Rows and columns of the tiles that this device visits, as many as any other device."""
+    places = np.stack(np.triu_indices(num_blocks))
+    if axis_name is None:
+        return jnp.asarray(places[0]), jnp.asarray(places[1])
+    num_devices = jax.lax.axis_size(axis_name)
+    # What is missing are tiles beyond the last block, where no row is.
+    fill = ((0, 0), (0, -places.shape[1] % num_devices))
+    shares = np.pad(places, fill, constant_values=num_blocks).reshape(2, -1, num_devices)
+    row, column = jnp.asarray(shares)[..., jax.lax.axis_index(axis_name)]
+    return row, column
+
+
+def _distinct(value: Array, unit: Float[Array, "N d"]) -> Array:
+    """`value`, typed as `unit` is: as one that may differ between devices.
+
+    shard_map sums the gradient of what devices share; here each returns its part of a gradient.
+    """
+    return value + jnp.zeros_like(unit[0, 0])
 
 
 def _is_plain(totals: Float[Array, " N"]) -> Array:
@@ -255,11 +299,18 @@ def _is_plain(totals: Float[Array, " N"]) -> Array:
     return jnp.min(totals) > float(np.log(limits.tiny) - 2 * np.log(limits.eps))
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def _log_totals(
-    unit: Float[Array, "N d"], temperature: Scalar, included: bool, block_size: int
+    unit: Float[Array, "N d"],
+    temperature: Scalar,
+    included: bool,
+    block_size: int,
+    axis_name: str | None,
 ) -> Float[Array, " N"]:
     """ℓ of this module's docstring."""
+
+    def across(reduce: Callable[..., Array], of_device: Array) -> Array:
+        return of_device if axis_name is None else reduce(of_device, axis_name)
 
     def add(sums: Array, tile: _Tile) -> Array:
         scores = jnp.exp(tile.exponents)
@@ -274,20 +325,28 @@ def _log_totals(
 
     def swept(step: Callable[[Array, _Tile], Array], start: float) -> Float[Array, " N"]:
         carry = jnp.full_like(_blocks(unit[:, 0], block_size), start)
-        carry = _sweep(step, carry, unit, temperature, included, block_size)
+        carry = _sweep(step, carry, unit, temperature, included, block_size, axis_name)
         return carry.ravel()[: len(unit)]
 
-    totals = jnp.log(swept(add, 0.0))
-    return jax.lax.cond(_is_plain(totals), lambda: totals, lambda: swept(add_logs, -jnp.inf))
+    def careful() -> Float[Array, " N"]:
+        logs = swept(add_logs, -jnp.inf)
+        most = across(jax.lax.pmax, logs)
+        return jnp.log(across(jax.lax.psum, jnp.exp(logs - most))) + most
+
+    totals = jnp.log(across(jax.lax.psum, swept(add, 0.0)))
+    return _distinct(jax.lax.cond(_is_plain(totals), lambda: totals, careful), unit)
 
 
-def _log_totals_forward(unit: Array, temperature: Array, included: bool, block_size: int):
-    totals = _log_totals(unit, temperature, included, block_size)
+def _log_totals_forward(unit: Array, temperature: Array, *static: Any):
+    totals = _log_totals(unit, temperature, *static)
     return totals, (unit, temperature, totals)
 
 
-def _log_totals_backward(included: bool, block_size: int, residuals: tuple, cotangent: Array):
+def _log_totals_backward(
+    included: bool, block_size: int, axis_name: str | None, residuals: tuple, of_totals: Array
+):
     unit, temperature, totals = residuals
+    cotangent = of_totals if axis_name is None else jax.lax.psum(of_totals, axis_name)
     anchors, logs = _blocks(cotangent, block_size), _blocks(totals, block_size)
     pulls = _blocks(cotangent * jnp.exp(-totals), block_size)
 
@@ -306,12 +365,12 @@ def _log_totals_backward(included: bool, block_size: int, residuals: tuple, cota
             return carry.at[tile.column].add(tile.mirrored(pairs.T @ tile.left))
 
         carry = jnp.zeros_like(_blocks(unit, block_size))
-        carry = _sweep(add, carry, unit, temperature, included, block_size)
+        carry = _sweep(add, carry, unit, temperature, included, block_size, axis_name)
         return carry.reshape(-1, unit.shape[1])[: len(unit)] / temperature
 
     of_unit = jax.lax.cond(_is_plain(totals), lambda: swept(plain), lambda: swept(careful))
     # Each ℓ depends on τ through (G - 1)/τ alone, whose derivatives along U are at hand.
-    of_temperature = jnp.sum(cotangent) / temperature - jnp.sum(unit * of_unit) / 2
+    of_temperature = jnp.sum(of_totals) / temperature - jnp.sum(unit * of_unit) / 2
     return of_unit, of_temperature / temperature
 
 

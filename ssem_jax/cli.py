@@ -1,4 +1,4 @@
-"""The command line, `ssem verify`, `test`, `sweep`, `info`, `plot`, `audit`, `explore`: thin.
+"""The command line, `ssem verify`, `test`, `sweep`, `guide`, `audit` and others: thin.
 
 Results go to stdout, progress to stderr; with --json, stdout holds one JSON document. Exit codes:
 0 as expected, 1 a verdict is not as expected or undecided, 2 bad usage.
@@ -545,6 +545,71 @@ def explore(
     from ssem_jax.explorer import write
 
     print(write(out))
+    return AS_EXPECTED
+
+
+# ---------------------------------------------------------------------------------------------
+# ssem guide
+# ---------------------------------------------------------------------------------------------
+
+
+@app.command("guide")
+def guide_command(
+    classes: Annotated[int | None, typer.Option(help="m, classes in a batch.")] = None,
+    instances: Annotated[int | None, typer.Option(help="n, instances of a class in it.")] = None,
+    views: Annotated[int, typer.Option(help="p, views of an instance.")] = 1,
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="Instead of m and n: the labels of a batch, .npy or text, one a line."),
+    ] = None,
+    alpha: Annotated[float | None, typer.Option(help="Weight of L_self, from 0 to 1.")] = None,
+    tau: Annotated[float | None, typer.Option(help="Temperature, positive.")] = None,
+    delta2: Annotated[
+        float | None, typer.Option(help="The variance within classes that is wanted.")
+    ] = None,
+    self_pairs: SelfPairsOption = "include",
+    mean: MeanOption = "pairs",
+    plot: Annotated[Path | None, typer.Option(help="Picture: .png, .svg or .pdf.")] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Say which alpha and tau keep classes from collapsing, and how far instances then spread.
+
+    Collapse thresholds, predicted within-class variance, what to choose for a wanted variance, and
+    how that moves with the batch; what is not given of alpha and tau is chosen.
+
+    Example: ssem guide --classes 10 --instances 50 --views 2 --alpha 0.5
+    """
+    _set_up()
+    from ssem_jax.guide import guide
+    from ssem_jax.problem import ClassStructure
+
+    names = None
+    if labels is not None:
+        from ssem_jax.audit import read_labels
+
+        if classes is not None or instances is not None:
+            raise ValueError("--labels replaces --classes and --instances; give one or the other.")
+        found = read_labels(labels)
+        structure = ClassStructure(ClassStructure.from_labels(found)[0].sizes, views)
+        names = tuple(map(str, np.unique(found)))
+    elif classes is None or instances is None:
+        raise ValueError("give --classes and --instances of a batch, or --labels FILE.")
+    else:
+        structure = ClassStructure.balanced(classes, instances, views)
+    options = {"self_pairs": self_pairs, "mean": mean, "delta2": delta2, "names": names}
+    answer = guide(structure, alpha, tau, **options)
+    document = answer.to_json()
+    if plot is not None:
+        from ssem_jax.plot import draw_guide, save
+
+        document["plot"] = str(save(draw_guide(answer), plot))
+    if as_json:
+        _print_json(document)
+        return AS_EXPECTED
+    for line in answer.lines():
+        _console().print(line, markup=False)
+    if plot is not None:
+        print(f"The picture is in {plot}.")
     return AS_EXPECTED
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 
@@ -68,6 +69,15 @@ def require_x64() -> None:
             "verification needs float64 but JAX computes in 32 bits; write "
             '`jax.config.update("jax_enable_x64", True)` before the first JAX computation.'
         )
+
+
+def precision(bits: int) -> AbstractContextManager[Any]:
+    """JAX in 32 or 64 bits for the duration of a `with` block, in this thread alone."""
+    if hasattr(jax, "enable_x64"):
+        return jax.enable_x64(bits == 64)
+    from jax import experimental  # its name before jax 0.8
+
+    return (experimental.enable_x64 if bits == 64 else experimental.disable_x64)()
 
 
 def concrete(value: Any) -> np.ndarray | None:

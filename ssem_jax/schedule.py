@@ -18,6 +18,8 @@ import numpy as np
 from jaxtyping import Array
 from threadpoolctl import threadpool_limits
 
+from ssem_jax.problem import precision
+
 T = TypeVar("T")
 
 
@@ -56,11 +58,12 @@ def run_chunks(
     size = int(np.clip(-(-len(cells) // (4 * worker_count())), 1, capacity))
     chunks = [cells[first : first + size] for first in range(0, len(cells), size)]
     devices = jax.local_devices()
+    bits = 64 if jax.config.jax_enable_x64 else 32
 
     def run(place: int) -> Any:
         chunk = chunks[place]
         padded = np.concatenate([chunk, np.repeat(chunk[-1:], capacity - len(chunk))])
-        with jax.default_device(devices[place % len(devices)]):
+        with jax.default_device(devices[place % len(devices)]), precision(bits):
             results = work(padded, len(chunk))
         return jax.tree.map(lambda leaf: np.asarray(leaf)[: len(chunk)], results)
 

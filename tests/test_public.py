@@ -18,6 +18,8 @@ NAMES = """
     gram_loss check_convex check_symmetric ConvexityViolation SymmetryViolation
     FalseDeclarationError SupCon WeightedSupCL SoftSupCon PairWeights info_nce decoupled_contrast
     Spectral Sincere SupConIn AlignUniform
+    Attainment attained attainment excess Space Range Budget Trial search decided
+    supcl_loss batch_variances predict_batch BatchMonitor BatchPrediction
 """.split()  # noqa: SIM905
 
 
