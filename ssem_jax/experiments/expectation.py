@@ -75,7 +75,7 @@ def expected(
         Loss and variances, broadcast; NaN where both q and v are positive.
 
     Raises:
-        ValueError: classes of different size, a data set smaller than a batch, what
+        ValueError: classes of different size, one view, a data set smaller than a batch, what
             :class:`ssem_jax.SupCL` raises; 64-bit mode is off.
 
     References:
@@ -83,6 +83,11 @@ def expected(
     """
     require_x64()
     m, n, p = structure.num_classes, structure.instances_per_class, structure.num_views
+    if p < 2:
+        raise ValueError(
+            f"the expectation needs num_views of at least 2; got {p}. "
+            "With one view, views and instances are the same."
+        )
     t = check_count("dataset_size", dataset_size, max(n, 2))
     alpha, temperature = np.broadcast_arrays(
         np.asarray(alpha, float), np.asarray(temperature, float)

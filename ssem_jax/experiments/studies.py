@@ -42,19 +42,19 @@ FAST_STEPS = 60
 
 TAIL, TAIL_COUNTS = ClassStructure((16, 8, 4, 2), num_views=2), (224, 112, 56, 28)
 """Sizes in a batch and in the data set, in one ratio."""
-TAIL_ALPHAS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.85)
+TAIL_ALPHAS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8)
 SHARES = (0.0, 0.1, 0.2, 0.4)
 """Of wrong labels."""
-VARIATIONS = {"width": (32, 512), "depth": (1, 4), "dim": (2, 8, 256)}
+VARIATIONS = {"width": (32, 256), "depth": (1, 4), "dim": (2, 8, 256)}
 """Of the default recipe."""
 DYNAMICS_TEMPERATURE = 0.8
-DISTANCES = (0.05, 0.08, 0.12, 0.2, 0.3, 0.4)
+DISTANCES = (0.08, 0.12, 0.2, 0.3, 0.4)
 """Of α from α_c, on both sides."""
 MARKS = 90
 """Steps at which a trajectory is recorded, evenly spaced in their logarithm."""
 FREE_RATE = 0.05
 """Of gradient descent on N·L over free embeddings."""
-ENCODER_RATE = 0.3
+ENCODER_RATE = 0.5
 """Of gradient descent on L over the weights of an encoder; at 2.0 it diverges."""
 
 
@@ -323,11 +323,11 @@ def dynamics(settings: Settings) -> list[Part]:
     taus = np.full(len(alphas), tau)
     steady = {"decays": False}
     recipes = {
-        "free": _recipe(settings, 12000, optimizer="descent", rate=FREE_RATE, **steady),
+        "free": _recipe(settings, 5000, optimizer="descent", rate=FREE_RATE, **steady),
         "one batch": _recipe(
-            settings, 12000, optimizer="descent", rate=ENCODER_RATE, fixed_batch=True, **steady
+            settings, 5000, optimizer="descent", rate=ENCODER_RATE, fixed_batch=True, **steady
         ),
-        "data set": _recipe(settings, 3000, **steady),
+        "data set": _recipe(settings, 2000, **steady),
     }
     predicted = theory.variances(*cell, np.asarray(alphas), taus, self_pairs)
 
