@@ -1,9 +1,10 @@
-"""What several figures need: progress, narrow tables, and gradient descent on the sphere."""
+"""What several figures need: progress, narrow tables, gradient descent, experiments."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 import jax
@@ -12,8 +13,11 @@ import numpy as np
 import polars as pl
 
 import ssem_jax as sx
+from ssem_jax import experiments
 
 SEED = 0
+RUNS = Path("build/experiments")
+"""Where full experiments are kept, by name, so that an interrupted gallery goes on."""
 
 Tables = dict[str, pl.DataFrame]
 
@@ -120,3 +124,32 @@ def threshold(x: np.ndarray, spread: np.ndarray) -> tuple[float, float]:
     """The last x before a quantity leaves zero, and the first after; equal if none is among x."""
     first = int(np.argmax(spread))
     return float(x[max(first - 1, 0)]), float(x[first])
+
+
+def experiment(name: str, fast: bool, progress: Progress) -> pl.DataFrame:
+    """The table of an experiment; a full one is that of `ssem train NAME --out build/…/NAME`."""
+    progress.begin(sum(part.steps for part in experiments.parts(name, fast=fast)))
+    out = None if fast else RUNS / name
+    return experiments.run(name, fast=fast, out=out, progress=progress.advance)
+
+
+def mean_and_error(
+    runs: pl.DataFrame, by: str, quantity: str, paired: pl.DataFrame | None = None
+) -> pl.DataFrame:
+    """Mean over seeds and its standard error, for every value of a column.
+
+    With `paired`, what a seed has on average over all of those runs is taken out of the error
+    (Cousineau and Morey's): seeds are tasks of different difficulty, and the encoders of a task are
+    compared with one another.
+    """
+    kept = runs.select("seed", by, pl.col(quantity).cast(pl.Float64).alias("own"))
+    level, factor = pl.lit(0.0), 1.0
+    if paired is not None:
+        levels = paired.group_by("seed").agg(pl.col(quantity).cast(pl.Float64).mean().alias("of"))
+        kept, level = kept.join(levels, on="seed", maintain_order="left"), pl.col("of")
+        cells = len(paired) / paired["seed"].n_unique()
+        factor = (cells / (cells - 1)) ** 0.5
+    error = factor * (pl.col("own") - level).std() / pl.len().sqrt()
+    return kept.group_by(by, maintain_order=True).agg(
+        pl.col("own").mean().alias("mean"), error.fill_null(0.0).alias("error")
+    )

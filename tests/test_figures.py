@@ -95,7 +95,7 @@ def test_figures_use_public_names_only():
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ssem_jax"):
                 assert node.module == "ssem_jax"
-                assert {alias.name for alias in node.names} <= {"plot", "explorer"}
+                assert {alias.name for alias in node.names} <= {"plot", "explorer", "experiments"}
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
                 assert not (node.value.id in ("sx", "plot") and node.attr.startswith("_"))
                 if node.value.id == "sx":

@@ -1,0 +1,142 @@
+"""Trained encoders against the theory of free embeddings; what transfers at which variance."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+import ssem_jax as sx
+from figures.common import Progress, Tables, experiment, mean_and_error
+from ssem_jax import experiments, plot
+
+MEASURED = ("train_delta2", "test_delta2", "train_between", "test_between")
+TRANSFER = tuple(
+    f"{target}_few_{layer}" for target in ("fine", "unseen") for layer in ("features", "embeddings")
+)
+BATCH, DATASET_SIZE = (3, 8, 2), 232
+"""Classes, instances and views in a batch of the experiment; instances of a class in training."""
+POINTS = 201
+
+
+def compute(fast: bool, progress: Progress) -> Tables:
+    """A row for each encoder, its controls, and the closed forms between the cells."""
+    tables = {}
+    for data, name in (("digits", "digits-grid"), ("mixture", "mixture")):
+        runs = experiment(name, fast, progress)
+        trained = runs.filter(encoder="trained")
+        floats = (*MEASURED, *TRANSFER, "expected_delta2", "predicted_delta2")
+        tables[data] = trained.select("seed", "alpha", "temperature", *floats).with_columns(
+            pl.col(floats).cast(pl.Float32)
+        )
+        tables[f"{data}_controls"] = runs.filter(pl.col("encoder") != "trained").select(
+            "seed", "encoder", pl.col(TRANSFER).cast(pl.Float32)
+        )
+    temperatures = tables["digits"]["temperature"].unique(maintain_order=True)
+    alphas = np.linspace(0, 1, POINTS)
+    curves = []
+    for tau in temperatures:
+        found = sx.theory.variances(*BATCH, alphas, tau)
+        batch = sx.ClassStructure.balanced(*BATCH)
+        mean = experiments.expected(batch, DATASET_SIZE, alphas, tau)
+        curves.append(
+            pl.DataFrame(
+                {
+                    "temperature": tau,
+                    "alpha": alphas,
+                    "delta2": np.asarray(found.within),
+                    "between": np.asarray(found.between),
+                    "expected_delta2": mean.delta2,
+                    "expected_between": mean.between,
+                }
+            )
+        )
+    return {**tables, "curves": pl.concat(curves)}
+
+
+def draw_variance(tables: Tables) -> object:
+    """Variance of instance means, and of class means, over α; a column for each τ."""
+    runs, curves = tables["digits"], tables["curves"]
+    parts = runs.partition_by("temperature", maintain_order=True)
+    figure, axes = plot.new_figure(2, len(parts), height=4.2, sharex=True, sharey=True)
+    for column, part in zip(axes.T, parts, strict=True):
+        tau = part["temperature"][0]
+        theory = curves.filter(temperature=tau)
+        for ax, quantity in zip(column, ("delta2", "between"), strict=True):
+            ax.plot(theory["alpha"], theory[quantity], color="black", lw=1, label="one batch")
+            ax.plot(
+                theory["alpha"],
+                theory[f"expected_{quantity}"],
+                color="0.45",
+                lw=0.9,
+                ls=(0, (3, 2)),
+                label="whole data set",
+            )
+            for place, (source, label) in enumerate(
+                (("train", "trained encoders"), ("test", "on held-out instances"))
+            ):
+                cells = mean_and_error(part, "alpha", f"{source}_{quantity}")
+                ax.errorbar(
+                    cells["alpha"],
+                    cells["mean"],
+                    cells["error"],
+                    color=plot.COLORS[place],
+                    marker=plot.MARKERS[place],
+                    mfc="white" if place else plot.COLORS[place],
+                    ms=4 - place,
+                    lw=0,
+                    elinewidth=1,
+                    label=label,
+                )
+        column[0].set_title(rf"$\tau={tau:g}$")
+        column[-1].set_xlabel(plot.ALPHA)
+    axes[0, 0].set_ylabel(plot.LABELS["delta2"])
+    axes[1, 0].set_ylabel(plot.LABELS["between_variance"])
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=4, columnspacing=1)
+    return figure
+
+
+def draw_transfer(tables: Tables) -> object:
+    """Few-shot accuracy over within-class variance; rows: what is probed, columns: data, layer."""
+    columns = [
+        (data, layer) for data in ("digits", "mixture") for layer in ("features", "embeddings")
+    ]
+    figure, axes = plot.new_figure(2, 4, height=4.2, sharex=True, sharey="row")
+    for row, target in zip(axes, ("fine", "unseen"), strict=True):
+        for ax, (data, layer) in zip(row, columns, strict=True):
+            quantity = f"{target}_few_{layer}"
+            runs, controls = tables[data], tables[f"{data}_controls"]
+            for kind, style in (("inputs", (0, (4, 2))), ("initial", (0, (1, 1.5)))):
+                level = controls.filter(encoder=kind)[quantity].mean()
+                label = {"inputs": "inputs themselves", "initial": "untrained encoder"}[kind]
+                ax.axhline(level, color="0.45", lw=0.8, ls=style, label=label)
+            taus = tables["digits"]["temperature"].unique(maintain_order=True).to_list()
+            for part in runs.partition_by("temperature", maintain_order=True):
+                place = taus.index(part["temperature"][0])
+                spread = mean_and_error(part, "alpha", "test_delta2")
+                found = mean_and_error(part, "alpha", quantity, paired=runs)
+                ax.errorbar(
+                    spread["mean"],
+                    found["mean"],
+                    found["error"],
+                    spread["error"],
+                    color=plot.COLORS[place],
+                    marker=plot.MARKERS[place],
+                    ms=3.5,
+                    lw=0.7,
+                    elinewidth=0.9,
+                    label=rf"$\tau={part['temperature'][0]:g}$",
+                )
+            ax.set_xscale("log")
+            ax.label_outer()
+        row[0].set_ylabel(f"accuracy, {target} classes")
+    for ax, (data, layer) in zip(axes[0], columns, strict=True):
+        ax.set_title(f"{data},\n{layer}")
+    for ax in axes[-1]:
+        ax.set_xlabel(r"$\delta^2$, held out")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=5, columnspacing=1)
+    return figure
+
+
+IMAGES = {"training_variance.svg": draw_variance, "training_transfer.svg": draw_transfer}

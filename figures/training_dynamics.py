@@ -1,0 +1,118 @@
+"""Descent of free embeddings, of an encoder on one batch, and of an encoder on a data set."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from figures.common import Progress, Tables, experiment
+from ssem_jax import plot
+
+KINDS = {
+    "free": "free embeddings",
+    "one batch": "encoder, one batch",
+    "data set": "encoder, data set",
+}
+SETTLED = 0.01
+"""Distance of δ² from its end at which it counts as settled."""
+SHOWN_SEED = 0
+
+
+def settling(path: pl.DataFrame, end: float) -> float:
+    """The first recorded step from which δ² stays near `end`; infinite if it does not get there."""
+    path = path.sort("step")
+    away = np.flatnonzero(np.abs(path["delta2"].to_numpy() - end) > SETTLED)
+    if len(away) == 0:
+        return float(path["step"][0])
+    return float(path["step"][away[-1] + 1]) if away[-1] + 1 < len(path) else float("inf")
+
+
+def compute(fast: bool, progress: Progress) -> Tables:
+    """Paths of one seed, and for every seed how long δ² takes to its end."""
+    runs = experiment("dynamics", fast, progress)
+    times = []
+    keys = ("kind", "seed", "alpha")
+    for (kind, seed, alpha), path in runs.group_by(*keys, maintain_order=True):
+        last = path.sort("step").tail(1)
+        # Batches of a data set are random: there, the end is where the path itself ends.
+        end = last["delta2" if kind == "data set" else "predicted_delta2"][0]
+        times.append(
+            {
+                "kind": kind,
+                "seed": seed,
+                "alpha": alpha,
+                "distance": abs(alpha - path["alpha_c"][0]),
+                "side": "spread" if alpha > path["alpha_c"][0] else "collapse",
+                "steps": settling(path, end),
+                "deviation": last["delta2"][0] - last["predicted_delta2"][0],
+            }
+        )
+    paths = runs.filter(seed=SHOWN_SEED).select(
+        "kind", "alpha", "alpha_c", pl.col("step").cast(pl.Int32),
+        pl.col("delta2", "view", "between", "predicted_delta2", "predicted_between").cast(
+            pl.Float32
+        ),
+    )  # fmt: skip
+    return {"paths": paths, "times": pl.DataFrame(times)}
+
+
+def draw(tables: Tables) -> object:
+    """Top: paths in the plane of the two variances. Bottom: steps until δ² has settled."""
+    figure, axes = plot.new_figure(2, 3, height=4.6, sharey="row")
+    paths, times = tables["paths"], tables["times"]
+    alphas = sorted(paths["alpha"].unique())
+    chosen = alphas if len(alphas) < 4 else [alphas[0], alphas[-4], alphas[-2], alphas[-1]]
+    for ax, kind in zip(axes[0], KINDS, strict=True):
+        for place, alpha in enumerate(chosen):
+            path = paths.filter(kind=kind).filter(pl.col("alpha") == alpha).sort("step")
+            if len(path) == 0:
+                continue
+            color = plot.COLORS[place]
+            label = rf"$\alpha-\alpha_c={alpha - path['alpha_c'][0]:+.2f}$"
+            ax.plot(path["delta2"], path["between"], color=color, lw=0.9, label=label)
+            ax.plot(
+                path["predicted_delta2"][:1],
+                path["predicted_between"][:1],
+                color=color,
+                marker=plot.MARKERS[place],
+                ms=6,
+                mec="black",
+                mew=0.7,
+                ls="",
+                clip_on=False,
+                zorder=5,
+            )
+        ax.plot([0, 1], [1, 0], color="0.45", lw=0.8, ls=(0, (4, 2)), zorder=0)
+        ax.set_title(KINDS[kind])
+        ax.set_xlim(0, 1)
+        ax.set_ylim(0, 1.02)
+        ax.set_xlabel(plot.LABELS["delta2"])
+    axes[0, 0].set_ylabel(plot.LABELS["between_variance"])
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=4, columnspacing=1)
+
+    sides = {"collapse": r"$\alpha<\alpha_c$", "spread": r"$\alpha>\alpha_c$"}
+    for ax, kind in zip(axes[1], KINDS, strict=True):
+        for place, (side, label) in enumerate(sides.items()):
+            own = times.filter(kind=kind, side=side).filter(pl.col("steps").is_finite())
+            ax.plot(
+                own["distance"],
+                own["steps"],
+                color=plot.COLORS[place],
+                marker=plot.MARKERS[place],
+                mfc="none",
+                ls="",
+                label=label,
+            )
+            middle = own.group_by("distance").agg(pl.col("steps").median()).sort("distance")
+            ax.plot(middle["distance"], middle["steps"], color=plot.COLORS[place], lw=0.8)
+        ax.set_xscale("log")
+        ax.set_yscale("log")
+        plot.plain_log_ticks(ax, (0.05, 0.1, 0.2, 0.4))
+        ax.set_xlabel(r"$|\alpha-\alpha_c|$")
+    axes[1, 0].set_ylabel("steps to settle")
+    axes[1, 0].legend(loc="best")
+    return figure
+
+
+IMAGES = {"training_dynamics.svg": draw}
