@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "ssem_jax"
 
 LAYERS = [
-    {"problem", "sphere", "schedule", "solution", "cache"},
+    {"problem", "sphere", "schedule", "solution", "cache", "eigenbound"},
     {"simplex", "losses", "blockwise"},
     {"theory", "metrics", "reduced", "imbalance", "solve", "certificate"},
     {"rigorous", "sweep", "audit"},
