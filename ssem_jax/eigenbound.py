@@ -83,6 +83,8 @@ def cholesky_bound(matrix: Float[np.ndarray, "N N"]) -> float:
         :math:`-\varepsilon - c`, with c the rounding bound of this module's docstring for A + εI
         and what underflow may lose; -∞ for a matrix with entries that are not finite.
     """
+    if not np.all(np.isfinite([matrix.min(), matrix.max()])):
+        return -math.inf
     size = len(matrix)
     roundings = UNIT_ROUNDING * (np.arange(size) + 2 + EXTRA_ROUNDINGS)
     shares = roundings / (1 - 2 * roundings)  # γ/(1-γ)
@@ -93,7 +95,7 @@ def cholesky_bound(matrix: Float[np.ndarray, "N N"]) -> float:
         return float(shares @ shifted) + underflow
 
     shift = FIRST_SHIFT * rounding(np.abs(diagonal))
-    while np.isfinite(shift):
+    while True:
         shifted = diagonal + shift
         if shifted.min() > 0:
             np.fill_diagonal(matrix, shifted)
@@ -109,7 +111,6 @@ def cholesky_bound(matrix: Float[np.ndarray, "N N"]) -> float:
                 )
                 matrix[rows, rows.stop :] = matrix[rows.stop :, rows].T
         shift *= SHIFT_GROWTH
-    return -math.inf
 
 
 class LanczosBound(NamedTuple):
