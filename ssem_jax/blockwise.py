@@ -27,6 +27,7 @@ backward, and the gradient flows back through the gathering to the device whose 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -43,6 +44,7 @@ from ssem_jax.problem import (
     check_count,
     check_mixing,
     check_temperature,
+    pytree_dataclass,
 )
 from ssem_jax.sphere import normalize
 
@@ -347,8 +349,26 @@ def _log_totals_backward(
 ):
     unit, temperature, totals = residuals
     cotangent = of_totals if axis_name is None else jax.lax.psum(of_totals, axis_name)
-    anchors, logs = _blocks(cotangent, block_size), _blocks(totals, block_size)
-    pulls = _blocks(cotangent * jnp.exp(-totals), block_size)
+    of_unit = _pulled(unit, unit, temperature, totals, cotangent, included, block_size, axis_name)
+    of_unit = of_unit / temperature
+    # Each ℓ depends on τ through (G - 1)/τ alone, whose derivatives along U are at hand.
+    of_temperature = jnp.sum(of_totals) / temperature - jnp.sum(unit * of_unit) / 2
+    return of_unit, of_temperature / temperature
+
+
+def _pulled(
+    vectors: Float[Array, "N b"],
+    unit: Float[Array, "N d"],
+    temperature: Scalar,
+    totals: Float[Array, " N"],
+    anchors: Float[Array, " N"],
+    included: bool,
+    block_size: int,
+    axis_name: str | None = None,
+) -> Float[Array, "N b"]:
+    r""":math:`\sum_j (a_i e^{-\ell_i} + a_j e^{-\ell_j}) e^{(G_{ij} - 1)/\tau} v_j` for all i."""
+    right, logs = _blocks(vectors, block_size), _blocks(totals, block_size)
+    weights, pulls = _blocks(anchors, block_size), _blocks(anchors * jnp.exp(-totals), block_size)
 
     def plain(tile: _Tile) -> Array:
         return (pulls[tile.row][:, None] + pulls[tile.column]) * jnp.exp(tile.exponents)
@@ -356,22 +376,129 @@ def _log_totals_backward(
     def careful(tile: _Tile) -> Array:
         of_rows = jnp.exp(tile.exponents - logs[tile.row][:, None])
         of_columns = jnp.exp(tile.exponents - logs[tile.column])
-        return anchors[tile.row][:, None] * of_rows + anchors[tile.column] * of_columns
+        return weights[tile.row][:, None] * of_rows + weights[tile.column] * of_columns
 
-    def swept(pull: Callable[[_Tile], Array]) -> Float[Array, "N d"]:
+    def swept(pull: Callable[[_Tile], Array]) -> Float[Array, "N b"]:
         def add(carry: Array, tile: _Tile) -> Array:
             pairs = pull(tile)
-            carry = carry.at[tile.row].add(pairs @ tile.right)
-            return carry.at[tile.column].add(tile.mirrored(pairs.T @ tile.left))
+            carry = carry.at[tile.row].add(pairs @ right[tile.column])
+            return carry.at[tile.column].add(tile.mirrored(pairs.T @ right[tile.row]))
 
-        carry = jnp.zeros_like(_blocks(unit, block_size))
-        carry = _sweep(add, carry, unit, temperature, included, block_size, axis_name)
-        return carry.reshape(-1, unit.shape[1])[: len(unit)] / temperature
+        start = jnp.zeros_like(right)
+        carry = _sweep(add, start, unit, temperature, included, block_size, axis_name)
+        return carry.reshape(-1, vectors.shape[1])[: len(vectors)]
 
-    of_unit = jax.lax.cond(_is_plain(totals), lambda: swept(plain), lambda: swept(careful))
-    # Each ℓ depends on τ through (G - 1)/τ alone, whose derivatives along U are at hand.
-    of_temperature = jnp.sum(of_totals) / temperature - jnp.sum(unit * of_unit) / 2
-    return of_unit, of_temperature / temperature
+    return jax.lax.cond(_is_plain(totals), lambda: swept(plain), lambda: swept(careful))
 
 
 _log_totals.defvjp(_log_totals_forward, _log_totals_backward)
+
+
+# --------------------------------------------------------------------------------- dual matrices
+
+
+@pytree_dataclass
+class BlockDual:
+    r"""The dual matrix S = sym ∇L(G) + Diag(λ) of SupCL at G = U Uᵀ, never formed.
+
+    .. math::
+       (\operatorname{sym} \nabla L)_{ij} = \frac1{2\tau} (a_i e^{-\ell_i} + a_j e^{-\ell_j})
+       e^{(G_{ij} - 1)/\tau} - \frac{W_{ij}}{\tau}, \qquad
+       \lambda_i = -(\operatorname{sym} \nabla L \; G)_{ii}
+
+    Made by :func:`blockwise_dual`.
+
+    Attributes:
+        value: L(G).
+        unit: (N, d) unit rows U.
+        class_id: (N,) class of every row, and `instance_id` (N,) its instance.
+        sup: (N,) weight W_ij of a pair of the same class and different instances.
+        own: (N,) weight W_ij of a pair of the same instance.
+        anchors: (N,) row sums a of W.
+        totals: (N,) logarithmic denominators ℓ.
+        temperature: τ.
+        multipliers: (N,) λ, so that Σλ + ⟨sym ∇L, G⟩ is zero but for rounding.
+        norm: the largest row sum of the magnitudes that S is summed from, so that ‖S‖ is less.
+        included: whether self pairs are.
+        block_size: rows of a tile.
+    """
+
+    value: Scalar
+    unit: Float[Array, "N d"]
+    class_id: Int[Array, " N"]
+    instance_id: Int[Array, " N"]
+    sup: Float[Array, " N"]
+    own: Float[Array, " N"]
+    anchors: Float[Array, " N"]
+    totals: Float[Array, " N"]
+    temperature: Scalar
+    multipliers: Float[Array, " N"]
+    norm: Scalar
+    included: bool = dataclasses.field(metadata={"static": True})
+    block_size: int = dataclasses.field(metadata={"static": True})
+
+    @jax.jit
+    def product(self, vectors: Float[Array, "N b"]) -> Float[Array, "N b"]:
+        """S times vectors, in memory O(N (b + d))."""
+        pulled, positive = self._slope_product(vectors)
+        return pulled - positive + self.multipliers[:, None] * vectors
+
+    def _slope_product(self, vectors: Float[Array, "N b"]) -> tuple[Array, Array]:
+        """The two terms of sym ∇L times vectors: the denominators' and the positives'."""
+        hyper = (self.temperature, self.totals, self.anchors, self.included, self.block_size)
+        pulled = _pulled(vectors, self.unit, *hyper) / (2 * self.temperature)
+
+        def total(of_rows: Array, groups: Array) -> Array:
+            return jax.ops.segment_sum(of_rows, groups, len(of_rows))[groups]
+
+        # Weights are constant along groups, whose rows all have groups of one size: W = Wᵀ.
+        relatives, views = total(vectors, self.class_id), total(vectors, self.instance_id)
+        own = views if self.included else views - vectors
+        positive = self.sup[:, None] * (relatives - views) + self.own[:, None] * own
+        return pulled, positive / self.temperature
+
+
+@partial(jax.jit, static_argnames=("structure", "block_size"))
+def blockwise_dual(
+    loss: SupCL,
+    embeddings: Float[Array, "N d"],
+    structure: ClassStructure,
+    block_size: int = BLOCK_SIZE,
+) -> BlockDual:
+    """The dual matrix at embeddings as an operator, in memory O(N·d + block_size²).
+
+    Args:
+        loss: α, τ and the conventions.
+        embeddings: (N, d) rows ordered by class, instance and view.
+        structure: their class structure.
+        block_size: rows of a tile of the Gram matrix.
+    """
+    unit, pairs = normalize(embeddings), loss.prepare(structure)
+    alpha, temperature = (jnp.asarray(leaf, unit.dtype) for leaf in (loss.alpha, loss.temperature))
+    included = loss.self_pairs == "include"
+    sup, own = (1 - alpha) * pairs.sup, alpha * pairs.own
+    class_id, views = jnp.asarray(pairs.class_id), structure.num_views
+    relatives = jnp.asarray(structure.sizes)[class_id] * views
+    anchors = sup * (relatives - views) + own * (views - (not included))
+    dual = BlockDual(
+        value=blockwise_loss(loss, embeddings, structure, block_size),
+        unit=unit,
+        class_id=class_id,
+        instance_id=jnp.asarray(pairs.instance_id),
+        sup=sup,
+        own=own,
+        anchors=anchors,
+        totals=_log_totals(unit, temperature, included, block_size),
+        temperature=temperature,
+        multipliers=jnp.zeros(len(unit)),
+        norm=jnp.zeros(()),
+        included=included,
+        block_size=block_size,
+    )
+    pulled, positive = dual._slope_product(jnp.concatenate([unit, jnp.ones((len(unit), 1))], 1))
+    along = jnp.sum((pulled - positive)[:, :-1] * unit, axis=1)
+    return dataclasses.replace(
+        dual,
+        multipliers=-along,
+        norm=jnp.max(pulled[:, -1] + positive[:, -1] + jnp.abs(along)),
+    )

@@ -22,6 +22,10 @@ All of this needs a convex loss. What a loss declares is checked first (:mod:`ss
 of one that is declared not convex nothing is known: its bound is -∞, its gap infinite, its phase
 undecided.
 
+Up to `DENSE_LIMIT` embeddings S is diagonalised. Beyond, :mod:`ssem_jax.eigenbound` bounds its
+smallest eigenvalue from below: by a Cholesky factorisation, which proves the bound, and beyond
+`CHOLESKY_LIMIT` by products with an S that is never formed, which leaves a probability of failure.
+
 Everything is computed from the embeddings; nothing is taken over from a solver.
 """
 
@@ -34,11 +38,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from ssem_jax.blockwise import blockwise_dual
 from ssem_jax.convexity import admit
+from ssem_jax.eigenbound import FAILURE_PROBABILITY, cholesky_bound, lanczos_bound
 from ssem_jax.imbalance import bracket_quantities, reducible
-from ssem_jax.losses import GramLoss
+from ssem_jax.losses import GramLoss, SupCL
 from ssem_jax.metrics import variances
 from ssem_jax.problem import ClassStructure, Phase, Problem, pytree_dataclass, require_x64
 from ssem_jax.reduced import QUANTITIES, Reduced, bound_cells, shares_of
@@ -54,17 +60,29 @@ COLLAPSE_TOLERANCE = 1e-6
 """A variance bracketed under this is collapsed, one bracketed above it is spread."""
 LOWEST = (0.0, 0.0, 0.0, -1.0, -1.0)
 """The least that a variance and a similarity can be, in the order of `QUANTITIES`; all are ≤ 1."""
-DENSE_LIMIT = 4096
-"""Embeddings up to which the dual matrix is diagonalised whole."""
+DENSE_LIMIT = 512
+"""Embeddings up to which the dual matrix is diagonalised; a factorisation is far cheaper beyond."""
+CHOLESKY_LIMIT = 8192
+"""Embeddings up to which the dual matrix is formed: 512 MiB, of which a few are held at a time."""
+LANCZOS_GOAL = 1e-9
+"""What of the gap the distance of a Ritz value from its lower bound may take, times N."""
 
 
 class _Dual(NamedTuple):
-    """The dense part of a certificate."""
+    """What a certificate owes to the dual matrix.
+
+    Before the smallest eigenvalue is known, `lower` is the bound for a positive semidefinite one.
+    """
 
     value: Array
     value_rounding: Array
     lower: Array
     eigenvalue: Array
+
+    def bounded(self, eigenvalue: Array, num_points: int, margin: Array | float = 0.0) -> _Dual:
+        """The bound for this eigenvalue, of error `margin`."""
+        lower = self.lower + num_points * (jnp.minimum(0, eigenvalue) - margin)
+        return self._replace(lower=lower, eigenvalue=eigenvalue)
 
 
 @pytree_dataclass
@@ -76,10 +94,12 @@ class Certificate:
         value: their loss.
         lower: no embedding in any dimension has a lower loss than this.
         gap: value - lower, with the rounding of both on the safe side; ≥ 0.
-        eigenvalue: λ_min of the dual matrix.
+        eigenvalue: λ_min of the dual matrix; beyond `DENSE_LIMIT` embeddings a lower bound of it.
         variances: (4,) of the embeddings: view, instance (δ²), class, and squared mean.
         low: (5,) and `high` (5,): brackets in the order of `ssem_jax.reduced.QUANTITIES`.
         phase: a code of :class:`ssem_jax.Phase`, decided from the brackets.
+        failure_probability: of the random start with which `lower` and `gap` were bounded; 0 up to
+            `CHOLESKY_LIMIT` embeddings, where nothing is left to chance.
     """
 
     problem: Problem
@@ -91,6 +111,12 @@ class Certificate:
     low: Float[Array, "*batch 5"]
     high: Float[Array, "*batch 5"]
     phase: Int[Array, "*batch"]
+    failure_probability: Float[Array, "*batch"]
+
+    @property
+    def probabilistic(self) -> Array:
+        """Whether the bound holds with high probability only, and not for certain."""
+        return np.asarray(self.failure_probability) > 0
 
     @property
     def brackets(self) -> dict[str, tuple[Array, Array]]:
@@ -104,8 +130,8 @@ class Certificate:
         return np.asarray(self.gap) <= GAP_TOLERANCE
 
 
-def _bound(loss: GramLoss, prepared: Any, embeddings: Array) -> _Dual:
-    """Value and dense lower bound of one cell."""
+def _dual_matrix(loss: GramLoss, prepared: Any, embeddings: Array) -> tuple[Array, _Dual]:
+    """The dual matrix of one cell, and the bound but for its smallest eigenvalue."""
     num_points, dim = embeddings.shape
     gram = embeddings @ embeddings.T
     # Any symmetric reference will do for the bound; a unit diagonal is what the loss is for.
@@ -114,23 +140,60 @@ def _bound(loss: GramLoss, prepared: Any, embeddings: Array) -> _Dual:
     slope = 0.5 * (slope + slope.T)
     multipliers = -jnp.sum(slope * gram, axis=1)
     dual = slope + jnp.diag(multipliers)
-    eigenvalue = jnp.linalg.eigvalsh(dual)[0]
 
     # Rounding, all first order in u. A sum of N terms errs by N u of their magnitude; the
     # entries of G by that of a dot product and of two normalisations; the terms of the gradient
-    # add up to `sensitivity`; eigenvalues err by N u ‖S‖, the bound for a backward stable method.
+    # add up to `sensitivity`.
     unit = UNIT_ROUNDING
     sensitivity = loss.sensitivity(gram, prepared)
     evaluation = (2 * num_points + 16) * unit * loss.magnitude(value, sensitivity)
     moved = jnp.sum(jnp.abs(slope)) * (2 * dim + 8) * unit
     terms = (num_points + 16) * unit * 2 * sensitivity
     sums = 4 * num_points * unit * jnp.sum(jnp.abs(slope * gram))
-    spectrum = num_points * (num_points * unit * jnp.linalg.norm(dual))
-
     slack = jnp.sum(multipliers) + jnp.sum(slope * gram)
-    lower = value - slack + num_points * jnp.minimum(0, eigenvalue)
-    lower = lower - (evaluation + terms + sums + spectrum)
-    return _Dual(value, evaluation + moved, lower, eigenvalue)
+    lower = value - slack - (evaluation + terms + sums)
+    return dual, _Dual(value, evaluation + moved, lower, jnp.zeros(()))
+
+
+def _bound(loss: GramLoss, prepared: Any, embeddings: Array) -> _Dual:
+    """Value and lower bound of one cell, from all eigenvalues."""
+    dual, found = _dual_matrix(loss, prepared, embeddings)
+    size = len(dual)
+    # Eigenvalues err by N u ‖S‖, the bound for a backward stable method.
+    margin = size * UNIT_ROUNDING * jnp.linalg.norm(dual)
+    return found.bounded(jnp.linalg.eigvalsh(dual)[0], size, margin)
+
+
+_form_dual = jax.jit(_dual_matrix)
+
+
+def _bound_factored(loss: GramLoss, prepared: Any, embeddings: Array) -> _Dual:
+    """The same from a Cholesky factorisation."""
+    dual, found = _form_dual(loss, prepared, embeddings)
+    matrix = np.array(dual)
+    dual.delete()
+    return found.bounded(jnp.asarray(cholesky_bound(matrix)), len(matrix))
+
+
+def _bound_by_products(
+    loss: SupCL, structure: ClassStructure, embeddings: Array, key: PRNGKeyArray
+) -> _Dual:
+    """The same from products with a dual matrix that is never formed."""
+    size, dim = embeddings.shape
+    dual = blockwise_dual(loss, embeddings, structure)
+    # Entries of G err by d u. That moves exponents by as much over τ, and terms of the gradient,
+    # which add up to 2/τ, by as much relatively; their sums of N terms err by N u.
+    entries = (2 * dim + 8) * UNIT_ROUNDING
+    relative = 2 * entries / dual.temperature + (size + 32) * UNIT_ROUNDING
+    sensitivity = 2 / dual.temperature
+    evaluation = (2 * size + 16) * UNIT_ROUNDING * (1 + jnp.abs(dual.value))
+    evaluation = evaluation + sensitivity * entries
+    lower = dual.value - evaluation - 4 * sensitivity * relative
+    found = _Dual(dual.value, evaluation, lower, jnp.zeros(()))
+    norm = float(dual.norm * (1 + relative))
+    rounding, goal = float(norm * relative), LANCZOS_GOAL / size
+    bound = lanczos_bound(dual.product, size, norm, rounding, goal, key)
+    return found.bounded(jnp.asarray(bound.lower), size)
 
 
 @jax.jit
@@ -159,20 +222,23 @@ def decide_phase(low: Float[Array, "... 5"], high: Float[Array, "... 5"]) -> Int
     )
 
 
-def certify(solution: Solution) -> Certificate:
+def certify(solution: Solution, key: PRNGKeyArray | None = None) -> Certificate:
     r"""Certify the embeddings of a solution.
 
     Args:
         solution: from :func:`ssem_jax.solve`, one cell or a batch.
+        key: a JAX random key, needed beyond `CHOLESKY_LIMIT` embeddings, where the bound is
+            probabilistic.
 
     Returns:
         Lower bound, gap, brackets and phase of every cell.
 
     Raises:
         ValueError: 64-bit mode is off, a loss that is not what it declares
-            (:class:`ssem_jax.FalseDeclarationError`), or more than `DENSE_LIMIT` embeddings.
+            (:class:`ssem_jax.FalseDeclarationError`), or more than `CHOLESKY_LIMIT` embeddings
+            without a key or with another loss than SupCL.
     """
-    return _certify(solution.problem, solution.embeddings)
+    return _certify(solution.problem, solution.embeddings, key=key)
 
 
 def certify_embeddings(
@@ -180,6 +246,7 @@ def certify_embeddings(
     structure: ClassStructure,
     loss: GramLoss,
     reference: Certificate | None = None,
+    key: PRNGKeyArray | None = None,
 ) -> Certificate:
     """Certify any embeddings, whoever found them.
 
@@ -189,6 +256,7 @@ def certify_embeddings(
         loss: the loss that they are judged by.
         reference: a certificate of the same problem, whose lower bound is used where it is
             better: at embeddings that are no critical point their own multipliers are loose.
+        key: as for :func:`certify`.
 
     Returns:
         The certificate of these embeddings.
@@ -210,32 +278,54 @@ def certify_embeddings(
             f"every embedding must be finite and not zero; row {row} has norm {norms[row]}."
         )
     problem = Problem(structure, points.shape[1], loss)
-    return _certify(problem, np.asarray(normalize(jnp.asarray(points))), reference)
+    return _certify(problem, np.asarray(normalize(jnp.asarray(points))), reference, key)
 
 
 def _certify(
-    problem: Problem, embeddings: Array | np.ndarray, reference: Certificate | None = None
+    problem: Problem,
+    embeddings: Array | np.ndarray,
+    reference: Certificate | None = None,
+    key: PRNGKeyArray | None = None,
 ) -> Certificate:
     require_x64()
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((problem, embeddings))):
         raise ValueError("a certificate is made on the host; call it outside jax.jit and jax.vmap.")
     structure, single = problem.structure, problem.batch_size is None
-    if structure.num_embeddings > DENSE_LIMIT:
+    num_points = structure.num_embeddings
+    formed = num_points <= CHOLESKY_LIMIT
+    if not formed and not isinstance(problem.loss, SupCL):
         raise ValueError(
-            f"the dual matrix is diagonalised whole up to {DENSE_LIMIT} embeddings; "
-            f"got {structure.num_embeddings}."
+            f"only SupCL is certified without its dual matrix, which is formed up to "
+            f"{CHOLESKY_LIMIT} embeddings; got {num_points} and {type(problem.loss).__name__}."
+        )
+    if not formed and key is None:
+        raise ValueError(
+            f"beyond {CHOLESKY_LIMIT} embeddings a certificate is probabilistic; got {num_points}. "
+            "Give it a random key: key=jax.random.key(0)."
         )
     losses, size = problem.cells()
     admit(losses, structure)
-    embeddings = np.asarray(embeddings).reshape(size, structure.num_embeddings, problem.dim)
+    embeddings = np.asarray(embeddings).reshape(size, num_points, problem.dim)
     prepared, plain = losses.prepare(structure), losses.unconventional()
 
-    def bound(cells: np.ndarray, count: int) -> tuple[_Dual, Array]:
-        chosen = jax.tree.map(lambda leaf: jnp.asarray(leaf[cells]), plain)
-        points = jnp.asarray(embeddings[cells])
-        return _bound_chunk(chosen, prepared, points, count), _variances(points, structure)
+    def bound_one(cell: int) -> _Dual:
+        points = jnp.asarray(embeddings[cell])
+        if formed:
+            return _bound_factored(_cell(plain, cell), prepared, points)
+        start = jax.random.fold_in(key, cell)
+        return _bound_by_products(_cell(losses, cell), structure, points, start)
 
-    capacity = chunk_capacity(structure.num_embeddings * max(structure.num_embeddings, problem.dim))
+    def bound(cells: np.ndarray, count: int) -> tuple[_Dual, Array]:
+        points = jnp.asarray(embeddings[cells])
+        if num_points <= DENSE_LIMIT:
+            found = _bound_chunk(_cell(plain, cells), prepared, points, count)
+        else:
+            found = jax.tree.map(lambda *one: jnp.stack(one), *map(bound_one, cells[:count]))
+        return found, _variances(points, structure)
+
+    capacity = chunk_capacity(
+        num_points * (max(num_points, problem.dim) if formed else problem.dim)
+    )
     dual, found = _gather(run_chunks(bound, np.arange(size), capacity), size)
     # Without convexity a tangent bounds nothing.
     bounded = dual.lower if losses.convex else np.full(size, -np.inf)
@@ -243,10 +333,16 @@ def _certify(
     level = dual.value + dual.value_rounding
     low, high = _brackets(losses, structure, found, level)
     leaves = (dual.value, lower, level - lower, dual.eigenvalue, found, low, high)
-    leaves = (*leaves, decide_phase(low, high))
+    failure = np.full(size, 0.0 if formed else FAILURE_PROBABILITY)
+    leaves = (*leaves, decide_phase(low, high), failure)
     if single:
         leaves = tuple(leaf[0] for leaf in leaves)
     return Certificate(problem, *map(jnp.asarray, leaves))
+
+
+def _cell(losses: GramLoss, cells: np.ndarray | int) -> GramLoss:
+    """The losses of some cells."""
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf[cells]), losses)
 
 
 BRACKET_CAPACITIES = (4, 64)

@@ -69,6 +69,11 @@ PATH_STAGES = 8
 """Temperatures of the path that is walked where the direct way failed."""
 RANK_TOLERANCE = 1e-6
 """Eigenvalue of UᵀU (of trace N) under which a dimension counts as unused."""
+EIGH_LIMIT = 1024
+"""Embeddings up to which a saddle's dual matrix is diagonalised; beyond it takes minutes."""
+INVERSE_ITERATIONS = 24
+"""Steps of the inverse iteration that stands in for it. The shift is within a factor of two of the
+lowest eigenvalue, so that each halves what eigenvalues from zero upwards have in the basis."""
 
 
 class _Point(NamedTuple):
@@ -273,6 +278,32 @@ def _trust_region(value: Callable[[Array], Array], embeddings: Array, tolerance:
     return jax.lax.while_loop(lambda run: ~run.done & (run.iterations < MAX_OUTER), body, start)
 
 
+def _lowest(dual: Array, count: int) -> tuple[Array, Array]:
+    """The lowest eigenvalues of a matrix that is not positive definite, and their eigenvectors."""
+    size = dual.shape[0]
+    if size <= EIGH_LIMIT:
+        eigenvalues, eigenvectors = jnp.linalg.eigh(dual)
+        return eigenvalues[:count], eigenvectors[:, :count]
+
+    def shifted(shift: Array) -> tuple[Array, Array]:
+        return shift, jnp.linalg.cholesky(dual + shift * jnp.eye(size))
+
+    _, factor = jax.lax.while_loop(
+        lambda state: jnp.isfinite(state[0]) & ~jnp.all(jnp.isfinite(state[1])),
+        lambda state: shifted(2 * state[0]),
+        shifted(jnp.asarray(DUAL_TOLERANCE / size)),
+    )
+
+    def iterate(_: int, basis: Array) -> Array:
+        return jnp.linalg.qr(jax.scipy.linalg.cho_solve((factor, True), basis))[0]
+
+    # All directions at once, as many as are asked for: a few alone would break the symmetry.
+    basis = jax.random.normal(jax.random.key(0), (size, count), float)
+    basis = jax.lax.fori_loop(0, INVERSE_ITERATIONS, iterate, basis)
+    eigenvalues, mixing = jnp.linalg.eigh(basis.T @ dual @ basis)
+    return eigenvalues, basis @ mixing
+
+
 def _escape(value: Callable[[Array], Array], point: _Point) -> tuple[Array, Array, Array]:
     """Leave a saddle along every negative direction of the dual matrix at once.
 
@@ -284,12 +315,12 @@ def _escape(value: Callable[[Array], Array], point: _Point) -> tuple[Array, Arra
     dual = 0.5 * point.pull - jnp.diag(0.5 * point.multipliers[:, 0])
 
     def leave(_: None) -> tuple[Array, Array, Array]:
-        eigenvalues, eigenvectors = jnp.linalg.eigh(dual)
-        usage, axes = jnp.linalg.eigh(point.embeddings.T @ point.embeddings)
         paired = min(num_points, dim)
+        eigenvalues, eigenvectors = _lowest(dual, paired)
+        usage, axes = jnp.linalg.eigh(point.embeddings.T @ point.embeddings)
         # The most negative directions meet the least used axes.
-        taken = (eigenvalues[:paired] < 0.1 * eigenvalues[0]) & (usage[:paired] < RANK_TOLERANCE)
-        direction = (eigenvectors[:, :paired] * taken) @ axes[:, :paired].T
+        taken = (eigenvalues < 0.1 * eigenvalues[0]) & (usage[:paired] < RANK_TOLERANCE)
+        direction = (eigenvectors * taken) @ axes[:, :paired].T
 
         def moved(size: Array) -> Array:
             return normalize(point.embeddings + size * direction)

@@ -427,8 +427,10 @@ def test_solve_raises_in_32_bits():
         solve(Problem(TWELVE, DIM, SupCL(0.5, 0.5)), jax.random.key(0))
 
 
-def test_embeddings_beyond_a_saddle_are_better():
+@pytest.mark.parametrize("limit", [12, 11], ids=["diagonalised", "iterated"])
+def test_embeddings_beyond_a_saddle_are_better(monkeypatch, limit):
     """The escape is called at the collapsed saddle, moves every instance, and lowers the loss."""
+    monkeypatch.setattr(solver, "EIGH_LIMIT", limit)
     collapsed = np.repeat(np.eye(3) - 1 / 3, 4, axis=0)
     collapsed /= np.linalg.norm(collapsed, axis=1, keepdims=True)
     collapsed = np.pad(collapsed, ((0, 0), (0, DIM - 3)))
@@ -456,3 +458,18 @@ def test_embeddings_beyond_a_saddle_are_better():
     assert violation == 0
     assert np.array_equal(unmoved, solution.embeddings)
     assert certify_embeddings(unmoved, TWELVE, loss).certified
+
+
+def test_the_lowest_eigenpairs_without_diagonalising(monkeypatch):
+    """Inverse iteration finds whole eigenspaces; a few of their vectors would break symmetry."""
+    values = np.concatenate(
+        [np.full(9, -0.3), np.full(4, -0.01), np.zeros(20), np.linspace(0.1, 5)]
+    )
+    basis = np.linalg.qr(np.random.default_rng(0).normal(size=(len(values),) * 2))[0]
+    dual = jnp.asarray((basis * values) @ basis.T)
+    monkeypatch.setattr(solver, "EIGH_LIMIT", len(values) - 1)
+    found, vectors = solver._lowest(dual, 20)
+    assert np.allclose(found[:9], -0.3, rtol=0, atol=VALUE)
+    projector = np.asarray(vectors[:, :9] @ vectors[:, :9].T)
+    assert np.allclose(projector, basis[:, :9] @ basis[:, :9].T, rtol=0, atol=1e-6)
+    assert np.allclose(vectors.T @ vectors, np.eye(20), rtol=0, atol=VALUE)
