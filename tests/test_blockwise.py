@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ssem_jax.blockwise import BLOCK_SIZE, blockwise_loss, blockwise_supcl
+from ssem_jax.blockwise import BLOCK_SIZE, blockwise_dual, blockwise_loss, blockwise_supcl
 from ssem_jax.losses import SupCL
 from ssem_jax.problem import ClassStructure
 
@@ -304,3 +304,24 @@ def test_a_structure_that_does_not_fit():
         blockwise_loss(SupCL(0.5, 0.5, "exclude"), random_rows(4), ClassStructure((2, 2)))
     with pytest.raises(ValueError, match="class_ids must be one integer for each of the 5"):
         blockwise_loss(SupCL(0.5, 0.5), random_rows(5), ClassStructure((2, 2)))
+
+
+@pytest.mark.parametrize("tau", [0.4, 2e-3])
+@pytest.mark.parametrize(("self_pairs", "mean"), CONVENTIONS)
+def test_the_dual_matrix_in_blocks(self_pairs, mean, tau):
+    """Against sym ∇L + Diag λ written out; at τ = 0.002 rows have nobody near."""
+    structure, loss = ClassStructure((1, 4, 2), 3), SupCL(0.3, tau, self_pairs, mean)
+    rows = random_rows(structure.num_embeddings)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    gram = rows @ rows.T
+    slope = np.asarray(jax.grad(loss.from_gram)(jnp.asarray(gram), structure))
+    slope = 0.5 * (slope + slope.T)
+    matrix = slope - np.diag(np.sum(slope * gram, axis=1))
+
+    dual = blockwise_dual(loss, jnp.asarray(rows), structure, 8)
+    tolerance = 16 * np.finfo(float).eps * (1 + 1 / tau) / tau
+    assert abs(dual.value - loss.from_gram(jnp.asarray(gram), structure)) <= tolerance
+    found = dual.product(jnp.eye(len(rows)))
+    assert np.allclose(found, matrix, rtol=0, atol=tolerance)
+    assert np.linalg.norm(matrix, 2) <= dual.norm
+    assert abs(np.sum(dual.multipliers) + np.sum(slope * gram)) <= len(rows) * tolerance

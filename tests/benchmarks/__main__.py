@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks [--fast] [--figure FILE]`: the table, and cost against N and cells.
+"""`python -m tests.benchmarks [--fast | --large] [--figure FILE]`: tables, and cost against N.
 
 Compare ratios, not times: every ratio is the median over turns of one run.
 """
@@ -75,6 +75,27 @@ def loss_table(curve: dict[int, dict[str, np.ndarray]]) -> Table:
     return table
 
 
+def large_table(rows: list[measure.Certified]) -> Table:
+    """Thousands of embeddings: what they cost and how well they are certified."""
+    table = Table(title="Thousands of embeddings; found by free minimisation where it took time")
+    for head in ("m,n,p,d", "case", "solve s", "products", "certify s", "gap", "phase", "P(wrong)"):
+        table.add_column(head, justify="left" if head in ("m,n,p,d", "case", "phase") else "right")
+    table.add_column("peak GiB", justify="right")
+    for row in rows:
+        table.add_row(
+            row.setting,
+            row.case,
+            "" if row.solve_seconds is None else f"{row.solve_seconds:.0f}",
+            "" if row.products is None else str(row.products),
+            f"{row.certify_seconds:.1f}",
+            f"{row.gap:.1e}",
+            row.phase,
+            f"{row.failure_probability:.0e}" if row.failure_probability else "0",
+            f"{row.peak_bytes / 2**30:.2f}",
+        )
+    return table
+
+
 def draw(
     path: str,
     rows: list[Row],
@@ -114,10 +135,14 @@ def main() -> None:
     """Measure, print, draw."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--fast", action="store_true", help="a small version, within a minute")
+    parser.add_argument("--large", action="store_true", help="thousands of embeddings, only")
     parser.add_argument("--figure", metavar="FILE", help="draw to a .png, .svg or .pdf file")
     options = parser.parse_args()
     set_up_jax()
     todo, console = plan(options.fast), Console(width=WIDTH)
+    if options.large:
+        console.print(large_table(measure.large_cells()))
+        return
 
     curve = measure.loss_curve(todo["sizes"], repeats=7)
     console.print(loss_table(curve))

@@ -223,3 +223,74 @@ def large_batch(num_rows: int = LARGE_ROWS, small_rows: int = 8192) -> Large:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(_large, num_rows, small_rows).result()
+
+
+# ------------------------------------------------------------------------ thousands of embeddings
+
+LARGE_GAP = 1e-6
+"""Gap of a solution with thousands of embeddings: N times the rounding bound of its dual matrix."""
+LARGE_SETTING = Setting(8, 64, 8, 512)
+LARGE_LOSSES = {"collapse": sx.SupCL(0.1, 0.5), "spread": sx.SupCL(0.7, 0.3)}
+CLOSED_FORMS = (Setting(8, 64, 8, 512), Setting(8, 64, 16, 512), Setting(8, 16, 256, 128))
+"""4,096 and 8,192 embeddings, whose dual matrix is factored, and 32,768, by products alone."""
+
+
+class Certified(NamedTuple):
+    """Embeddings of one cell, certified in a fresh process."""
+
+    setting: str
+    case: str
+    solve_seconds: float | None  # None where the closed form is certified instead
+    products: int | None
+    certify_seconds: float
+    gap: float
+    phase: str
+    failure_probability: float
+    peak_bytes: float
+
+
+def _certified_cell(setting: Setting, case: str, free: bool, seed: int) -> Certified:
+    jax.config.update("jax_enable_x64", True)
+    key, structure, loss = jax.random.key(seed), setting.structure, LARGE_LOSSES[case]
+    spent = products = None
+    if free:
+        spent, solution = seconds(
+            lambda: sx.solve(sx.Problem(structure, setting.dim, loss), key, num_starts=1)
+        )
+        rows, products = solution.embeddings, int(solution.products)
+    else:
+        counts = structure.num_classes, structure.instances_per_class, structure.num_views
+        delta2 = sx.theory.delta2(*counts, loss.alpha, loss.temperature)
+        rows = sx.ssem_embeddings(structure, float(delta2), setting.dim)
+    certifying, found = seconds(lambda: sx.certify_embeddings(rows, structure, loss, key=key))
+    return Certified(
+        str(setting),
+        case,
+        spent,
+        products,
+        certifying,
+        float(found.gap),
+        sx.Phase(int(found.phase)).name.lower(),
+        float(found.failure_probability),
+        _peak_bytes(),
+    )
+
+
+def certified_cell(setting: Setting, case: str, free: bool, seed: int = 0) -> Certified:
+    """A cell of `LARGE_LOSSES`, in a process of its own.
+
+    Args:
+        setting: m, n, p and d.
+        case: of `LARGE_LOSSES`.
+        free: minimise over free embeddings from a random start; else certify the closed form.
+        seed: of the random start.
+    """
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(_certified_cell, setting, case, free, seed).result()
+
+
+def large_cells() -> list[Certified]:
+    """Closed forms of growing size, then free minimisation at `LARGE_SETTING`."""
+    closed = [certified_cell(at, case, False) for at in CLOSED_FORMS for case in LARGE_LOSSES]
+    return closed + [certified_cell(LARGE_SETTING, case, True) for case in LARGE_LOSSES]

@@ -59,3 +59,12 @@ def test_a_large_batch_fits_in_little_memory():
     assert large.peak_bytes <= measure.MEMORY_TARGET
     assert large.seconds <= measure.SECONDS_TARGET
     assert large.growth <= measure.GROWTH_TARGET
+
+
+@pytest.mark.parametrize("case", measure.LARGE_LOSSES)
+def test_thousands_of_embeddings_are_solved_and_certified(case):
+    """4,096 free embeddings from a random start, in some minutes each."""
+    found = measure.certified_cell(measure.LARGE_SETTING, case, free=True)
+    assert 0 <= found.gap <= measure.LARGE_GAP
+    assert found.phase == case
+    assert found.failure_probability == 0
