@@ -564,12 +564,17 @@ class Judgement:
             "cells": self.cells,
             "excluded": self.excluded,
             "undecided": self.undecided,
-            "worst_gap": self.worst_gap,
-            "worst_deviation": self.worst_deviation,
-            "margin": self.margin,
+            "worst_gap": finite(self.worst_gap),
+            "worst_deviation": finite(self.worst_deviation),
+            "margin": finite(self.margin),
             "counterexample": self.counterexample,
             "reason": self.reason,
         }
+
+
+def finite(value: float | None) -> float | None:
+    """A number as JSON knows it: infinite ones, of cells without a certificate, are null."""
+    return value if value is not None and np.isfinite(value) else None
 
 
 class Weighed(NamedTuple):
@@ -690,6 +695,11 @@ def judge(claim: Claim, table: pl.DataFrame) -> Judgement:
         verdict = Verdict.UNDECIDED
         row = _describe(groups[0], int(np.flatnonzero(~holds)[0]))
         reason = f"{undecided} of {count} cells are undecided, the first at {row}."
+        if np.isinf(gaps).any():
+            reason += (
+                " Its loss is not convex in the Gram matrix, so nothing bounds it from below: "
+                "no cell is certified, and the optimum is unknown."
+            )
     else:
         verdict = Verdict.HOLDS
     return Judgement(

@@ -24,6 +24,7 @@ from ssem_jax.claims import (
     collect,
     collect_theorems,
     coordinates,
+    finite,
     fixed_columns,
     outcomes,
 )
@@ -120,7 +121,7 @@ def report(trials: Sequence[Trial], seconds: float, seed: int) -> dict[str, Any]
     return {
         "claims": [trial.to_json() for trial in trials],
         "cells": sum(j.cells for j in judged if isinstance(j.claim, Claim)),
-        "worst_gap": max(gaps, default=None),
+        "worst_gap": finite(max(gaps, default=None)),
         "as_expected": all(trial.as_expected for trial in trials),
         "seconds": seconds,
         "seed": seed,

@@ -1,0 +1,100 @@
+"""Attained, not attained, unknown: told apart by certificates, uniqueness and rank alone."""
+
+import numpy as np
+import pytest
+
+import ssem_jax as sx
+from ssem_jax import theory
+from ssem_jax.attainment import Attainment, is_unique, least_rank
+
+
+def solved(structure, dims, alphas, tau=0.5, self_pairs="include", num_starts=4):
+    problems = [
+        sx.Problem(
+            structure, dim, sx.SupCL(np.array(alphas), np.full(len(alphas), tau), self_pairs)
+        )
+        for dim in dims
+    ]
+    return sx.Cells(sx.sweep(problems, num_starts=num_starts))
+
+
+def test_every_dimension_of_a_small_batch_is_told():
+    """m = n = 2: rank 1 in collapse (alpha = 0.2), 3 in the spread phase (alpha = 0.9)."""
+    cells = solved(sx.ClassStructure((2, 2)), (2, 3), (0.2, 0.9))
+    assert sx.attainment(cells).tolist() == [
+        Attainment.ATTAINED,
+        Attainment.NOT_ATTAINED,
+        Attainment.ATTAINED,
+        Attainment.ATTAINED,
+    ]
+    margin = sx.attained(cells, claimed=np.array([True, False, True, False]))
+    assert margin.low.tolist() == [1, 1, 1, -1]
+    assert margin.decided.all()
+
+
+def test_many_starts_above_the_bound_stay_unknown_without_uniqueness():
+    """Class-weighted losses are not proven unique: what is not attained stays unknown."""
+    structure = sx.ClassStructure((2, 2))
+    assert not is_unique(sx.Spectral(np.array([0.9])), structure).any()
+    cells = solved(structure, (2,), (0.9,))
+    assert sx.attainment(cells).tolist() == [Attainment.NOT_ATTAINED]
+    # The same cell, of a loss that is none of those whose optimum is proven unique.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ssem_jax.attainment.is_unique", lambda loss, _: np.zeros(1, bool))
+        assert sx.attainment(cells).tolist() == [Attainment.UNKNOWN]
+        margin = sx.attained(cells)
+    assert (margin.low[0], margin.high[0]) == (-1, 1)
+    assert not margin.decided[0]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "views", "self_pairs", "alpha", "unique"),
+    [
+        ((2, 2), 1, "include", 0.0, True),
+        ((2, 1), 1, "include", 0.0, False),
+        ((2, 1), 1, "include", 0.1, True),
+        ((2, 2), 2, "exclude", 0.3, True),
+        ((4, 2), 2, "exclude", 0.3, False),
+        ((2, 2), 2, "decouple", 0.3, False),
+    ],
+)
+def test_where_uniqueness_is_proven(sizes, views, self_pairs, alpha, unique):
+    structure = sx.ClassStructure(sizes, views)
+    loss = sx.SupCL(np.array([alpha]), np.array([0.5]), self_pairs)
+    assert is_unique(loss, structure).tolist() == [unique]
+
+
+@pytest.mark.parametrize(
+    ("alpha", "tau", "self_pairs", "phase"),
+    [
+        (0.02, 0.2, "exclude", sx.Phase.VIEW_SPREAD),
+        (0.9, 0.5, "exclude", sx.Phase.SPREAD),
+        (0.1, 0.5, "include", sx.Phase.COLLAPSE),
+    ],
+)
+def test_the_rank_is_that_of_the_closed_form(alpha, tau, self_pairs, phase):
+    m, n, p = 2, 2, 2
+    assert theory.phase(m, n, p, alpha, tau, self_pairs=self_pairs) == phase
+    structure = sx.ClassStructure.balanced(m, n, p)
+    similarities = theory.similarities(m, n, p, alpha, tau, self_pairs=self_pairs)
+    eigenvalues = np.linalg.eigvalsh(np.asarray(sx.block_gram(structure, *similarities)))
+    problem = sx.Problem(structure, 1, sx.SupCL(np.array([alpha]), np.array([tau]), self_pairs))
+    assert least_rank(problem).tolist() == [int(np.sum(eigenvalues > 1e-9))]
+
+
+def test_unequal_classes_have_the_rank_of_their_spread_instances_at_least():
+    structure = sx.ClassStructure((4, 2))
+    problem = sx.Problem(structure, 1, sx.SupCL(np.array([0.05, 0.95]), np.array([0.5, 0.5])))
+    assert least_rank(problem).tolist() == [0, 4]
+
+
+def test_the_excess_over_all_dimensions_is_bracketed():
+    cells = solved(sx.ClassStructure((2, 2)), (2, 3), (0.2, 0.9))
+    excess = sx.excess(cells)
+    best = np.asarray(theory.loss(2, 2, 1, cells.alpha, cells.temperature))
+    true = cells.found["value"].to_numpy() - best
+    assert np.all(excess.low <= true + 1e-12)
+    assert np.all(true <= excess.high + 1e-12)
+    assert np.all(excess.width < 1e-9)
+    assert true[1] > 1e-3  # R^2 cannot hold the spread optimum
+    assert np.all(true[[0, 2, 3]] < 1e-9)
