@@ -12,8 +12,8 @@ The public names, by layer:
   embeddings), :func:`certify` and :func:`certify_embeddings` (duality)
 * classes of different size: :func:`solve_reduced`, :func:`collapse_thresholds`,
   :func:`two_class_threshold`, :func:`minority_collapse_ratio`, :func:`minorities_can_merge`
-* many cells: :class:`Grid`, :func:`sweep`, :func:`read_run`; :func:`audit` for embeddings found
-  elsewhere
+* many cells: :class:`Grid`, :func:`sweep`, :func:`read_run`, :class:`Processes`; :func:`audit` for
+  embeddings found elsewhere
 * claims: :class:`Claim`, :class:`Domain`, :func:`verify`, :func:`judge`, :class:`Verdict`
 
 Verification needs float64: write ``jax.config.update("jax_enable_x64", True)`` first.
@@ -71,3 +71,4 @@ from ssem_jax.solve import solve as solve
 from ssem_jax.sweep import Grid as Grid
 from ssem_jax.sweep import read_run as read_run
 from ssem_jax.sweep import sweep as sweep
+from ssem_jax.workers import Processes as Processes

@@ -15,6 +15,7 @@ NAMES = """
     same_phase simplex_etf solve ssem_embeddings ssem_gram sweep theory variances
     variances_from_gram verify solve_reduced collapse_thresholds two_class_threshold
     minority_collapse_ratio minorities_can_merge ReducedSolution blockwise_loss blockwise_supcl
+    Processes
 """.split()  # noqa: SIM905
 
 
