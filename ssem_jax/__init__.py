@@ -16,8 +16,8 @@ The public names, by layer:
   embeddings), :func:`certify` and :func:`certify_embeddings` (duality)
 * classes of different size: :func:`solve_reduced`, :func:`collapse_thresholds`,
   :func:`two_class_threshold`, :func:`minority_collapse_ratio`, :func:`minorities_can_merge`
-* many cells: :class:`Grid`, :func:`sweep`, :func:`read_run`; :func:`audit` for embeddings found
-  elsewhere
+* many cells: :class:`Grid`, :func:`sweep`, :func:`read_run`, :class:`Processes`; :func:`audit` for
+  embeddings found elsewhere
 * training: :func:`supcl_loss` of a batch, sharded or not; :func:`batch_variances` and
   :class:`BatchMonitor` against :func:`predict_batch`
 * claims: :class:`Claim`, :class:`Domain`, :func:`verify`, :func:`judge`, :class:`Verdict`
@@ -110,3 +110,4 @@ from ssem_jax.training import BatchPrediction as BatchPrediction
 from ssem_jax.training import batch_variances as batch_variances
 from ssem_jax.training import predict_batch as predict_batch
 from ssem_jax.training import supcl_loss as supcl_loss
+from ssem_jax.workers import Processes as Processes

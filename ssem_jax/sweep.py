@@ -106,8 +106,9 @@ PART_CELLS = {"solve": 256, "certificate": 4096}
 
 SHAPES_AT_ONCE = 2
 """Batches under way in this process: while one compiles, the other computes."""
-IN_FLIGHT = 1024
-"""Batches at most in the hands of an executor: enough for a cluster, and others may claim more."""
+MANY_WORKERS = 512
+"""Workers of an executor that does not tell `num_workers`. It is handed two batches for each, so
+that none waits; the others are left to whoever works on the same run."""
 ATTEMPTS = 3
 """Workers that a batch may lose; the third loss is the batch's own doing (memory, most often)."""
 POLL_SECONDS = 0.2
@@ -478,7 +479,9 @@ def sweep(
         running: dict[Future, int] = {}
         finished: queue.SimpleQueue[Future] = queue.SimpleQueue()
         lost: Counter[int] = Counter()
-        capacity = IN_FLIGHT if executor else SHAPES_AT_ONCE
+        capacity = (
+            2 * getattr(executor, "num_workers", MANY_WORKERS) if executor else SHAPES_AT_ONCE
+        )
 
         def submit(number: int) -> None:
             # A function cannot be sent to another process: that one counts whole batches.
@@ -604,7 +607,8 @@ class RunFolder:
                 )
             claims = (path / CLAIMS).open("ab")
             _lock(claims, 0, wait=True)
-            _remove_temporaries(path / MANIFEST)
+            for stale in path.glob(f".{MANIFEST}.*"):  # only the holder of the lock writes one
+                stale.unlink(missing_ok=True)
             if (path / MANIFEST).exists():
                 manifest = read_manifest(path)
                 _compare(path, manifest["versions"])
@@ -642,6 +646,7 @@ class RunFolder:
 
     def __exit__(self, *_: object) -> None:
         if self.claims:
+            self.clean()
             self.claims.close()
 
     def part(self, number: int) -> Path:
@@ -650,10 +655,16 @@ class RunFolder:
 
     def claim(self, number: int) -> bool:
         """Whether this process may make a part, since no other one that is alive is at it."""
-        if self.claims is None or not _lock(self.claims, number + 1):
-            return False
-        _remove_temporaries(self.part(number))
-        return True
+        return self.claims is not None and _lock(self.claims, number + 1)
+
+    def clean(self) -> None:
+        """Remove what killed writers of parts left behind, where no other process is at them."""
+        for stale in self.path.glob(".part-*.parquet.*"):
+            named = re.match(r"\.part-(\d+)\.parquet\.(\d+)", stale.name)
+            if fcntl is None or named is None or int(named[2]) == os.getpid():
+                continue
+            if self.claim(int(named[1])):
+                stale.unlink(missing_ok=True)
 
     def read_part(self, number: int) -> pl.DataFrame | None:
         """A finished part; None where it is missing, and, with a line in the log, where it is
@@ -838,10 +849,3 @@ def _write(path: Path, content: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-
-
-def _remove_temporaries(path: Path) -> None:
-    """Remove what killed writers of a file left; only its claimant may."""
-    for stale in path.parent.glob(f".{path.name}.*"):
-        if not stale.name.startswith(f".{path.name}.{os.getpid()}-"):
-            stale.unlink(missing_ok=True)

@@ -91,6 +91,8 @@ class _Worker:
         self.cores = cores
         self.process: Any = None
         self.pipe: Any = None
+        self.closed = False
+        self._lock = threading.Lock()
 
     def call(self, message: Any) -> Any:
         """The result of a function in the process.
@@ -98,12 +100,7 @@ class _Worker:
         Raises:
             BrokenExecutor: the process died of it; and what the function raises.
         """
-        if self.process is None:
-            context = multiprocessing.get_context("spawn")
-            self.pipe, end = context.Pipe()
-            self.process = context.Process(target=_serve, args=(end, self.cores), daemon=True)
-            self.process.start()
-            end.close()  # so that the pipe breaks when the process dies
+        self._start()
         try:
             self.pipe.send(message)
             succeeded, result = self.pipe.recv()
@@ -115,10 +112,25 @@ class _Worker:
             return result
         raise result
 
+    def _start(self) -> None:
+        with self._lock:
+            if self.closed:
+                raise BrokenExecutor("the worker processes were ended")
+            if self.process is not None:
+                return
+            context = multiprocessing.get_context("spawn")
+            self.pipe, end = context.Pipe()
+            process = context.Process(target=_serve, args=(end, self.cores), daemon=True)
+            process.start()
+            end.close()  # so that the pipe breaks when the process dies
+            self.process = process
+
     def kill(self) -> None:
-        """End the process."""
-        if (process := self.process) is not None:
-            process.kill()
+        """End the process, and start no other."""
+        with self._lock:
+            self.closed = True
+            if (process := self.process) is not None:
+                process.kill()
 
     def join(self) -> None:
         """Wait for the end of the process."""

@@ -20,6 +20,7 @@ NAMES = """
     Spectral Sincere SupConIn AlignUniform
     Attainment attained attainment excess Space Range Budget Trial search decided
     supcl_loss batch_variances predict_batch BatchMonitor BatchPrediction
+    Processes
 """.split()  # noqa: SIM905
 
 

@@ -22,6 +22,7 @@ from jax.experimental.compilation_cache import compilation_cache
 
 import ssem_jax as sx
 from ssem_jax import cache
+from ssem_jax.cli import parse_numbers
 from ssem_jax.problem import pytree_dataclass
 from ssem_jax.sweep import MANIFEST, SCHEMA, Grid, RunError, read_run, summarize, sweep
 from ssem_jax.workers import Processes, open_executor
@@ -86,12 +87,12 @@ class Repulsion(sx.GramLoss):
 
 
 def test_every_hyper_parameter_of_a_loss_is_a_column():
-    pairs = sx.ClassStructure((2, 2), 2)
+    pairs = sx.ClassStructure((1, 1), 2)
     sigmoid = Grid(
         (pairs,), ("full",), loss=sx.Sigmoid, hyper={"bias": (0.0, 1.0), "scale": (2.0,)}
     )
     repulsion = Grid(
-        STRUCTURES[:1], (3,), loss=Repulsion, hyper={"margin": (1,), "kind": ("square", "round")}
+        STRUCTURES[:1], (3,), loss=Repulsion, hyper={"margin": (1, 0.5), "kind": ("round",)}
     )
     problems = [*grid(structures=STRUCTURES[:1]).problems(), *sigmoid.problems()]
     problems += repulsion.problems()
@@ -101,15 +102,15 @@ def test_every_hyper_parameter_of_a_loss_is_a_column():
     assert table["alpha"].to_list() == [0.1, 0.1, 0.9, 0.9] + [None] * 4
     assert table["scale"].to_list() == [None] * 4 + [2.0] * 2 + [None] * 2
     assert table["bias"].to_list() == [None] * 4 + [0.0, 1.0] + [None] * 2
-    assert table["margin"].to_list() == [None] * 6 + [1.0] * 2
-    assert table["kind"].to_list() == [None] * 6 + ["square", "round"]
+    assert table["margin"].to_list() == [None] * 6 + [1.0, 0.5]
+    assert table["kind"].to_list() == [None] * 6 + ["round"] * 2
     assert table["self_pairs"].to_list() == ["include"] * 4 + [None] * 4
-    assert table["dim"].to_list() == [3] * 4 + [8] * 2 + [3] * 2  # full: N where nothing is known
+    assert table["dim"].to_list() == [3] * 4 + [4] * 2 + [3] * 2  # full: N where nothing is known
     assert (table["gap"] <= 1e-9).all()
 
 
 def test_runs_of_any_loss_are_read_back(tmp_path):
-    hyper = {"margin": (0.5, 1.0)}
+    hyper = {"margin": (0.5, 1.0), "kind": ("round",)}
     problems = Grid(STRUCTURES[:1], (3,), loss=Repulsion, hyper=hyper).problems()
     table = sweep(problems, out=tmp_path / "run")
     assert read_run(tmp_path / "run")[0].equals(table)
@@ -467,9 +468,8 @@ def test_an_executor_that_is_shut_down_takes_no_work():
 # Survival
 # ---------------------------------------------------------------------------------------------
 
-CONVENTIONS = "--views 2 --self-pairs include,exclude --mean pairs,anchors --dim 7"
-COMMAND = f"sweep --classes 2 --instances 2 {CONVENTIONS} --alpha 0.1,0.9 --tau 0.3,1 --seed 3"
-NUM_PARTS = 4  # one for each convention; a single shape is compiled
+COMMAND = "sweep --classes 2 --instances 2 --alpha 0:1:32 --tau log:0.3:3:32 --seed 3"
+NUM_PARTS = 4  # of one shape: of 256 cells each
 
 LOCK = """
 import fcntl, sys, time
@@ -567,22 +567,16 @@ def test_a_run_survives_every_kind_of_end(environment, tmp_path):
         text=True,
         check=True,
     )
-    assert "8 of 16 cells (interrupted; repeat its command to go on)" in told.stdout
+    assert "512 of 1024 cells (interrupted; repeat its command to go on)" in told.stdout
     process = start("-m", "ssem_jax.cli")
     _, errors = process.communicate()
     assert process.returncode == 0, errors
     check_progress(NUM_PARTS)
     assert not list(run.glob(".part*"))
 
-    undisturbed = Grid(
-        (sx.ClassStructure((2, 2), 2),),
-        (7,),
-        (0.1, 0.9),
-        (0.3, 1.0),
-        ("include", "exclude"),
-        ("pairs", "anchors"),
-    )
-    assert read_run(run)[0].equals(sweep(undisturbed.problems(), seed=3))
+    axes = parse_numbers("", "0:1:32"), parse_numbers("", "log:0.3:3:32")
+    undisturbed = Grid(STRUCTURES[:1], ("full",), *axes).problems()
+    assert read_run(run)[0].equals(sweep(undisturbed, seed=3))
 
 
 def test_two_processes_share_the_parts_of_a_run(tmp_path, table, monkeypatch):
