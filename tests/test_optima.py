@@ -105,10 +105,14 @@ def test_supcon_collapses_and_other_losses_too_or_not():
     assert np.all(theory.collapse_criterion(SupCon(np.geomspace(0.05, 5, 9)), structure) > 0)
     assert np.all(theory.collapse_criterion(Sincere(np.array([0.2, 1.0])), structure) > 0)
     assert theory.collapse_criterion(AlignUniform(), structure) < 0
-    assert theory.collapse_criterion(AlignUniform(), ClassStructure.balanced(3, 1, 2)) > 0
+    lone = ClassStructure.balanced(3, 1, 2)  # where only views could part, as they do for λ = 1
+    assert (
+        theory.collapse_criterion(AlignUniform(0.2), lone)
+        > 0
+        > theory.collapse_criterion(AlignUniform(1.0), lone)
+    )
     assert theory.collapse_criterion(attract(), structure) > 0  # all embeddings at one point
-    lone = ClassStructure((1, 1, 1))
-    assert theory.collapse_criterion(SupCL(1.0, 0.5), lone) == np.inf
+    assert theory.collapse_criterion(SupCL(1.0, 0.5), ClassStructure((1, 1, 1))) == np.inf
 
 
 def test_what_the_criterion_cannot_judge():
@@ -150,7 +154,7 @@ def test_spectral_phases_are_where_the_thresholds_say():
     found = optimum(m, n, p, 0.1, np.array([m - BAND, m + BAND])).phase
     assert found.tolist() == [Phase.COLLAPSE, Phase.VIEW_SPREAD]
     margin = theory.collapse_criterion(
-        Spectral(np.full(2, boundary) + [-BAND, BAND], np.full(2, 2.0)),
+        Spectral(boundary + np.array([-BAND, BAND]), np.full(2, 2.0)),
         ClassStructure.balanced(m, n, p),
     )
     assert margin[0] > 0 > margin[1]
