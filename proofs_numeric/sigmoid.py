@@ -36,7 +36,7 @@ def _loss(num_pairs, scale, bias, matched, unmatched):
 
 
 @functools.cache
-def _minima():
+def minima():
     """(K, t, b, lower, value, gap) of certified cells, by free minimisation."""
     cells = []
     scales, biases = np.array(list(itertools.product(_SCALES, _BIASES))).T
@@ -55,7 +55,7 @@ def _minima():
 def _judge(matched, unmatched, condition):
     """Optimal exactly where the condition's two sides say so, in every certified cell."""
     gaps = []
-    for num_pairs, scale, bias, lower, value, gap in _minima():
+    for num_pairs, scale, bias, lower, value, gap in minima():
         larger, smaller = condition(num_pairs, scale, bias)
         if abs(larger - smaller) < _STRICT * max(larger, smaller):
             continue

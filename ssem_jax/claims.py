@@ -303,7 +303,9 @@ class Cells:
         """The minimal loss over all embeddings: between the bound and what was found."""
         value, gap = self.table["value"].to_numpy(), self.table["gap"].to_numpy()
         lower = self.table["lower"].to_numpy()
-        return Interval(lower, np.maximum(value, lower + gap))
+        bounded = np.isfinite(lower)  # it is not where a loss is not convex
+        above = np.where(bounded, lower, value) + np.where(bounded, gap, 0)
+        return Interval(lower, np.maximum(value, above))
 
     @property
     def total_variance(self) -> Interval:

@@ -451,10 +451,10 @@ class WeightedSupCL(ClassContrast):
                 f"class_weights must have one number for each of the {structure.num_classes} "
                 f"classes; got {len(self.class_weights)}."
             )
-        anchors, alpha = self.prepare(structure), concrete(self.alpha)
-        for share, weights in (
-            ((1 - alpha, anchors.sup), (alpha, anchors.own)) if alpha is not None else ()
-        ):
+        alpha, anchors = concrete(self.alpha), self.prepare(structure)
+        if alpha is None:
+            return
+        for share, weights in ((1 - alpha, anchors.sup), (alpha, anchors.own)):
             if np.any(share > 0) and not weights.any():
                 raise ValueError(
                     f"class_weights {self.class_weights} leave no positive pair in {structure}."

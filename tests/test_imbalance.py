@@ -24,7 +24,7 @@ from ssem_jax.imbalance import (
     solve_reduced,
     two_class_threshold,
 )
-from ssem_jax.losses import GramLoss, SupCL
+from ssem_jax.losses import GramLoss, SupCL, SupCon, WeightedSupCL
 from ssem_jax.metrics import class_similarities, class_variances, variances
 from ssem_jax.problem import ClassStructure, Phase, Problem, pytree_dataclass
 from ssem_jax.reduced import QUANTITIES
@@ -98,10 +98,18 @@ class Wrapped(GramLoss):
         return self.inner.from_gram(gram, structure)
 
 
+def contrasts(structure, self_pairs, mean):
+    """SupCL, weighted by class and not, in a convention; and SupCon, which has its own."""
+    for alpha, tau in zip(ALPHAS, TAUS, strict=True):
+        yield SupCL(alpha, tau, self_pairs, mean)
+        yield WeightedSupCL(alpha, tau, range(1, 1 + structure.num_classes), self_pairs, mean)
+        yield SupCon(tau)
+
+
 @pytest.mark.parametrize(("structure", "self_pairs", "mean"), CASES)
 def test_the_class_rows_are_the_loss_of_the_block_gram_matrix(structure, self_pairs, mean):
-    for seed, (alpha, tau) in enumerate(zip(ALPHAS, TAUS, strict=True)):
-        loss = SupCL(alpha, tau, self_pairs, mean)
+    for seed, loss in enumerate(contrasts(structure, self_pairs, mean)):
+        tau = loss.temperature
         blocks = random_blocks(structure, seed)
         rows = class_loss(loss.unconventional(), class_rows(loss, structure), blocks)
         sizes = np.asarray(structure.sizes, float)

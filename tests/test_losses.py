@@ -9,9 +9,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from oracles import balanced_optimum, cvxpy_optimum, supcl, supcl_slope
+from oracles import (
+    balanced_optimum,
+    contrasted,
+    cvxpy_optimum,
+    positives,
+    supcl,
+    supcl_slope,
+)
 
-from ssem_jax.losses import SupCL
+from ssem_jax.losses import SupCL, SupCon, WeightedSupCL, decoupled_contrast, info_nce
 from ssem_jax.problem import ClassStructure
 from ssem_jax.simplex import Similarities, block_gram
 
@@ -443,3 +450,84 @@ def test_a_gram_matrix_of_another_size():
         ValueError, match=r"the Gram matrix of 2 classes × 2 is 4 × 4; got \(5, 5\)"
     ):
         SupCL(0.5, 0.5).from_gram(jnp.eye(5), ClassStructure((2, 2)))
+
+
+# ------------------------------------------------------------------------------------ other means
+
+
+@pytest.mark.parametrize("structure", STRUCTURES, ids=name)
+def test_supcon_is_its_definition(structure):
+    gram, tau = np.asarray(random_gram(structure)), 0.3
+    size, terms = structure.num_embeddings, []
+    for i in range(size):
+        total = np.log(sum(np.exp(gram[i, k] / tau) for k in range(size) if k != i))
+        same = [
+            j for j in range(size) if j != i and structure.class_ids[j] == structure.class_ids[i]
+        ]
+        terms += [np.mean([total - gram[i, j] / tau for j in same])] if same else []
+    loss = SupCon(tau)
+    value = float(jax.jit(loss.from_gram, static_argnums=1)(jnp.asarray(gram), structure))
+    assert value == pytest.approx(np.mean(terms), rel=INVARIANCE)
+    if structure.is_balanced:
+        n, p = structure.instances_per_class, structure.num_views
+        mixed = SupCL((p - 1) / (n * p - 1), tau, "exclude", "anchors")
+        assert float(mixed.from_gram(gram, structure)) == pytest.approx(value, rel=INVARIANCE)
+        similarities = Similarities(0.9 if p > 1 else 1.0, 0.4, -0.2)
+        blocks = loss.of_blocks(similarities, loss.prepare_blocks(structure))
+        whole = loss.from_gram(block_gram(structure, *similarities), structure)
+        assert float(blocks) == pytest.approx(float(whole), rel=INVARIANCE)
+
+
+@pytest.mark.parametrize(("self_pairs", "mean"), CONVENTIONS)
+def test_class_weights_weigh_anchors(self_pairs, mean):
+    structure, omega, alpha, tau = ClassStructure((3, 2, 1), 2), (1.0, 2.0, 5.0), 0.3, 0.4
+    gram = np.asarray(random_gram(structure))
+    kinds = positives(structure, self_pairs, mean)
+    totals = [
+        np.log(sum(np.exp(gram[i, k] / tau) for k in members))
+        for i, members in enumerate(contrasted(structure, self_pairs))
+    ]
+    expected = 0.0
+    for mixing, pairs in zip((1 - alpha, alpha), kinds, strict=True):
+        # `divisor` makes plain means; its anchors are weighed by their class besides.
+        weighed = {(i, j): omega[structure.class_ids[i]] / d for (i, j), d in pairs.items()}
+        terms = sum(weight * (totals[i] - gram[i, j] / tau) for (i, j), weight in weighed.items())
+        expected += mixing * terms / sum(weighed.values())
+    loss = WeightedSupCL(alpha, tau, omega, self_pairs, mean)
+    gram = jnp.asarray(gram)
+    assert float(loss.from_gram(gram, structure)) == pytest.approx(expected, rel=INVARIANCE)
+    plain = loss.unconventional().value(gram, loss.prepare(structure))
+    assert float(plain) == pytest.approx(expected, rel=INVARIANCE)
+    alike = WeightedSupCL(alpha, tau, (2, 2, 2), self_pairs, mean).from_gram(gram, structure)
+    unweighted = SupCL(alpha, tau, self_pairs, mean).from_gram(gram, structure)
+    assert float(alike) == pytest.approx(float(unweighted), rel=INVARIANCE)
+
+
+def test_info_nce_and_the_decoupled_loss_by_definition():
+    structure, tau = ClassStructure((2, 1), 2), 0.3
+    gram = np.asarray(random_gram(structure))
+    plain, decoupled = [], []
+    for i in range(6):
+        j = i ^ 1
+        others = [np.exp(gram[i, k] / tau) for k in range(6) if k not in (i, j)]
+        plain.append(-np.log(np.exp(gram[i, j] / tau) / (np.exp(gram[i, j] / tau) + sum(others))))
+        decoupled.append(-gram[i, j] / tau + np.log(sum(others)))
+    for loss, terms in ((info_nce(tau), plain), (decoupled_contrast(tau), decoupled)):
+        found = float(loss.from_gram(jnp.asarray(gram), structure))
+        assert found == pytest.approx(np.mean(terms), rel=INVARIANCE)
+    assert info_nce(np.ones(3)).alpha.shape == (3,)
+
+
+def test_misuse_of_weights_and_of_supcon():
+    structure = ClassStructure((2, 1))
+    with pytest.raises(ValueError, match="class_weights must be nonnegative and finite"):
+        WeightedSupCL(0.5, 0.5, (1, -1))
+    with pytest.raises(ValueError, match="one number for each of the 2 classes; got 3"):
+        WeightedSupCL(0.5, 0.5, (1, 1, 1)).check(structure)
+    with pytest.raises(ValueError, match=r"leave no positive pair in classes of 2,1"):
+        WeightedSupCL(0.5, 0.5, (0, 1)).check(structure)
+    WeightedSupCL(1.0, 0.5, (0, 1)).check(structure)
+    with pytest.raises(ValueError, match="SupCon has no positive pair"):
+        SupCon(0.5).check(ClassStructure((1, 1)))
+    with pytest.raises(ValueError, match="temperature must be positive"):
+        SupCon(0.0)
