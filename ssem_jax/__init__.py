@@ -14,6 +14,7 @@ The public names, by layer:
   :func:`two_class_threshold`, :func:`minority_collapse_ratio`, :func:`minorities_can_merge`
 * many cells: :class:`Grid`, :func:`sweep`, :func:`read_run`; :func:`audit` for embeddings found
   elsewhere
+* choosing α and τ: :func:`guide`
 * training: :func:`supcl_loss` of a batch, sharded or not; :func:`batch_variances` and
   :class:`BatchMonitor` against :func:`predict_batch`
 * claims: :class:`Claim`, :class:`Domain`, :func:`verify`, :func:`judge`, :class:`Verdict`
@@ -41,6 +42,9 @@ from ssem_jax.claims import equal as equal
 from ssem_jax.claims import judge as judge
 from ssem_jax.claims import same_phase as same_phase
 from ssem_jax.claims import verify as verify
+from ssem_jax.guide import Guide as Guide
+from ssem_jax.guide import UnbalancedGuide as UnbalancedGuide
+from ssem_jax.guide import guide as guide
 from ssem_jax.imbalance import ReducedSolution as ReducedSolution
 from ssem_jax.imbalance import collapse_thresholds as collapse_thresholds
 from ssem_jax.imbalance import minorities_can_merge as minorities_can_merge

@@ -16,6 +16,7 @@ NAMES = """
     variances_from_gram verify solve_reduced collapse_thresholds two_class_threshold
     minority_collapse_ratio minorities_can_merge ReducedSolution blockwise_loss blockwise_supcl
     supcl_loss batch_variances predict_batch BatchMonitor BatchPrediction
+    guide Guide UnbalancedGuide
 """.split()  # noqa: SIM905
 
 
