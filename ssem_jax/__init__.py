@@ -18,6 +18,7 @@ The public names, by layer:
   :func:`two_class_threshold`, :func:`minority_collapse_ratio`, :func:`minorities_can_merge`
 * many cells: :class:`Grid`, :func:`sweep`, :func:`read_run`, :class:`Processes`; :func:`audit` for
   embeddings found elsewhere
+* choosing α and τ: :func:`guide`
 * training: :func:`supcl_loss` of a batch, sharded or not; :func:`batch_variances` and
   :class:`BatchMonitor` against :func:`predict_batch`
 * claims: :class:`Claim`, :class:`Domain`, :func:`verify`, :func:`judge`, :class:`Verdict`
@@ -59,6 +60,9 @@ from ssem_jax.convexity import check_convex as check_convex
 from ssem_jax.convexity import check_symmetric as check_symmetric
 from ssem_jax.gram import GramLoss as GramLoss
 from ssem_jax.gram import gram_loss as gram_loss
+from ssem_jax.guide import Guide as Guide
+from ssem_jax.guide import UnbalancedGuide as UnbalancedGuide
+from ssem_jax.guide import guide as guide
 from ssem_jax.imbalance import ReducedSolution as ReducedSolution
 from ssem_jax.imbalance import collapse_thresholds as collapse_thresholds
 from ssem_jax.imbalance import minorities_can_merge as minorities_can_merge

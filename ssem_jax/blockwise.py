@@ -254,7 +254,7 @@ def _sweep(
     temperature: Scalar,
     included: bool,
     block_size: int,
-    axis_name: str | None,
+    axis_name: str | None = None,
 ) -> Array:
     """`step` for every tile on or above the diagonal, on a carry of one block for each of U; with
     an axis, for this device's share of the tiles."""
@@ -307,7 +307,7 @@ def _log_totals(
     temperature: Scalar,
     included: bool,
     block_size: int,
-    axis_name: str | None,
+    axis_name: str | None = None,
 ) -> Float[Array, " N"]:
     """ℓ of this module's docstring."""
 

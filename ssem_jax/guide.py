@@ -21,15 +21,13 @@ import numpy as np
 from jaxtyping import Float
 
 from ssem_jax import theory
+from ssem_jax.certificate import COLLAPSE_TOLERANCE
 from ssem_jax.imbalance import collapse_thresholds, solve_reduced
 from ssem_jax.losses import SupCL
 from ssem_jax.problem import (
     ClassStructure,
     Phase,
     Problem,
-    check_choice,
-    check_mixing,
-    check_temperature,
     full_dimension,
 )
 
@@ -217,7 +215,8 @@ class UnbalancedGuide:
         chosen: which of "alpha" and "temperature" were chosen, from the balanced batch of the mean
             class size.
         names: (m,) of the classes.
-        thresholds: (m,) the α up to which each class collapses; NaN for a class of one instance.
+        thresholds: (m,) the α up to which each class collapses; NaN where it does at every α: a
+            class of one instance, and all if L_self has no positive.
         class_delta2: (m,) δ² of each class at the optimum.
         class_view: (m,) its view variance.
         cosines: (m, m) between class means; -1/(m-1) for balanced classes.
@@ -262,15 +261,16 @@ class UnbalancedGuide:
     def phase(self) -> str:
         """ "collapse" or "spread" where all classes agree, else "mixed"."""
         if self.collapsed.all():
-            views = float(np.max(self.class_view)) > 0
-            return "view_spread" if views and self.self_pairs == "exclude" else "collapse"
+            views_part = float(np.max(self.class_view)) > COLLAPSE_TOLERANCE
+            return "view_spread" if views_part else "collapse"
         return "mixed" if self.collapsed.any() else "spread"
 
     def curves(self) -> tuple[Float[np.ndarray, " K"], Float[np.ndarray, "K m"]]:
         """α from 0 to 1, and δ² of every class there at this τ."""
-        views = self.self_pairs == "include" or self.structure.num_views > 1
-        alphas = np.linspace(0, 1 if views else 0, CURVE_POINTS)
-        temperatures = np.full(CURVE_POINTS, self.temperature)
+        admitted = _admits_alpha(self.structure, self.self_pairs)
+        bends = self.thresholds[~np.isnan(self.thresholds)]
+        alphas = np.union1d(np.linspace(0, 1, CURVE_POINTS), bends) * admitted
+        temperatures = np.full(len(alphas), self.temperature)
         loss = SupCL(alphas, temperatures, self.self_pairs, self.mean)
         found = solve_reduced(Problem(self.structure, 1, loss))
         return alphas, np.asarray(found.instance_variance)
@@ -293,7 +293,7 @@ class UnbalancedGuide:
             "alpha": self.alpha,
             "temperature": self.temperature,
             "chosen": list(self.chosen),
-            "alpha_c": float(np.nanmin(self.thresholds)),
+            "alpha_c": _finite(float(np.fmin.reduce(self.thresholds))),
             "tau_c": None,
             "phase": self.phase,
             "delta2": self.delta2,
@@ -394,18 +394,14 @@ def guide(
         Lee, Oh, Lee and Sohn (AISTATS 2025, arXiv:2503.08203) for preventing class collapse by the
         choice of α and τ; the closed forms as in :mod:`ssem_jax.theory`.
     """
-    check_choice("self_pairs", self_pairs, ("include", "exclude"))
-    check_choice("mean", mean, ("pairs", "anchors"))
-    if alpha is not None:
-        check_mixing(alpha)
-    if temperature is not None:
-        check_temperature(temperature)
+    given = (0.0 if alpha is None else alpha, 1.0 if temperature is None else temperature)
+    loss = SupCL(*given, self_pairs, mean)
     if max(structure.sizes) < 2:
         raise ValueError(
             "every class has one instance in the batch, so L_sup has no positive pair and there is "
             "no variance within classes; use 2 or more instances per class."
         )
-    SupCL(0.0 if alpha is None else alpha, 1.0, self_pairs).check(structure)
+    loss.check(structure)
     if structure.is_balanced:
         return _balanced(structure, alpha, temperature, self_pairs, delta2)
     mean_size = max(round(structure.num_instances / structure.num_classes), 2)
@@ -414,6 +410,10 @@ def guide(
     chosen_alpha, chosen_temperature, chosen = design.choose(alpha, temperature)
     loss = SupCL(chosen_alpha, chosen_temperature, self_pairs, mean)
     found = solve_reduced(Problem(structure, full_dimension(structure, self_pairs), loss))
+    thresholds = np.full(structure.num_classes, np.nan)
+    if _admits_alpha(structure, self_pairs):
+        convention = {"mean": mean, "self_pairs": self_pairs}
+        thresholds = collapse_thresholds(structure, chosen_temperature, **convention)
     return UnbalancedGuide(
         structure,
         self_pairs,
@@ -422,7 +422,7 @@ def guide(
         chosen_temperature,
         chosen,
         names or tuple(map(str, range(structure.num_classes))),
-        collapse_thresholds(structure, chosen_temperature, mean=mean, self_pairs=self_pairs),
+        thresholds,
         np.asarray(found.instance_variance),
         np.asarray(found.view_variance),
         np.asarray(found.cosines),
@@ -450,7 +450,7 @@ class _Design:
                 f"largest of {structure}; got {wanted:g}."
             )
         self.wanted = min(MODERATE, self.largest) if wanted is None else wanted
-        self.has_views = self_pairs == "include" or structure.num_views > 1
+        self.admitted = _admits_alpha(structure, self_pairs)
 
     def evaluate(self, function: Callable[..., Any], *hyper: Any, counts: Any = None) -> np.ndarray:
         """A closed form at up to WIDTH values."""
@@ -510,7 +510,7 @@ class _Design:
         """α and τ, and which of them were not given."""
         missing = {"alpha": alpha, "temperature": temperature}
         chosen = tuple(name for name, value in missing.items() if value is None)
-        if alpha is None and not self.has_views:
+        if alpha is None and not self.admitted:
             alpha = 0.0  # the only one that is admitted
         if alpha is None and temperature is None:
             grid = np.unique([float(f"{tau:.2g}") for tau in np.geomspace(*TEMPERATURES, WIDTH)])
@@ -550,7 +550,7 @@ def _balanced(
         view_variance=design.one(theory.view_variance, alpha, temperature),
         largest=design.largest,
         peak=design.peak(alpha),
-        alpha_for_wanted=float(design.alphas(temperature)[0]) if design.has_views else None,
+        alpha_for_wanted=float(design.alphas(temperature)[0]) if design.admitted else None,
         temperatures_for_wanted=design.temperatures(alpha),
         batch=_other_batches(design, alpha, temperature),
     )
@@ -575,6 +575,11 @@ def _other_batches(design: _Design, alpha: float, temperature: float) -> tuple[d
 # ---------------------------------------------------------------------------------------------
 # What both have in common.
 # ---------------------------------------------------------------------------------------------
+
+
+def _admits_alpha(structure: ClassStructure, self_pairs: str) -> bool:
+    """Whether L_self has a positive, so that α may differ from 0."""
+    return self_pairs == "include" or structure.num_views > 1
 
 
 def _dimension(answer: Guide | UnbalancedGuide) -> int:

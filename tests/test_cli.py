@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 import ssem_jax as sx
-from ssem_jax.cli import parse_integers, parse_numbers
+from ssem_jax.cli import main, parse_integers, parse_numbers
 
 
 def ssem(*arguments, cwd=None):
@@ -113,6 +113,46 @@ def test_audit_refuses_what_does_not_fit(tmp_path):
     assert "cannot read the embeddings" in ssem("audit", tmp_path / "no.npy", *common).stderr
     (tmp_path / "labels.txt").write_text("")
     assert "holds no labels" in ssem("audit", tmp_path / "e.npy", *common).stderr
+
+
+def test_guide_answers_with_a_picture(tmp_path):
+    arguments = ["guide", "--classes", 10, "--instances", 50, "--views", 2, "--alpha", 0.5]
+    result = ssem(*arguments, "--json", "--plot", tmp_path / "guide.png")
+    assert result.returncode == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert {"alpha", "temperature", "alpha_c", "tau_c", "delta2", "phase"} <= set(document)
+    assert document["tau_c"] == float(sx.theory.tau_c(10, 50, 2, 0.5))
+    assert (tmp_path / "guide.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_guide_reads_labels(tmp_path):
+    labels = tmp_path / "labels.txt"
+    labels.write_text("cat\ndog\ncat\ndog\n")
+    result = ssem("guide", "--labels", labels, "--views", 2, "--tau", 0.3)
+    assert result.returncode == 0, result.stderr
+    assert "A batch of 2 classes × 2 × 2 views" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give --classes and --instances of a batch, or --labels FILE"),
+        (["--classes", "3", "--instances", "1"], "every class has one instance in the batch"),
+        (["--labels", "nothing.txt"], "cannot read the labels in nothing.txt"),
+        (["--labels", "LABELS"], "at least 2 classes; got 1"),
+        (["--labels", "LABELS", "--classes", "3"], "--labels replaces --classes"),
+    ],
+)
+def test_guide_refuses_in_one_line(arguments, message, tmp_path, monkeypatch, capsys):
+    (tmp_path / "LABELS").write_text("a\na\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SSEM_CACHE", "off")
+    with pytest.raises(SystemExit, match="2"):
+        main(["guide", *arguments])
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert len(told.err.splitlines()) == 1
+    assert re.search(message, told.err), told.err
 
 
 def test_explore_writes_a_page(tmp_path):

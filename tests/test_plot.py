@@ -10,6 +10,7 @@ import pytest
 
 import ssem_jax as sx
 from ssem_jax import plot, theory
+from ssem_jax.guide import UnbalancedGuide, guide
 from ssem_jax.sweep import SCHEMA
 
 ALPHAS = np.linspace(0, 1, 7)
@@ -305,3 +306,53 @@ def test_nothing_else_imports_matplotlib_and_nothing_imports_pyplot():
                 importers.add(path.name)
             assert not any("pyplot" in name for name in names)
     assert importers == {"plot.py"}
+
+
+# ------------------------------------------------------------------------------------------ guide
+
+
+@pytest.mark.parametrize("self_pairs", ["include", "exclude"])
+def test_a_guide_of_a_balanced_batch(self_pairs):
+    answer = guide(sx.ClassStructure.balanced(3, 4, 2), 0.6, delta2=0.3, self_pairs=self_pairs)
+    figure = plot.draw_guide(answer)
+    along, diagram, bar = figure.axes
+    curves = {line.get_label(): line for line in along.lines}
+    for alpha in (0.6, 0.3, 0.8):
+        tau, delta2 = curves[f"α = {alpha}"].get_data()
+        expected = theory.delta2(3, 4, 2, alpha, tau, self_pairs)
+        np.testing.assert_array_equal(delta2, expected)
+    points = [line.get_xydata().tolist() for line in along.lines if line.get_marker() == "o"]
+    assert points == [[[tau, 0.3] for tau in answer.temperatures_for_wanted]]
+    assert [answer.tau_c] * 2 in [list(line.get_xdata()) for line in along.lines]
+    boundary = [line for line in diagram.lines if line.get_color() == "black"]
+    tau, alpha_c = boundary[0].get_data()
+    np.testing.assert_array_equal(alpha_c, theory.alpha_c(3, 4, 2, tau, self_pairs))
+    assert len(boundary) == (2 if self_pairs == "exclude" else 1)
+    for ax, height in ((along, answer.delta2), (diagram, 0.6)):
+        stars = [line.get_xydata() for line in ax.lines if line.get_marker() == "*"]
+        np.testing.assert_array_equal(stars, [[[answer.temperature, height]]])
+    assert "delta" in bar.get_ylabel()
+
+
+def test_a_guide_where_only_alpha_0_is_admitted():
+    answer = guide(sx.ClassStructure.balanced(3, 4), self_pairs="exclude")
+    along, diagram, _ = plot.draw_guide(answer).axes
+    assert not np.any(diagram.collections[0].get_array())
+    assert [line.get_label() for line in along.lines if "α" in line.get_label()] == ["α = 0"]
+
+
+def test_a_guide_of_unbalanced_classes():
+    answer = UnbalancedGuide(
+        sx.ClassStructure((2, 6, 1)), "include", "pairs", 0.5, 0.3, (), ("a", "b", "c"),
+        thresholds=np.array([0.2, 0.1, np.nan]), class_delta2=np.array([0.1, 0.4, 0.0]),
+        class_view=np.zeros(3), cosines=np.eye(3), value=1.0, gap=1e-13, total_variance=1.0,
+    )  # fmt: skip
+    curves = np.array([0.0, 0.5, 1.0]), np.array([[0, 0, 0], [0.1, 0.4, 0], [0.5, 0.9, 0]])
+    object.__setattr__(answer, "curves", lambda: curves)
+    ax, bar = plot.draw_guide(answer).axes
+    drawn = [line.get_ydata() for line in ax.lines[:3]]
+    np.testing.assert_array_equal(drawn, curves[1].T[[1, 0, 2]])  # the largest class first
+    np.testing.assert_array_equal(
+        ax.collections[0].get_offsets(), [[0.5, 0.1], [0.5, 0.4], [0.5, 0.0]]
+    )
+    assert bar.get_ylabel() == "instances in the class"

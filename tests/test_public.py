@@ -21,6 +21,7 @@ NAMES = """
     Attainment attained attainment excess Space Range Budget Trial search decided
     supcl_loss batch_variances predict_batch BatchMonitor BatchPrediction
     Processes
+    guide Guide UnbalancedGuide
 """.split()  # noqa: SIM905
 
 
