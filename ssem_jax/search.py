@@ -59,6 +59,9 @@ COARSE_SHARE = 0.5
 """Share of the budget that the coarse grid may take."""
 ROUND_CELLS = 192
 """Cells of a round of refinement: enough to keep all cores busy, few enough to steer."""
+VISITS = 10
+"""Places looked at for each cell of the budget, at most: most of a space may be left out by its
+constraint."""
 DEEPEST = 18
 """Halvings after which a box is left alone: 4e-6 of a range."""
 RETRY_STARTS = 6
@@ -148,6 +151,8 @@ class Trial:
         }
 
 
+_EMPTY = "{}: no cell of its domain counts; widen it or its conditions."
+
 Progress = Callable[[int], None]
 
 
@@ -222,13 +227,15 @@ def search(
     else:
         run = _Search(claim, claim.domain, source, budget, begun)
         run.run()
+        if not len(run.table):
+            raise ClaimError(_EMPTY.format(claim.name))
         table, weighed = run.table, run.weighed()
         judgement = judge(claim, table)
         slices = (len({place for place, _ in run.rows}), len(claim.domain.slices))
         if judgement.verdict is Verdict.REFUTED:
             judgement = dataclasses.replace(judgement, counterexample=run.shrunk())
     if not judgement.cells:
-        raise ClaimError(f"{claim.name}: no cell of its domain counts; widen it or its conditions.")
+        raise ClaimError(_EMPTY.format(claim.name))
     least = int(np.argmin(weighed.margin.low))
     return Trial(
         claim,
@@ -274,6 +281,19 @@ class _Box(NamedTuple):
         return [_Box(self.family, self.level + 1, origin) for origin in origins]
 
 
+class _Ranked(NamedTuple):
+    """A box that waits to be halved: the least promise first."""
+
+    promise: float
+    tie: float
+    cut: bool
+    box: _Box
+
+
+_Place = tuple[int, tuple[int, ...]]
+"""A family (or a slice) and integer steps of the ranges."""
+
+
 class _Search:
     """The state of a search: boxes still whole, and the cells solved so far.
 
@@ -288,11 +308,11 @@ class _Search:
         self.begun = begun
         self.axes = len(space.ranges)
         self.families = self._families()
-        self.rows: dict[tuple[int, tuple[int, ...]], int | None] = {}
+        self.rows: dict[_Place, int | None] = {}
         self.table = pl.DataFrame()
         self.scores = np.zeros(0)
         self.refuted, self.undecided = np.zeros(0, bool), np.zeros(0, bool)
-        self.boxes: dict[int, list[_Box]] = {}
+        self.boxes: dict[int, list[_Ranked]] = {}
         self.order = np.random.default_rng(source.seed)
 
     def _families(self) -> list[list[int]]:
@@ -316,19 +336,21 @@ class _Search:
 
     def run(self) -> None:
         """The coarse grid, then rounds of refinement until something ends the search."""
-        for families in self._coarse():
-            self._solve(families)
+        for cells, boxes in self._coarse():
+            self._solve(cells)
+            self._keep(boxes)
             if self._ended():
                 return
-        while (chosen := self._chosen()) and not self._ended():
-            halves = [half for box in chosen for half in box.halves()]
-            self._keep(halves)
-            self._solve(
-                {(half.family, corner): None for half in halves for corner in half.corners()}
-            )
+        while not self._ended() and (chosen := self._chosen()):
+            self._halve(chosen)
 
-    def _coarse(self) -> Iterator[dict[tuple[int, tuple[int, ...]], None]]:
-        """The cells of the coarse grid, some families at a time, the smallest first."""
+    def _halve(self, boxes: Iterable[_Box]) -> None:
+        halves = [half for box in boxes for half in box.halves()]
+        self._solve({(half.family, corner): None for half in halves for corner in half.corners()})
+        self._keep(halves)
+
+    def _coarse(self) -> Iterator[tuple[dict[_Place, None], list[_Box]]]:
+        """The cells and boxes of the coarse grid, some families at a time, the smallest first."""
         count = sum(map(len, self.families))
         level = FINEST_COARSE
         while level > COARSEST and count * (2**level + 1) ** self.axes > (
@@ -338,34 +360,38 @@ class _Search:
         steps = np.linspace(0, FINEST, 2**level + 1).astype(int).tolist()
         places = list(itertools.product(steps, repeat=self.axes))
         origins = list(itertools.product(steps[:-1], repeat=self.axes))
-        waiting: dict[tuple[int, tuple[int, ...]], None] = {}
-        shapes = set()
+        waiting: dict[_Place, None] = {}
+        boxes, shapes = [], set()
         for family, slices in enumerate(self.families):
-            self._keep(_Box(family, level, origin) for origin in origins)
+            boxes += [_Box(family, level, origin) for origin in origins]
             waiting |= dict.fromkeys((family, place) for place in places)
             shapes |= {self.space.slices[place].size for place in slices}
             # Two shapes at least: while one compiles, the other computes.
             if len(waiting) >= ROUND_CELLS and len(shapes) > 1:
-                yield waiting
-                waiting, shapes = {}, set()
+                yield waiting, boxes
+                waiting, boxes, shapes = {}, [], set()
         if waiting:
-            yield waiting
+            yield waiting, boxes
 
     def _keep(self, boxes: Iterable[_Box]) -> None:
+        """Boxes whose corners are solved, ranked by their promise; chance breaks ties."""
         for box in boxes:
             if self.axes and box.level < DEEPEST:
-                self.boxes.setdefault(box.level, []).append(box)
+                promise, cut = self._promise(box)
+                ranked = _Ranked(promise, float(self.order.random()), cut, box)
+                self.boxes.setdefault(box.level, []).append(ranked)
 
     def _ended(self) -> bool:
-        spent = sum(row is not None for row in self.rows.values())
+        spent, visited = len(self.table), len(self.rows)
         late = time.perf_counter() - self.begun >= self.budget.seconds
-        return bool(self.refuted.any()) or spent >= self.budget.cells or late
+        exhausted = spent >= self.budget.cells or visited >= VISITS * self.budget.cells
+        return bool(self.refuted.any()) or exhausted or late
 
-    def _chosen(self, families: set[int] | None = None) -> list[_Box]:
+    def _chosen(self, family: int | None = None) -> list[_Box]:
         """The boxes to halve next: of every size the most promising, and of those that the claim
         speaks about in part as many again, for extremes like to lie on a constraint."""
         levels = {
-            level: [box for box in boxes if families is None or box.family in families]
+            level: sorted(box for box in boxes if family is None or box.box.family == family)
             for level, boxes in self.boxes.items()
         }
         levels = {level: boxes for level, boxes in levels.items() if boxes}
@@ -374,12 +400,10 @@ class _Search:
         each = max(1, room // (2 * max(len(levels), 1)))
         taken: set[_Box] = set()
         for boxes in levels.values():
-            promises, cut = zip(*map(self._promise, boxes), strict=True)
-            order = np.lexsort((self.order.random(len(boxes)), promises))
-            taken |= {boxes[k] for k in order[:each]}
-            taken |= {boxes[k] for k in [k for k in order if cut[k]][:each]}
+            taken |= {ranked.box for ranked in boxes[:each]}
+            taken |= {ranked.box for ranked in [box for box in boxes if box.cut][:each]}
         for level in levels:
-            self.boxes[level] = [box for box in self.boxes[level] if box not in taken]
+            self.boxes[level] = [kept for kept in self.boxes[level] if kept.box not in taken]
         return sorted(taken)
 
     def _promise(self, box: _Box) -> tuple[float, bool]:
@@ -397,7 +421,7 @@ class _Search:
         low, high = float(counted.min()), float(counted.max())
         return low - 0.5 * (high - low), counted.size < scores.size
 
-    def _solve(self, wanted: dict[tuple[int, tuple[int, ...]], None]) -> None:
+    def _solve(self, wanted: dict[_Place, None]) -> None:
         """Solve and weigh cells of families that are not known yet."""
         new = [
             (place, step)
@@ -474,12 +498,8 @@ class _Search:
     def _refine(self, family: int) -> bool:
         """Whether a family, searched by itself, has a counterexample."""
         start = len(self.table)
-        while len(self.table) - start < SHRINK_CELLS and (chosen := self._chosen({family})):
-            halves = [half for box in chosen for half in box.halves()]
-            self._keep(halves)
-            self._solve(
-                {(half.family, corner): None for half in halves for corner in half.corners()}
-            )
+        while len(self.table) - start < SHRINK_CELLS and (chosen := self._chosen(family)):
+            self._halve(chosen)
             if self.refuted[start:].any():
                 return True
         return False
