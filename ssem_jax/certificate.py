@@ -245,8 +245,9 @@ def _certify(
     return Certificate(problem, *map(jnp.asarray, leaves))
 
 
-BRACKET_CAPACITIES = (4, 64)
-"""Cells bracketed at once: they run in lock step, so a few cells do not wait for 64."""
+BRACKET_CAPACITY = 64
+"""Cells bracketed at once, in lock step: some thirty microseconds each, so that a single cell is
+not worth a kernel of its own."""
 
 
 def _brackets(
@@ -265,8 +266,7 @@ def _brackets(
         chosen = jax.tree.map(lambda leaf: jnp.asarray(leaf[cells]), plain)
         return bound_cells(chosen, blocks, shares, found[cells], level[cells])
 
-    capacity = BRACKET_CAPACITIES[size > BRACKET_CAPACITIES[0]]
-    reduced = _gather(run_chunks(bound, np.arange(size), capacity), size)
+    reduced = _gather(run_chunks(bound, np.arange(size), BRACKET_CAPACITY), size)
     return np.maximum(reduced.low, LOWEST), np.minimum(reduced.high, 1)
 
 

@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+from functools import reduce
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -294,13 +295,18 @@ class SupCL(GramLoss):
         included, and σ = 0 and :math:`s_\mathrm{own} = s_\mathrm{view}` where they are excluded.
         """
         m, n, p, self_pairs = blocks
-        counts = jnp.stack([self_pairs, p - 1, p * (n - 1), p * n * (m - 1)])
-        alike = 1 - jnp.stack([jnp.ones_like(similarities.view), *similarities])
-        own = jnp.where(self_pairs > 0, (p - 1) / p, 1) * alike[1]
-        pull = (1 - self.alpha) * alike[2] + self.alpha * own
-        present = counts > 0
-        exponents = jnp.where(present, -alike / self.temperature, -jnp.inf)
-        return jax.nn.logsumexp(exponents, b=counts) + pull / self.temperature
+        view, within, between = (1 - similarity for similarity in similarities)
+        own = jnp.where(self_pairs > 0, (p - 1) / p, 1) * view
+        pull = (1 - self.alpha) * within + self.alpha * own
+        # Four numbers and no array of four: a batch of cells then runs in plain loops over cells.
+        counts = (self_pairs, p - 1, p * (n - 1), p * n * (m - 1))
+        apart = [
+            (count, jnp.where(count > 0, gap, jnp.inf))
+            for count, gap in zip(counts, (0.0, view, within, between), strict=True)
+        ]
+        least = jax.lax.stop_gradient(reduce(jnp.minimum, (gap for _, gap in apart)))
+        terms = [count * jnp.exp((least - gap) / self.temperature) for count, gap in apart]
+        return jnp.log(sum(terms)) + (pull - least) / self.temperature
 
     def sensitivity(self, gram: Float[Array, "N N"], prepared: Anchors) -> Scalar:
         """2/τ: positive weights and softmaxes both sum to 1."""
