@@ -47,7 +47,7 @@ from ssem_jax.imbalance import bracket_quantities, reducible
 from ssem_jax.losses import GramLoss, SupCL
 from ssem_jax.metrics import variances
 from ssem_jax.problem import ClassStructure, Phase, Problem, pytree_dataclass, require_x64
-from ssem_jax.reduced import QUANTITIES, Reduced, bound_cells, shares_of
+from ssem_jax.reduced import QUANTITIES, Reduced, bound_cells, has_block_form, shares_of
 from ssem_jax.schedule import chunk_capacity, map_first, run_chunks
 from ssem_jax.solution import Solution
 from ssem_jax.sphere import normalize
@@ -345,9 +345,9 @@ def _cell(losses: GramLoss, cells: np.ndarray | int) -> GramLoss:
     return jax.tree.map(lambda leaf: jnp.asarray(leaf[cells]), losses)
 
 
-BRACKET_CAPACITIES = (4, 64)
-"""Cells bracketed at once: they run in lock step, so a few cells do not wait for 64, and neither do
-losses without a fast form of three similarities."""
+BRACKET_CAPACITY, DENSE_BRACKET_CAPACITY = 64, 4
+"""Cells bracketed at once, in lock step: some thirty microseconds each, so that a single cell is
+not worth a kernel of its own; fewer of losses without a form of three similarities."""
 
 
 def _brackets(
@@ -367,8 +367,7 @@ def _brackets(
         chosen = jax.tree.map(lambda leaf: jnp.asarray(leaf[cells]), plain)
         return bound_cells(chosen, blocks, shares, found[cells], level[cells])
 
-    fast = type(losses).of_blocks is not GramLoss.of_blocks
-    capacity = BRACKET_CAPACITIES[fast and size > BRACKET_CAPACITIES[0]]
+    capacity = BRACKET_CAPACITY if has_block_form(losses) else DENSE_BRACKET_CAPACITY
     reduced = _gather(run_chunks(bound, np.arange(size), capacity), size)
     return np.maximum(reduced.low, LOWEST), np.minimum(reduced.high, 1)
 

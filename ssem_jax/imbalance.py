@@ -52,7 +52,7 @@ from ssem_jax.problem import (
     pytree_dataclass,
     require_x64,
 )
-from ssem_jax.reduced import EPS, FIRST_TILT, QUANTITIES, TILT_RANGE, TILTS
+from ssem_jax.reduced import EPS, QUANTITIES
 from ssem_jax.schedule import map_first, run_chunks
 from ssem_jax.simplex import Similarities, block_gram
 from ssem_jax.sphere import normalize
@@ -80,6 +80,13 @@ CONTENT = 3.0
 start."""
 PERTURBATION = 1e-3
 """Size of the random displacement that takes a warm start off the saddle it may sit on."""
+TILT_RANGE = (-34.0, 12.0)
+"""Natural logarithms of the smallest and largest tilt t: from where f differs by less than its
+rounding over the whole simplex, to beyond any slope of f at τ ≥ 1e-3."""
+FIRST_TILT = -14.0
+"""Where the search for the tilt begins: the best one for an excess of 1e-14 at unit curvature."""
+TILTS = 8
+"""Tilts tried for each bound at most."""
 SETTLED = 0.1
 """Relative distance of a tilted minimiser from its level at which the tilt is settled: the bound
 changes by its square."""

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+from functools import reduce
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -187,15 +188,20 @@ class ClassContrast(PreparedLoss):
         they are excluded and ς = 0 where instances are decoupled.
         """
         m, n, p, self_pairs = blocks
-        views = 0 * p if self.decoupled else p - 1
-        counts = jnp.stack([self_pairs, views, p * (n - 1), p * n * (m - 1)])
-        alike = 1 - jnp.stack([jnp.ones_like(similarities.view), *similarities])
-        own = jnp.where(self_pairs > 0, (p - 1) / p, 1) * alike[1]
+        view, within, between = (1 - similarity for similarity in similarities)
+        own = jnp.where(self_pairs > 0, (p - 1) / p, 1) * view
         of_sup, of_own = self.shares(blocks)
-        pull = of_sup * alike[2] + of_own * own
-        present = counts > 0
-        exponents = jnp.where(present, -alike / self.temperature, -jnp.inf)
-        return jax.nn.logsumexp(exponents, b=counts) + pull / self.temperature
+        pull = of_sup * within + of_own * own
+        # Four numbers and no array of four: a batch of cells then runs in plain loops over cells.
+        views = 0 * p if self.decoupled else p - 1
+        counts = (self_pairs, views, p * (n - 1), p * n * (m - 1))
+        apart = [
+            (count, jnp.where(count > 0, gap, jnp.inf))
+            for count, gap in zip(counts, (0.0, view, within, between), strict=True)
+        ]
+        least = jax.lax.stop_gradient(reduce(jnp.minimum, (gap for _, gap in apart)))
+        terms = [count * jnp.exp((least - gap) / self.temperature) for count, gap in apart]
+        return jnp.log(sum(terms)) + (pull - least) / self.temperature
 
     def shares(self, blocks: Blocks) -> tuple[Any, Any]:
         """The part of all weight that L_sup and L_self have in a balanced structure."""

@@ -18,19 +18,25 @@ problem is a convex function f on a simplex of at most four vertices, and
    s_\mathrm{within} = 1 - \theta_\mathrm{view} - \tfrac{n}{n-1} \theta_\mathrm{instance}, \quad
    s_\mathrm{between} = \theta_\mathrm{mean} - \tfrac{1}{m-1} \theta_\mathrm{class}.
 
-**Bounds.** For any convex φ on the simplex and any point θ of it,
-:math:`\min \varphi \ge \varphi(\theta) - \sum_k \theta_k (g_k - \min_l g_l)` with g = ∇φ(θ). With
-φ = f - t ℓ for a linear ℓ and any t > 0 it follows that every point with f ≤ c has
+**Bounds.** The gradient g of f at any point θ of the simplex cuts the sublevel set {f ≤ c}: a
+point y of it has :math:`\langle g, y - \theta\rangle \le c - f(\theta)`. For a linear ℓ with
+coefficients d and any tilt t > 0, weak duality of that linear program gives
 
-.. math:: \ell \le \frac{c - \min (f - t \ell)}{t},
+.. math::
+   \ell(y) \le \ell(\theta) + \frac{1}{t} \Bigl[c - f(\theta)
+     + \sum_k \theta_k (r_k - \min_l r_l)\Bigr], \qquad r = g - t d,
 
-so each end of an interval for ℓ over a sublevel set is an outer bound from a small convex program
-of its own, whatever a solver did; t is searched for the tightest.
+an outer bound whatever θ and t are. It is tight where θ maximises ℓ over the sublevel set and 1/t
+is the multiplier of f ≤ c; a primal-dual interior-point method finds both. It begins at the
+analytic centre of the set, so nothing depends on the scale of the set, which may be 1 or 1e-14
+wide, and five to eight Newton steps do. At t = 0 the same cut bounds f itself:
+:math:`\min f \ge f(\theta) - \sum_k \theta_k (g_k - \min_l g_l)`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import Any, NamedTuple
 
 import jax
@@ -44,21 +50,24 @@ from ssem_jax.simplex import Similarities
 
 EPS = float(np.finfo(np.float64).eps)
 
-REDUCED_ROUNDING = 32 * EPS
+VALUE_ROUNDING = 8 * EPS
 """Rounding error of f at a point, relative to the magnitude of its terms: some ten operations of
-one rounding each, with a factor of three to spare."""
-INTERIOR_STEPS = 60
-"""Newton steps of the interior-point method at most; 20 to 30 are usual."""
-CENTRALITY = 1e-18
-"""Duality measure at which the interior-point method is content: below the rounding of f."""
-TILT_RANGE = (-34.0, 12.0)
-"""Natural logarithms of the smallest and largest tilt t: from where f differs by less than its
-rounding over the whole simplex, to beyond any slope of f at τ ≥ 1e-3."""
-FIRST_TILT = -14.0
-"""Where the search for the tilt begins: the best one for an excess of 1e-14 at unit curvature."""
-TILTS = 8
-"""Tilts tried for each bound. Where curvature pins a quantity the last ones agree to a few percent
-of the width; where the minimiser sits at the edge of the simplex, to a factor of two."""
+half an EPS each; the worst seen is 0.6 EPS."""
+DENSE_ROUNDING = 32 * EPS
+"""The same of a loss without a form of three similarities, which sums over all pairs."""
+SLOPE_ROUNDING = 2 * EPS
+"""Rounding error of a cut, relative to the terms that the gradient is summed from; the worst seen
+is half of it. Rounded similarities do no harm: they are another point, whose cut is as good."""
+CENTRING_STEPS, SEARCH_STEPS = 40, 24
+"""Newton steps at most. From a minimiser, one or two find the centre, and five to eight the end."""
+TIGHTNESS = 1e-3
+"""Part of its distance from the analytic centre by which an outer bound may miss the end that the
+search has reached; and what a further step must improve it by."""
+LAST_BARRIER = 5e-5
+"""Duality measure, as a part of the same distance, that is not lowered further: from there plain
+Newton steps remove the residuals quadratically."""
+STAY_INSIDE = 0.95
+"""Part of the way to the edge that a step goes at most."""
 
 
 class Shares(NamedTuple):
@@ -102,147 +111,325 @@ def shares_at(shares: Shares, variances: Float[Array, " 4"]) -> Float[Array, " 4
     return theta / jnp.sum(theta)
 
 
-Function = Callable[[Array], Array]
+def has_block_form(loss: GramLoss) -> bool:
+    """Whether the loss writes itself as a function of three similarities."""
+    return type(loss).of_blocks is not GramLoss.of_blocks
 
 
-class _Interior(NamedTuple):
-    theta: Array
-    slack: Array
-    level: Array  # the multiplier of sum θ = 1
+# Below, a point is four numbers rather than an array of four, and so is everything made of it:
+# under vmap each is an array over lanes, and the steps compile into plain loops over lanes.
+
+Numbers = Sequence[Array]
+
+ORDER = (0, 1, 3, 2)
+"""View, instance and mean are free; the class share comes last and is what they leave of 1."""
+
+
+class _Local(NamedTuple):
+    """f about a point, as a function of the three free shares."""
+
+    value: Array
+    slope: Numbers  # of the free shares, and 0 for the class share
+    curvature: Sequence[Numbers]
+    rounding: Array  # of a cut
+
+
+class _Point(NamedTuple):
+    """An interior point and its multipliers; also a step from one to another."""
+
+    shares: Numbers
+    slacks: Numbers
+    room: Array  # the level minus f, as the method sees it
+    weight: Array  # multiplier of f ≤ level
+
+
+def _dot(left: Numbers, right: Numbers) -> Array:
+    return sum((a * b for a, b in zip(left, right, strict=True)), start=0.0)
+
+
+def _expand(loss: GramLoss, blocks: Any, shares: Shares) -> Callable[[Numbers], _Local]:
+    """f with gradient and Hessian, at shares in `ORDER`."""
+    free, rest = ORDER[:3], ORDER[3]
+    rates = [[row[k] - row[rest] for k in free] for row in shares.similarity]
+    at_rest = [
+        offset + row[rest] for offset, row in zip(shares.offset, shares.similarity, strict=True)
+    ]
+
+    def of_similarities(similarities: Numbers) -> Array:
+        return loss.of_blocks(Similarities(*similarities), blocks)
+
+    evaluate = jax.value_and_grad(of_similarities)
+
+    def terms(value: float) -> Array:
+        slopes = evaluate([jnp.asarray(value) + 0.0 * at_rest[0]] * 3)[1]
+        return sum(map(jnp.abs, slopes))
+
+    # The gradient cancels at an optimum; where all embeddings coincide, or none, it cannot.
+    size = jnp.maximum(terms(1.0), terms(0.0))
+    relative = VALUE_ROUNDING if has_block_form(loss) else DENSE_ROUNDING
+
+    def expand(point: Numbers) -> _Local:
+        similarities = [
+            base + _dot(row, point[:3]) for base, row in zip(at_rest, rates, strict=True)
+        ]
+        columns = []
+        for k in range(3):
+            along = [jnp.broadcast_to(row[k], jnp.shape(size)) for row in rates]
+            (value, slopes), (_, change) = jax.jvp(evaluate, (similarities,), (along,))
+            columns.append(
+                [
+                    sum(row[j] * part for row, part in zip(rates, change, strict=True))
+                    for j in range(3)
+                ]
+            )
+        slope = [
+            sum(row[k] * part for row, part in zip(rates, slopes, strict=True)) for k in range(3)
+        ]
+        magnitude = loss.magnitude(value, sum(map(jnp.abs, slopes)))
+        rounding = relative * magnitude + SLOPE_ROUNDING * size
+        return _Local(value, [*slope, jnp.zeros_like(value)], columns, rounding)
+
+    return expand
+
+
+def _shortfall(residual: Numbers, point: Numbers, present: Numbers) -> Array:
+    """Σ θ_k (r_k - min r) over the present shares."""
+    kept = [jnp.where(here, one, jnp.inf) for one, here in zip(residual, present, strict=True)]
+    lowest = reduce(jnp.minimum, kept)
+    return sum(
+        jnp.where(here, share * (one - lowest), 0)
+        for one, share, here in zip(residual, point, present, strict=True)
+    )
+
+
+def _cut(
+    local: _Local, point: Numbers, level: Array, direction: Numbers, tilt: Array, present: Numbers
+) -> Array:
+    """The outer bound of ⟨direction, θ⟩ from the cut at a point."""
+    residual = [slope - tilt * one for slope, one in zip(local.slope, direction, strict=True)]
+    excess = level - local.value + _shortfall(residual, point, present) + local.rounding
+    return _dot(direction, point) + excess / tilt
+
+
+def _best_cut(
+    local: _Local, point: _Point, level: Array, direction: Numbers, present: Numbers
+) -> Array:
+    """The same with the best of the tilts at which two residuals are equal, one of the class.
+
+    The bound is piecewise linear in 1/t, so its minimum lies where residuals meet; and at a point
+    on an edge of the simplex the tilt that levels both ends is free of the rounding of g.
+    """
+    own = 1 / point.weight
+    bounds = [_cut(local, point.shares, level, direction, own, present)]
+    for slope, one in zip(local.slope[:3], direction[:3], strict=True):
+        tilt = slope / jnp.where(one == 0, 1, one)
+        tilt = jnp.where((one != 0) & (tilt > 0), tilt, own)
+        bounds.append(_cut(local, point.shares, level, direction, tilt, present))
+    return reduce(jnp.fmin, bounds)
+
+
+def _factor(rows: Sequence[Numbers]) -> Callable[[Numbers], Numbers]:
+    """Solves with a symmetric positive definite 3 × 3 matrix, by its LDLᵀ factors."""
+    (a, b, c), (_, d, e), (_, _, f) = rows
+    below, under = b / a, c / a
+    second, mixed = d - below * b, e - below * c
+    last = mixed / second
+    third = f - under * c - last * mixed
+
+    def solve(right: Numbers) -> Numbers:
+        x, y = right[0], right[1] - below * right[0]
+        z = (right[2] - under * x - last * y) / third
+        y = y / second - last * z
+        return [x / a - below * y - under * z, y, z]
+
+    return solve
+
+
+def _steps(
+    point: _Point, local: _Local, level: Array, direction: Numbers, present: Numbers
+) -> tuple[Callable[..., _Point], Callable[[Numbers], Numbers]]:
+    """Newton steps at a point for any complementarity that is asked for; and the system's solve.
+
+    The conditions are, for free k, λ g_k - d_k - z_k + z_class = 0; f + room = level; and that
+    every z_k θ_k, and λ · room, equal a common measure.
+    """
+    shares, slacks, room, weight = point
+    slope, safe = (
+        local.slope,
+        [jnp.where(here, x, 1) for here, x in zip(present, shares, strict=True)],
+    )
+    ratio = [z / x for z, x in zip(slacks, safe, strict=True)]
+    dual = [
+        weight * g - d - z + slacks[3]
+        for g, d, z in zip(slope[:3], direction[:3], slacks[:3], strict=True)
+    ]
+    excess = local.value + room - level
+
+    def entry(k: int, j: int) -> Array:
+        bent = weight * (local.curvature[k][j] + slope[k] * slope[j] / room) + ratio[3]
+        # An absent share gets a unit row.
+        return jnp.where(present[k] & present[j], bent + (ratio[k] if k == j else 0), float(k == j))
+
+    solve = _factor([[entry(k, j) for j in range(3)] for k in range(3)])
+
+    def step(measure: Array, before: _Point | None = None, size: Array | float = 0.0) -> _Point:
+        """The step to a measure; with the second-order terms of a step `before` of that size."""
+        lag = [measure - z * x for z, x in zip(slacks, shares, strict=True)]
+        lag_room, bend, turn = measure - weight * room, excess, dual
+        if before is not None:
+            bent = [_dot(row, before.shares[:3]) for row in local.curvature]
+            square = size * size
+            lag = [
+                one - square * z * x
+                for one, z, x in zip(lag, before.slacks, before.shares, strict=True)
+            ]
+            lag_room = lag_room - square * before.weight * before.room
+            bend = excess + 0.5 * square * _dot(before.shares[:3], bent)
+            turn = [one + square * before.weight * h for one, h in zip(dual, bent, strict=True)]
+        pull = (lag_room + weight * bend) / room
+        right = [
+            jnp.where(
+                present[k], lag[k] / safe[k] - turn[k] - slope[k] * pull - lag[3] / safe[3], 0
+            )
+            for k in range(3)
+        ]
+        free = solve(right)
+        along = _dot(slope[:3], free)
+        moved = [*free, -sum(free)]
+        released = [
+            jnp.where(here, (one - z * x) / share, 0)
+            for here, one, z, x, share in zip(present, lag, slacks, moved, safe, strict=True)
+        ]
+        return _Point(moved, released, -bend - along, pull + weight * along / room)
+
+    return step, solve
+
+
+def _moved(point: _Point, step: _Point, size: Array) -> _Point:
+    return jax.tree.map(lambda old, change: old + size * change, point, step)
+
+
+def _reach(point: _Point, step: _Point) -> Array:
+    """How many steps lead to the edge, where a share, slack, the room or its weight vanishes."""
+    pairs = zip(jax.tree.leaves(point), jax.tree.leaves(step), strict=True)
+    return reduce(
+        jnp.minimum, (jnp.where(change < 0, old / -change, jnp.inf) for old, change in pairs)
+    )
+
+
+def _product(point: _Point) -> Array:
+    """Σ z_k θ_k + λ · room: what the bound of the point would miss by, were it feasible."""
+    return _dot(point.slacks, point.shares) + point.weight * point.room
+
+
+def _centre(
+    expand: Callable[[Numbers], _Local],
+    local: _Local,
+    start: Numbers,
+    level: Array,
+    present: Numbers,
+) -> tuple[_Point, Array]:
+    """The analytic centre of the sublevel set, and its duality measure."""
+    count = sum(here.astype(float) for here in present)
+    slacks = [
+        slope
+        - reduce(
+            jnp.minimum,
+            [jnp.where(h, g, jnp.inf) for g, h in zip(local.slope, present, strict=True)],
+        )
+        for slope in local.slope
+    ]
+    missing = _shortfall(local.slope, start, present)
+    room = level - local.value
+    measure = jnp.maximum(room / count, missing)
+    bends = [local.curvature[k][k] for k in range(3)]
+    bends.append(sum(bends))
+    # Where z_k + h θ_k is the slope of f along share k, the barrier keeps θ_k near measure/slope.
+    lifted = [
+        jnp.where(
+            here,
+            jnp.maximum(x, measure / (z + jnp.sqrt(jnp.maximum(h, 0) * measure) + 10 * measure)),
+            0,
+        )
+        for here, x, z, h in zip(present, start, slacks, bends, strict=True)
+    ]
+    # The class share gives what the others take, unless it cannot.
+    rest, total = 1 - sum(lifted[:3]), sum(lifted)
+    enough = rest >= 0.5 * lifted[3]
+    shares = [jnp.where(enough, x, x / total) for x in lifted[:3]]
+    shares.append(jnp.where(enough, rest, lifted[3] / total))
+    slacks = [
+        jnp.where(here, measure / jnp.where(here, x, 1), 0)
+        for here, x in zip(present, shares, strict=True)
+    ]
+    ahead = [jnp.zeros_like(measure)] * 4
+
+    def body(state: tuple[_Point, Array, Array]) -> tuple[_Point, Array, Array]:
+        point, steps, _ = state
+        here = expand(point.shares)
+        to, _ = _steps(point, here, level, ahead, present)
+        step = to(measure)
+        size = jnp.minimum(1, STAY_INSIDE * _reach(point, step))
+        back = jax.tree.map(jnp.negative, step)
+        near = jnp.minimum(_reach(point, step), _reach(point, back)) >= 2
+        return _moved(point, step, size), steps + 1, near
+
+    point = _Point(shares, slacks, jnp.maximum(room, measure), jnp.ones_like(measure))
+    state = (point, jnp.asarray(0), jnp.asarray(False))
+    point = jax.lax.while_loop(lambda s: ~s[2] & (s[1] < CENTRING_STEPS), body, state)[0]
+    return point, measure
+
+
+class _Search(NamedTuple):
+    point: _Point
+    best: Array
     steps: Array
     done: Array
 
 
-def _interior_point(function: Function, start: Array, present: Array) -> Array:
-    """The minimiser of a convex function on the simplex: a primal-dual interior-point method.
-
-    Nothing here is trusted: the caller bounds the minimum from the gradient at what comes out.
-    """
-    gradient_of = jax.grad(function)
-    hessian_of = jax.hessian(function)
-    count = jnp.sum(present)
-    centre = present / count
-    theta = 0.9 * start + 0.1 * centre
-    gradient = gradient_of(theta)
-    lowest = jnp.min(jnp.where(present > 0, gradient, jnp.inf))
-    slack = jnp.maximum(gradient - lowest, 1e-3 * (1 + jnp.abs(gradient))) * present
-    state = _Interior(theta, slack, -lowest, jnp.asarray(0), jnp.asarray(False))
-
-    def body(state: _Interior) -> _Interior:
-        theta, slack = state.theta, state.slack
-        gradient = gradient_of(theta)
-        measure = jnp.sum(theta * slack) / count
-        stationarity = (gradient + state.level - slack) * present
-        error = jnp.max(jnp.abs(stationarity))
-        target = jnp.where(error > 1e-3 * (1 + jnp.max(jnp.abs(gradient))), 0.3, 0.1) * measure
-        safe = jnp.where(present > 0, theta, 1)
-        # Absent shares get a unit row of the system and a right-hand side of zero. Steps sum to
-        # zero, so that `wall` changes none; without it the system is singular where class and
-        # mean variance are both positive, and without `floor` where a loss ignores some share.
-        curvature = hessian_of(theta) * jnp.outer(present, present)
-        wall = jnp.trace(curvature) / count
-        floor = EPS * wall
-        matrix = (
-            curvature
-            + wall * jnp.outer(present, present)
-            + jnp.diag(jnp.where(present > 0, slack / safe + floor, 1))
-        )
-        right = (-(gradient + state.level) + target / safe) * present
-        by_right, by_one = _solve_spd(matrix, right), _solve_spd(matrix, present)
-        # The sum is kept exactly 1 by renormalising; its residual enters the multiplier.
-        level_step = jnp.sum(by_right) / jnp.sum(by_one)
-        theta_step = (by_right - level_step * by_one) * present
-        slack_step = (target / safe - slack - slack / safe * theta_step) * present
-
-        def longest(value: Array, step: Array) -> Array:
-            ratio = jnp.where((step < 0) & (present > 0), -value / jnp.minimum(step, -1e-300), 1e9)
-            return jnp.minimum(1.0, 0.995 * jnp.min(ratio))
-
-        reach = jnp.minimum(longest(theta, theta_step), longest(slack, slack_step))
-
-        def advance(size: Array) -> tuple[Array, Array, Array]:
-            moved = theta + size * theta_step
-            return (
-                moved / jnp.sum(moved),
-                slack + size * slack_step,
-                state.level + size * level_step,
-            )
-
-        def merit(size: Array) -> Array:
-            moved, slack, level = advance(size)
-            residual = (gradient_of(moved) + level - slack) * present
-            complementarity = jnp.sum(moved * slack)
-            return jnp.sum(jnp.abs(residual)) + complementarity
-
-        sizes = reach * jnp.asarray([1.0, 0.5, 0.25, 0.08, 0.02])
-        best = sizes[jnp.argmin(jax.vmap(merit)(sizes))]
-        theta, slack, level = advance(best)
-        return _Interior(theta, slack, level, state.steps + 1, measure <= CENTRALITY)
-
-    end = jax.lax.while_loop(lambda s: ~s.done & (s.steps < INTERIOR_STEPS), body, state)
-    return end.theta
-
-
-def _solve_spd(matrix: Float[Array, "k k"], right: Float[Array, " k"]) -> Float[Array, " k"]:
-    """Gaussian elimination without pivoting, unrolled, so that a batch of tiny systems fuses."""
-    size = right.shape[0]
-    rows = [[matrix[i, j] for j in range(size)] + [right[i]] for i in range(size)]
-    for pivot in range(size):
-        for row in range(pivot + 1, size):
-            factor = rows[row][pivot] / rows[pivot][pivot]
-            for column in range(pivot, size + 1):
-                rows[row][column] = rows[row][column] - factor * rows[pivot][column]
-    solution: list[Array] = [right[0]] * size
-    for row in reversed(range(size)):
-        rest = sum((rows[row][j] * solution[j] for j in range(row + 1, size)), start=0.0)
-        solution[row] = (rows[row][size] - rest) / rows[row][row]
-    return jnp.stack(solution)
-
-
-def _shortfall(gradient: Array, theta: Array, present: Array) -> Array:
-    """How far φ(θ) may lie above the minimum: Σ θ_k (g_k - min g), the Frank-Wolfe gap."""
-    lowest = jnp.min(jnp.where(present > 0, gradient, jnp.inf))
-    return jnp.sum(theta * jnp.where(present > 0, gradient - lowest, 0))
-
-
 def _upper_bound(
-    function: Function,
-    rounding_of: Callable[[Array, Array], Array],
+    expand: Callable[[Numbers], _Local],
+    centre: _Point,
+    measure: Array,
     level: Array,
-    direction: Array,
-    start: Array,
-    present: Array,
+    direction: Numbers,
+    present: Numbers,
 ) -> Array:
-    """An upper bound of ⟨direction, θ⟩ over the simplex where the function is at most `level`."""
+    """An upper bound of ⟨direction, θ⟩ over {f ≤ level}."""
+    number = sum(here.astype(float) for here in present) + 1
+    local = expand(centre.shares)
+    goal = level + local.rounding
+    solve = _steps(centre, local, goal, direction, present)[1]
+    # The tilt that a step within the Dikin ellipsoid of the centre balances.
+    scale = jnp.sqrt(
+        jnp.maximum(_dot(solve(direction[:3]), direction[:3]) / measure, jnp.finfo(float).tiny)
+    )
+    point = centre._replace(slacks=[scale * z for z in centre.slacks], weight=scale * centre.weight)
 
-    def bound_at(log_tilt: Array) -> tuple[Array, Array]:
-        tilt = jnp.exp(log_tilt)
+    def body(search: _Search) -> _Search:
+        point = search.point
+        local = expand(point.shares)
+        best = jnp.fmin(search.best, _best_cut(local, point, level, direction, present))
+        reached = _dot(direction, point.shares)
+        width = reached - _dot(direction, centre.shares)
+        measure = _product(point) / number
+        last = LAST_BARRIER * jnp.maximum(width, 0)
+        to, _ = _steps(point, local, level + local.rounding, direction, present)
+        affine = to(jnp.zeros_like(measure))
+        size = jnp.minimum(1, _reach(point, affine))
+        shrunk = jnp.clip(_product(_moved(point, affine, size)) / number / measure, 0, 1)
+        step = to(jnp.maximum(shrunk**3 * measure, last), affine, size)
+        size = jnp.minimum(1, STAY_INSIDE * _reach(point, step))
+        stalled = (measure <= 10 * last) & (search.best - best <= TIGHTNESS * width)
+        done = (best - reached <= TIGHTNESS * width) | stalled
+        return _Search(_moved(point, step, size), best, search.steps + 1, done)
 
-        def tilted(theta: Array) -> Array:
-            return function(theta) - tilt * jnp.sum(direction * theta)
-
-        theta = _interior_point(tilted, start, present)
-        value, gradient = jax.value_and_grad(function)(theta)
-        excess = level - value
-        shortfall = _shortfall(gradient - tilt * direction, theta, present)
-        rounding = rounding_of(value, gradient)
-        return jnp.sum(direction * theta) + (excess + shortfall + rounding) / tilt, excess
-
-    def narrow(_: int, state: tuple[Array, ...]) -> tuple[Array, ...]:
-        tilt, low, high, best = state
-        bound, excess = bound_at(tilt)
-        # The bound is tightest where the tilted minimiser sits on the level. What a tilt lifts f
-        # by grows like its square, which predicts that tilt; bisection guards the prediction.
-        low, high = jnp.where(excess > 0, tilt, low), jnp.where(excess > 0, high, tilt)
-        lifted = jnp.maximum(room - excess, EPS * room)
-        guess = tilt + 0.5 * (jnp.log(room) - jnp.log(lifted))
-        inside = (guess > low) & (guess < high)
-        return jnp.where(inside, guess, 0.5 * (low + high)), low, high, jnp.fmin(best, bound)
-
-    most = jnp.max(jnp.where(present > 0, direction, -jnp.inf))
-    room = jnp.maximum(level - function(start), jnp.finfo(float).tiny)
-    limits = (jnp.asarray(FIRST_TILT), *map(jnp.asarray, TILT_RANGE), most)
-    return jax.lax.fori_loop(0, TILTS, narrow, limits)[3]
+    most = reduce(
+        jnp.maximum, [jnp.where(h, d, -jnp.inf) for d, h in zip(direction, present, strict=True)]
+    )
+    flat = reduce(jnp.logical_and, [d == 0 for d in direction])
+    search = _Search(point, most, jnp.asarray(0), flat)
+    return jax.lax.while_loop(lambda s: ~s.done & (s.steps < SEARCH_STEPS), body, search).best
 
 
 class Reduced(NamedTuple):
@@ -250,13 +437,17 @@ class Reduced(NamedTuple):
 
     Attributes:
         value: f at the symmetrised point that was handed in.
+        rounding: error that `value` may have.
         lower: a lower bound of min f.
+        eigenvalue: the least eigenvalue, times N, of the dual matrix of the symmetrised point.
         low: (5,) and `high` (5,): outer bounds over the sublevel set, in the order of
             `QUANTITIES`.
     """
 
     value: Float[Array, "*batch"]
+    rounding: Float[Array, "*batch"]
     lower: Float[Array, "*batch"]
+    eigenvalue: Float[Array, "*batch"]
     low: Float[Array, "*batch 5"]
     high: Float[Array, "*batch 5"]
 
@@ -272,37 +463,75 @@ QUANTITIES = (
 
 
 def _bound_cell(
-    loss: GramLoss, blocks: Any, shares: Shares, variances: Array, level: Array
-) -> Reduced:
-    present = jnp.asarray(shares.present, float)
+    loss: GramLoss, blocks: Any, shares: Shares, aims: Array, variances: Array, level: Array
+) -> tuple[Array, ...]:
+    expand = _expand(loss, blocks, shares)
+    theta = shares_at(shares, variances)
+    start, present = [theta[k] for k in ORDER], [shares.present[k] for k in ORDER]
+    local = expand(start)
+    mean = _dot(local.slope, start)
+    slack = [
+        jnp.where(here, slope, jnp.inf) for slope, here in zip(local.slope, present, strict=True)
+    ]
+    eigenvalue = reduce(jnp.minimum, slack) - mean
+    lower = local.value - _shortfall(local.slope, start, present) - local.rounding
+    level = jnp.maximum(level, local.value + local.rounding)
+    centre, measure = _centre(expand, local, start, level + local.rounding, present)
 
-    def function(theta: Array) -> Array:
-        return loss.of_blocks(similarities_at(shares, theta), blocks)
+    def ends(aim: Array) -> Array:
+        direction = [aim[k] for k in range(3)] + [jnp.zeros(())]
+        return _upper_bound(expand, centre, measure, level, direction, present)
 
-    def rounding_of(value: Array, gradient: Array) -> Array:
-        return REDUCED_ROUNDING * loss.magnitude(value, jnp.sum(jnp.abs(gradient)))
-
-    start = shares_at(shares, variances)
-    value, gradient = jax.value_and_grad(function)(start)
-    level = jnp.maximum(level, value + rounding_of(value, gradient))
-    optimum = _interior_point(function, start, present)
-    least, gradient = jax.value_and_grad(function)(optimum)
-    lower = least - _shortfall(gradient, optimum, present)
-    lower = lower - rounding_of(least, gradient)
-
-    directions = jnp.concatenate([jnp.eye(4)[jnp.asarray([0, 1, 3])], shares.similarity[1:]])
-    offsets = jnp.concatenate([jnp.zeros(3), jnp.asarray(shares.offset)[1:]])
-    signed = jnp.concatenate([directions, -directions])
-    bounds = jax.vmap(
-        lambda direction: _upper_bound(function, rounding_of, level, direction, optimum, present)
-    )(signed)
-    high, low = offsets + bounds[:5], offsets - bounds[5:]
-    return Reduced(value, lower, low, high)
+    return local.value, local.rounding, lower, eigenvalue, jax.vmap(ends)(aims)
 
 
 @jax.jit
+def _bound_lanes(
+    losses: GramLoss, blocks: Any, shares: Shares, aims: Array, variances: Array, levels: Array
+) -> tuple[Array, ...]:
+    def cell(loss: GramLoss, variances: Array, level: Array) -> tuple[Array, ...]:
+        return _bound_cell(loss, blocks, shares, aims, variances, level)
+
+    return jax.vmap(cell)(losses, variances, levels)
+
+
+class _Plan(NamedTuple):
+    """What has to be searched for: quantity = base + factor · the searched one in its row."""
+
+    aims: Float[np.ndarray, "searched 3"]
+    base: Float[np.ndarray, " 5"]
+    factor: Float[np.ndarray, " 5"]
+    row: np.ndarray
+
+
+def _plan(shares: Shares) -> _Plan:
+    """The quantities without those that are constant, or multiples of one before."""
+    rows = np.concatenate([np.eye(4)[[0, 1, 3]], shares.similarity[1:]])
+    base = np.concatenate([np.zeros(3), shares.offset[1:]]) + rows[:, ORDER[3]]
+    free = list(ORDER[:3])
+    rows = (rows[:, free] - rows[:, ORDER[3:]]) * np.asarray(shares.present)[free]
+    aims: list[np.ndarray] = []
+    factor, row = np.zeros(len(rows)), np.zeros(len(rows), int)
+    for number, aim in enumerate(rows):
+        if not aim.any():
+            continue
+        for place, known in enumerate(aims):
+            ratio = aim @ known / (known @ known)
+            if np.array_equal(ratio * known, aim):
+                factor[number], row[number] = ratio, place
+                break
+        else:
+            factor[number], row[number] = 1, len(aims)
+            aims.append(aim)
+    return _Plan(np.array(aims), base, factor, row)
+
+
 def bound_cells(
-    losses: GramLoss, blocks: Any, shares: Shares, variances: Array, levels: Array
+    losses: GramLoss,
+    blocks: Any,
+    shares: Shares,
+    variances: Float[Array, "B 4"],
+    levels: Float[Array, " B"],
 ) -> Reduced:
     """Bounds of the reduced problem for a batch of cells of one balanced structure.
 
@@ -314,6 +543,10 @@ def bound_cells(
         levels: (B,) the loss up to which near-optimal points are bracketed; raised to the loss of
             the symmetrised point where that is higher.
     """
-    return jax.vmap(lambda loss, v, level: _bound_cell(loss, blocks, shares, v, level))(
-        losses, variances, levels
-    )
+    plan = _plan(shares)
+    aims = np.concatenate([plan.aims, -plan.aims])
+    *values, ends = _bound_lanes(losses, blocks, shares, aims, variances, levels)
+    most, least = ends[:, : len(plan.aims)], -ends[:, len(plan.aims) :]
+    one, other = plan.factor * most[:, plan.row], plan.factor * least[:, plan.row]
+    low, high = jnp.minimum(one, other), jnp.maximum(one, other)
+    return Reduced(*values, plan.base + low, plan.base + high)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from oracles import contrasted, positives, supcl
 from pymanopt.optimizers import ConjugateGradient
 
+from ssem_jax import GramLoss, Sigmoid, SupCL, theory
 from ssem_jax import certificate as certificates
-from ssem_jax import theory
 from ssem_jax.certificate import (
     GAP_TOLERANCE,
     certify,
@@ -24,7 +24,6 @@ from ssem_jax.certificate import (
     decide_phase,
     negative_direction,
 )
-from ssem_jax.losses import GramLoss, Sigmoid, SupCL
 from ssem_jax.metrics import block_similarities, variances
 from ssem_jax.problem import ClassStructure, Phase, Problem, pytree_dataclass
 from ssem_jax.reduced import QUANTITIES

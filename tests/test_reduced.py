@@ -19,122 +19,24 @@ from ssem_jax.simplex import Similarities, block_gram, ssem_gram
 
 EPS = np.finfo(float).eps
 
-MINIMUM = 1e-13
-"""How far the interior-point method may stay above a minimum of size 10; it stops at 1e-18 on
-the duality measure, so rounding of the function itself is what remains."""
-
 OF_BLOCKS_ULPS = 64
 """Two summation orders of a loss of up to 36 rows, in units of eps·(1 + 1/τ)."""
 
 SHARE = 16 * EPS
 """Averages of up to 36² entries of size 1, and differences of them."""
 
-TIGHT = 1.06
-"""Factor over the true width that eight tilts leave where curvature pins a quantity; the worst
-seen is 1.048, at an excess of 1e-2, the median 1.0000."""
+TIGHT = 1.01
+"""Factor over the true width: the search ends within 1e-3 of it, and SLSQP misses its constraint by
+as much. The worst seen is 1.002."""
 
-SHARP = 2.1
-"""The same where the minimum lies at the edge and a slope pins the quantity: the prediction of the
-next tilt assumes curvature. The worst seen is 1.96."""
+MISSED = 1e-7
+"""By how much the minimiser that SLSQP finds may miss its own lower bound; its accuracy is 1e-8."""
+
+SPARE = 2
+"""Factor by which margins exceed the rounding seen."""
 
 FLOOR = 1e-9
 """Width that rounding alone makes, and by which SLSQP misses the minimiser itself."""
-
-GRID = 40
-"""Steps per edge of the brute-force grid on the simplex: 12,341 points."""
-
-
-def simplex_grid(present, steps=GRID):
-    """All points of the simplex whose coordinates are multiples of 1/steps."""
-    axes = [np.arange(steps + 1) if here else np.arange(1) for here in present[:3]]
-    counts = np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")], axis=1)
-    last = steps - counts.sum(axis=1)
-    kept = last >= 0 if present[3] else last == 0
-    return np.column_stack([counts, last])[kept] / steps
-
-
-def rough(theta, parameters):
-    """A convex function on the simplex: a log-sum-exp, a quadratic and a linear term."""
-    slopes, factor, linear, scale = parameters
-    return (
-        scale * jax.nn.logsumexp(slopes @ theta / scale)
-        + jnp.sum((factor @ theta) ** 2)
-        + linear @ theta
-    )
-
-
-def random_parameters(seed):
-    rng = np.random.default_rng(seed)
-    return (
-        rng.normal(size=(5, 4)),
-        rng.normal(size=(2, 4)) * rng.choice([0.0, 1.0]),
-        rng.normal(size=4),
-        10 ** rng.uniform(-1.5, 1),
-    )
-
-
-@jax.jit
-def minimise_rough(parameters, start, present):
-    def function(theta):
-        return rough(theta, parameters)
-
-    theta = reduced._interior_point(function, start, present)
-    value, gradient = jax.value_and_grad(function)(theta)
-    return theta, value, reduced._shortfall(gradient, theta, present)
-
-
-@pytest.mark.parametrize(
-    "present", [(1, 1, 1, 1), (0, 1, 1, 1), (1, 0, 1, 1), (0, 0, 1, 1)], ids=str
-)
-def test_interior_point_against_a_grid(present):
-    points = simplex_grid(present)
-    everywhere = jax.jit(jax.vmap(rough, (0, None)))
-    present = np.array(present, float)
-    for seed in range(25):
-        parameters = random_parameters(seed)
-        start = np.random.default_rng(seed).dirichlet(np.ones(4)) * present
-        theta, value, shortfall = minimise_rough(parameters, start / start.sum(), present)
-        assert np.all(theta >= 0)
-        assert np.all(np.asarray(theta)[present == 0] == 0)
-        assert abs(np.sum(theta) - 1) <= 8 * EPS
-        grid = np.asarray(everywhere(points, parameters))
-        assert value <= grid.min() + MINIMUM
-        # Its own lower bound holds everywhere and is as tight as rounding lets it be.
-        assert value - shortfall <= grid.min() + MINIMUM
-        assert 0 <= shortfall <= MINIMUM
-
-
-def test_interior_point_reaches_vertices_edges_and_interiors():
-    """Planted minimisers of ‖θ - θ*‖², also outside of the simplex."""
-
-    @jax.jit
-    def minimise(target):
-        return reduced._interior_point(
-            lambda theta: jnp.sum((theta - target) ** 2), jnp.full(4, 0.25), jnp.ones(4)
-        )
-
-    cases = [
-        ([0.1, 0.2, 0.3, 0.4], [0.1, 0.2, 0.3, 0.4]),
-        ([0.5, 0.5, 0, 0], [0.5, 0.5, 0, 0]),
-        ([0, 0, 1, 0], [0, 0, 1, 0]),
-        ([0, 0, 5, 0], [0, 0, 1, 0]),
-        ([0.6, 0.6, -0.1, -0.3], [0.5, 0.5, 0, 0]),
-    ]
-    for target, expected in cases:
-        # A square root of the accuracy of the value.
-        assert np.abs(minimise(jnp.asarray(target)) - np.array(expected)).max() < 1e-8
-
-
-def test_elimination_solves_positive_definite_systems():
-    rng = np.random.default_rng(0)
-    for size in (1, 2, 4):
-        factor = rng.normal(size=(size, size))
-        matrix = factor @ factor.T + np.eye(size)
-        right = rng.normal(size=size)
-        found = reduced._solve_spd(jnp.asarray(matrix), jnp.asarray(right))
-        # Condition numbers below 100.
-        assert np.allclose(found, np.linalg.solve(matrix, right), rtol=0, atol=1e-13)
-
 
 STRUCTURES = [
     ClassStructure.balanced(m, n, p)
@@ -245,17 +147,16 @@ def bounded(structure, self_pairs, alpha, tau, excess):
     """(bounds at `excess` above the minimum, f, shares)."""
     loss = SupCL(np.array([alpha]), np.array([tau]), self_pairs)
     shares, blocks = shares_of(structure), loss.prepare_blocks(structure)
-    plain, anywhere = loss.unconventional(), np.full((1, 4), 0.25)
-    minimum = bound_cells(plain, blocks, shares, anywhere, np.array([-np.inf]))
-    # The level is raised to the loss of the point handed in: hand in one that is below it.
+    plain = loss.unconventional()
     scalar = SupCL(alpha, tau, self_pairs)
 
     @jax.jit
     def function(theta):
         return scalar.of_blocks(similarities_at(shares, theta), blocks)
 
+    # The level is raised to the loss of the point handed in: hand in one that is below it.
     start = minimise_blocks(function, shares)
-    level = float(minimum.lower[0]) + excess
+    level = float(function(start)) + excess
     bounds = bound_cells(plain, blocks, shares, start[None], np.array([level]))
     return jax.tree.map(lambda leaf: np.asarray(leaf)[0], bounds), function, shares, level, start
 
@@ -336,7 +237,7 @@ def farthest(function, shares, direction, level, start):
 def test_bounds_hold_and_are_tight(structure, self_pairs, alpha, tau, excess):
     """Outer bounds of each quantity, against the farthest feasible point that SLSQP finds."""
     bounds, function, shares, level, start = bounded(structure, self_pairs, alpha, tau, excess)
-    assert bounds.lower <= function(start) <= bounds.lower + 1e-9
+    assert 0 <= function(start) - bounds.lower <= MISSED
     directions, offsets = linear_forms(shares)
     for index, (direction, offset) in enumerate(zip(directions, offsets, strict=True)):
         here = direction @ start
@@ -346,9 +247,8 @@ def test_bounds_hold_and_are_tight(structure, self_pairs, alpha, tau, excess):
         found_down = here + offset - bounds.low[index]
         assert up <= found_up + SHARE
         assert down <= found_down + SHARE
-        factor = TIGHT if min(up, down) > 0.01 * max(up, down) else SHARP
-        assert found_up <= factor * up + FLOOR
-        assert found_down <= factor * down + FLOOR
+        assert found_up <= TIGHT * up + FLOOR
+        assert found_down <= TIGHT * down + FLOOR
 
 
 @pytest.mark.parametrize(("structure", "self_pairs", "alpha", "tau"), BOUND_CELLS)
@@ -395,9 +295,10 @@ def test_bounds_widen_with_the_level():
         assert 70 < wide["mean_squared"] / narrow["mean_squared"] < 130
 
 
-def test_one_compilation_for_all_balanced_structures():
-    before = None
-    for structure in STRUCTURES[:5]:
+def test_one_compilation_for_all_structures_with_views():
+    """And one for all without: there the similarity within classes is a multiple of δ²."""
+    sizes = []
+    for structure in (*STRUCTURES[:2], *STRUCTURES[2:6]):
         loss = SupCL(np.array([0.0]), np.array([0.5]))
         bound_cells(
             loss,
@@ -406,5 +307,6 @@ def test_one_compilation_for_all_balanced_structures():
             np.full((1, 4), 0.25),
             np.array([-np.inf]),
         )
-        before = before or bound_cells._cache_size()
-    assert bound_cells._cache_size() == before
+        sizes.append(reduced._bound_lanes._cache_size())
+    assert sizes[0] == sizes[1]
+    assert len(set(sizes[2:])) == 1
