@@ -216,7 +216,8 @@ def _title(row: dict[str, Any], several: set[str]) -> str:
 def _has_theory(table: pl.DataFrame) -> bool:
     """Whether the closed forms of balanced classes are about these cells."""
     first = table.row(0, named=True)
-    return first.get("num_instances") is not None and first.get("self_pairs") is not None
+    balanced = first.get("num_instances") is not None and first.get("self_pairs") is not None
+    return balanced and first.get("loss", "SupCL") == "SupCL"
 
 
 def _counts(table: pl.DataFrame) -> tuple[int, int, int, str]:

@@ -292,6 +292,7 @@ def test_misuse():
         ({"temperature": 0.0}, "temperature must be positive"),
         ({"temperature": np.array([0.5, 1.0])}, r"must be numbers here.*Use jax\.vmap"),
         ({"self_pairs": "both"}, "self_pairs must be one of"),
+        ({"self_pairs": "decouple"}, "one of 'include', 'exclude'; got 'decouple'"),
         ({"mean": "rows"}, "mean must be one of"),
         ({"block_size": 0}, "block_size must be an integer of at least 1"),
     ]:

@@ -91,6 +91,25 @@ def test_it_can_be_swept_and_checked():
         Problem(STRUCTURE, 3, checked())
 
 
+def test_a_loss_that_is_not_convex_is_minimised_and_never_certified():
+    structure = ClassStructure((2, 2), 2)
+    problem = Problem(structure, 7, sx.SupConIn(np.array([0.3, 1.0])))
+    solution = sx.solve(problem, jax.random.key(0))
+    assert np.all(solution.gradient_norm < 1e-7)
+    # No worse than collapse: three positives of cosine 1, four negatives of cosine -1.
+    tau = problem.loss.temperature
+    collapsed = np.log(3 + 4 * np.exp(-2 / tau))
+    assert np.all(solution.value <= collapsed + GAP)
+    table = sx.sweep([problem])
+    assert table["phase"].to_list() == ["undecided"] * 2
+    assert table["lower"].to_list() == [-np.inf] * 2
+    assert table["gap"].to_list() == [np.inf] * 2
+    cells = sx.Cells(table)
+    assert not cells.certified.any()
+    np.testing.assert_array_equal(cells.minimum.high, cells.value)
+    np.testing.assert_array_equal(cells.minimum.low, -np.inf)
+
+
 def test_misuse():
     gram = jnp.eye(4)
     with pytest.raises(ValueError, match="a number or an array of numbers is needed; got 'much'"):

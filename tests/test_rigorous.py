@@ -551,6 +551,8 @@ class Another(GramLoss):
 def test_misuse_of_enclosures_is_reported():
     structure, loss = ClassStructure.balanced(2, 2), SupCL(0.5, 1.0)
     points = np.eye(4)
+    with pytest.raises(ValueError, match="'include', 'exclude'; got 'decouple'"):
+        enclose_minimum(np.eye(8), ClassStructure((2, 2), 2), SupCL(0.5, 0.5, "decouple"))
     with pytest.raises(ValueError, match="written for SupCL"):
         enclose_minimum(points, structure, Another())
     with pytest.raises(ValueError, match="has 4 embeddings"):
