@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from oracles import labels
 
 from ssem_jax.losses import SupCL
-from ssem_jax.problem import ClassStructure, Problem, full_dimension, require_x64
+from ssem_jax.problem import ClassStructure, Problem, full_dimension, precision, require_x64
+from ssem_jax.schedule import run_chunks
 
 STRUCTURE = ClassStructure((3, 1, 2), 2)
 BALANCED = ClassStructure.balanced(2, 3)
@@ -181,3 +182,13 @@ def test_64_bits_are_asked_for():
         pytest.raises(ValueError, match=r'write `jax.config.update\("jax_enable_x64", True\)`'),
     ):
         require_x64()
+
+
+@pytest.mark.parametrize("bits", [32, 64])
+def test_precision_holds_for_a_block_and_its_chunks(bits):
+    before = jax.config.jax_enable_x64
+    with precision(bits):
+        chunks = list(run_chunks(lambda cells, _: jnp.ones(len(cells)), np.arange(3), 2))
+        assert jnp.ones(1).dtype.itemsize == bits // 8
+    assert jax.config.jax_enable_x64 == before
+    assert all(result.dtype.itemsize == bits // 8 for _, result in chunks)
