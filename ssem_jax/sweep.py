@@ -608,7 +608,8 @@ class RunFolder:
             claims = (path / CLAIMS).open("ab")
             _lock(claims, 0, wait=True)
             for stale in path.glob(f".{MANIFEST}.*"):  # only the holder of the lock writes one
-                stale.unlink(missing_ok=True)
+                if f".{os.getpid()}-" not in stale.name:
+                    stale.unlink(missing_ok=True)
             if (path / MANIFEST).exists():
                 manifest = read_manifest(path)
                 _compare(path, manifest["versions"])
@@ -766,7 +767,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
         made_by = manifest.get("versions", {}) if isinstance(manifest, dict) else {}
         raise RunError(
             f"{path} was written by another version, ssem-jax "
-            f"{made_by.get('ssem-jax', 'unknown')}; run the sweep anew in a new folder."
+            f"{made_by.get('ssem-jax', 'unknown')}, in another format than {FORMAT}; run the sweep "
+            "anew in a new folder."
         )
     return manifest
 
