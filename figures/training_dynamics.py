@@ -20,11 +20,10 @@ SHOWN_SEED = 0
 
 def settling(path: pl.DataFrame, end: float) -> float:
     """The first recorded step from which δ² stays near `end`; infinite if it does not get there."""
-    path = path.sort("step")
-    away = np.flatnonzero(np.abs(path["delta2"].to_numpy() - end) > SETTLED)
-    if len(away) == 0:
-        return float(path["step"][0])
-    return float(path["step"][away[-1] + 1]) if away[-1] + 1 < len(path) else float("inf")
+    steps, delta2 = (path.sort("step")[name].to_numpy() for name in ("step", "delta2"))
+    away = np.flatnonzero(np.abs(delta2 - end) > SETTLED)
+    first = away[-1] + 1 if len(away) else 0
+    return float(steps[first]) if first < len(steps) else float("inf")
 
 
 def compute(fast: bool, progress: Progress) -> Tables:
