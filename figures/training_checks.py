@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 
+import ssem_jax as sx
 from figures.common import Progress, Tables, experiment, mean_and_error
 from ssem_jax import plot
 
@@ -18,12 +20,31 @@ NOISE = (
 )
 
 
+CURVE_POINTS = 81
+
+
+def tail_curves(tail: pl.DataFrame) -> pl.DataFrame:
+    """The reduced program between the α of the encoders; a row for each class."""
+    sizes = tuple(tail["class_size"].unique(maintain_order=True))
+    structure, (tau,) = sx.ClassStructure(sizes, num_views=2), tail["temperature"].unique()
+    alphas = np.linspace(0, tail["alpha"].max(), CURVE_POINTS)
+    curves = []
+    for mean in tail["mean"].unique(maintain_order=True):
+        loss = sx.SupCL(alphas, np.full_like(alphas, tau), "include", mean)
+        found = sx.solve_reduced(sx.Problem(structure, len(sizes), loss)).instance_variance
+        for size, delta2 in zip(sizes, np.asarray(found).T, strict=True):
+            own = {"mean": mean, "class_size": size, "alpha": alphas, "delta2": delta2}
+            curves.append(pl.DataFrame(own))
+    return pl.concat(curves)
+
+
 def compute(fast: bool, progress: Progress) -> Tables:
     """A row for each encoder, and in the long tail for each of its classes."""
     tail, wrong, shapes = (
         experiment(name, fast, progress) for name in ("long-tail", "noise", "architecture")
     )
     return {
+        "tail_curves": tail_curves(tail),
         "tail": tail.select(
             "seed", "mean", "alpha", "class_size", "threshold",
             pl.col("train_delta2", "test_delta2", "predicted_delta2").cast(pl.Float32),
@@ -41,10 +62,11 @@ def draw_tail(tables: Tables) -> object:
     figure, axes = plot.new_figure(1, len(parts), height=3.2, sharey=True)
     for ax, part in zip(axes[0], parts, strict=True):
         for place, own in enumerate(part.partition_by("class_size", maintain_order=True)):
-            predicted = mean_and_error(own, "alpha", "predicted_delta2")
+            kind = {name: own[name][0] for name in ("mean", "class_size")}
+            predicted = tables["tail_curves"].filter(**kind)
             found = mean_and_error(own, "alpha", "train_delta2")
             color, marker = plot.COLORS[place], plot.MARKERS[place]
-            ax.plot(predicted["alpha"], predicted["mean"], color=color, lw=1)
+            ax.plot(predicted["alpha"], predicted["delta2"], color=color, lw=1)
             ax.errorbar(
                 found["alpha"],
                 found["mean"],
@@ -53,7 +75,7 @@ def draw_tail(tables: Tables) -> object:
                 marker=marker,
                 lw=0,
                 elinewidth=1,
-                label=f"{own['class_size'][0]} of 30 instances",
+                label=f"{kind['class_size']} instances",
             )
             ax.axvline(own["threshold"][0], ymax=0.05, color=color, lw=1.4)
         ax.set_title(f"mean over {part['mean'][0]}")
@@ -91,7 +113,7 @@ def draw_noise(tables: Tables) -> object:
             if "delta2" in quantity:
                 level = part["expected_delta2"].mean()
                 ax.axhline(level, color=color, lw=0.8, ls=(0, (3, 2)))
-        ax.set_xlabel("share of wrong labels")
+        ax.set_xlabel("wrong labels")
         ax.set_ylabel(label)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=4, columnspacing=1)

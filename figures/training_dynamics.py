@@ -13,18 +13,17 @@ KINDS = {
     "one batch": "encoder, one batch",
     "data set": "encoder, data set",
 }
-SETTLED = 0.01
+SETTLED = 0.005
 """Distance of δ² from its end at which it counts as settled."""
 SHOWN_SEED = 0
 
 
 def settling(path: pl.DataFrame, end: float) -> float:
     """The first recorded step from which δ² stays near `end`; infinite if it does not get there."""
-    path = path.sort("step")
-    away = np.flatnonzero(np.abs(path["delta2"].to_numpy() - end) > SETTLED)
-    if len(away) == 0:
-        return float(path["step"][0])
-    return float(path["step"][away[-1] + 1]) if away[-1] + 1 < len(path) else float("inf")
+    steps, delta2 = (path.sort("step")[name].to_numpy() for name in ("step", "delta2"))
+    away = np.flatnonzero(np.abs(delta2 - end) > SETTLED)
+    first = away[-1] + 1 if len(away) else 0
+    return float(steps[first]) if first < len(steps) else float("inf")
 
 
 def compute(fast: bool, progress: Progress) -> Tables:
@@ -34,8 +33,6 @@ def compute(fast: bool, progress: Progress) -> Tables:
     keys = ("kind", "seed", "alpha")
     for (kind, seed, alpha), path in runs.group_by(*keys, maintain_order=True):
         last = path.sort("step").tail(1)
-        # Batches of a data set are random: there, the end is where the path itself ends.
-        end = last["delta2" if kind == "data set" else "predicted_delta2"][0]
         times.append(
             {
                 "kind": kind,
@@ -43,30 +40,28 @@ def compute(fast: bool, progress: Progress) -> Tables:
                 "alpha": alpha,
                 "distance": abs(alpha - path["alpha_c"][0]),
                 "side": "spread" if alpha > path["alpha_c"][0] else "collapse",
-                "steps": settling(path, end),
+                "steps": settling(path, last["predicted_delta2"][0]),
                 "deviation": last["delta2"][0] - last["predicted_delta2"][0],
             }
         )
     paths = runs.filter(seed=SHOWN_SEED).select(
         "kind", "alpha", "alpha_c", pl.col("step").cast(pl.Int32),
-        pl.col("delta2", "view", "between", "predicted_delta2", "predicted_between").cast(
-            pl.Float32
-        ),
+        pl.col(
+            "delta2", "between", "predicted_delta2", "predicted_between", "expected_delta2"
+        ).cast(pl.Float32),
     )  # fmt: skip
     return {"paths": paths, "times": pl.DataFrame(times)}
 
 
 def draw(tables: Tables) -> object:
-    """Top: paths in the plane of the two variances. Bottom: steps until δ² has settled."""
-    figure, axes = plot.new_figure(2, 3, height=4.6, sharey="row")
+    """Top: paths in the plane of the two variances. Bottom: steps to settle, δ² on a data set."""
+    figure, axes = plot.new_figure(2, 3, height=4.6)
     paths, times = tables["paths"], tables["times"]
     alphas = sorted(paths["alpha"].unique())
-    chosen = alphas if len(alphas) < 4 else [alphas[0], alphas[-4], alphas[-2], alphas[-1]]
+    chosen = [alphas[0], *alphas[-3:]]
     for ax, kind in zip(axes[0], KINDS, strict=True):
         for place, alpha in enumerate(chosen):
-            path = paths.filter(kind=kind).filter(pl.col("alpha") == alpha).sort("step")
-            if len(path) == 0:
-                continue
+            path = paths.filter(pl.col("alpha") == alpha, kind=kind).sort("step")
             color = plot.COLORS[place]
             label = rf"$\alpha-\alpha_c={alpha - path['alpha_c'][0]:+.2f}$"
             ax.plot(path["delta2"], path["between"], color=color, lw=0.9, label=label)
@@ -92,26 +87,37 @@ def draw(tables: Tables) -> object:
     figure.legend(handles, labels, loc="outside upper center", ncols=4, columnspacing=1)
 
     sides = {"collapse": r"$\alpha<\alpha_c$", "spread": r"$\alpha>\alpha_c$"}
-    for ax, kind in zip(axes[1], KINDS, strict=True):
+    for ax, kind in zip(axes[1], ("free", "one batch"), strict=False):
         for place, (side, label) in enumerate(sides.items()):
             own = times.filter(kind=kind, side=side).filter(pl.col("steps").is_finite())
+            color, marker = plot.COLORS[4 + place], plot.MARKERS[4 + place]
             ax.plot(
                 own["distance"],
                 own["steps"],
-                color=plot.COLORS[place],
-                marker=plot.MARKERS[place],
+                color=color,
+                marker=marker,
                 mfc="none",
                 ls="",
                 label=label,
             )
             middle = own.group_by("distance").agg(pl.col("steps").median()).sort("distance")
-            ax.plot(middle["distance"], middle["steps"], color=plot.COLORS[place], lw=0.8)
+            ax.plot(middle["distance"], middle["steps"], color=color, lw=0.8)
         ax.set_xscale("log")
         ax.set_yscale("log")
-        plot.plain_log_ticks(ax, (0.05, 0.1, 0.2, 0.4))
+        plot.plain_log_ticks(ax, (0.03, 0.1, 0.3))
         ax.set_xlabel(r"$|\alpha-\alpha_c|$")
-    axes[1, 0].set_ylabel("steps to settle")
-    axes[1, 0].legend(loc="best")
+        ax.set_ylabel("steps to settle")
+        ax.legend(loc="best")
+    last = axes[1, 2]
+    for place, alpha in enumerate(chosen):
+        path = paths.filter(pl.col("alpha") == alpha, kind="data set").sort("step")
+        color = plot.COLORS[place]
+        last.plot(path["step"] + 1, path["delta2"], color=color, lw=0.9)
+        last.axhline(path["expected_delta2"][0], color=color, lw=0.8, ls=(0, (3, 2)))
+    last.set_xscale("log")
+    last.set_ylim(-0.02, 1)
+    last.set_xlabel("step + 1")
+    last.set_ylabel(plot.LABELS["delta2"])
     return figure
 
 

@@ -13,6 +13,7 @@ import proofs_numeric
 import ssem_jax as sx
 from figures.__main__ import main
 from figures.build import MAX_IMAGE, MAX_NUMBERS, draw, read_numbers
+from figures.common import mean_and_error
 from ssem_jax import claims, explorer, plot
 
 MODULES = figures.modules()
@@ -302,6 +303,100 @@ def test_the_animation_shows_the_last_frame_as_saved():
     rows = tables["gram"].filter(frame=last)
     np.testing.assert_array_equal(matrix[rows["row"], rows["column"]], rows["entry"])
     assert len(matrix) == module.STRUCTURE.num_embeddings
+
+
+def test_errors_are_standard_errors_and_paired_ones_leave_the_level_of_a_seed_out():
+    own, levels = np.array([[0.1, 0.3], [0.2, 0.1], [0.0, 0.4]]), np.array([0.0, 1.0, 5.0])
+    runs = pl.DataFrame(
+        {"seed": np.repeat([0, 1, 2], 2), "alpha": [0.0, 1.0] * 3, "x": (own.T + levels).T.ravel()}
+    )
+    plain = mean_and_error(runs, "alpha", "x")
+    np.testing.assert_allclose(plain["mean"], own.mean(axis=0) + levels.mean())
+    np.testing.assert_allclose(plain["error"], (own.T + levels).std(axis=1, ddof=1) / 3**0.5)
+    paired = mean_and_error(runs, "alpha", "x", paired=runs)
+    np.testing.assert_allclose(paired["mean"], plain["mean"])
+    centred = own - own.mean(axis=1, keepdims=True)
+    np.testing.assert_allclose(paired["error"], (2 * centred.var(axis=0, ddof=1) / 3) ** 0.5)
+
+
+def test_variances_of_encoders_carry_their_numbers():
+    figure, tables = drawn("training", "training_variance.svg")
+    for part in tables["digits"].partition_by("temperature"):
+        curve = tables["curves"].filter(temperature=part["temperature"][0])
+        for quantity in ("delta2", "between"):
+            assert_drawn(figure, curve["alpha"], curve[quantity])
+            assert_drawn(figure, curve["alpha"], curve[f"expected_{quantity}"])
+            for source in ("train", "test"):
+                cells = mean_and_error(part, "alpha", f"{source}_{quantity}")
+                assert_drawn(figure, cells["alpha"], cells["mean"])
+
+
+def test_transfer_carries_its_numbers():
+    figure, tables = drawn("training", "training_transfer.svg")
+    for data in ("digits", "mixture"):
+        runs = tables[data]
+        for part in runs.partition_by("temperature"):
+            spread = mean_and_error(part, "alpha", "test_delta2")["mean"]
+            for quantity in MODULES["training"].TRANSFER:
+                found = mean_and_error(part, "alpha", quantity, paired=runs)
+                assert_drawn(figure, spread, found["mean"])
+
+
+def test_what_the_page_says_of_encoders():
+    digits = read_numbers(GALLERY, "training")["digits"]
+    keys = ("temperature", "alpha", "seed")
+    assert digits.select(keys).is_unique().all()
+    assert digits["alpha"].n_unique() >= 5
+    assert digits["temperature"].n_unique() >= 3
+    assert digits["seed"].n_unique() >= 3
+    # Where theory collapses δ² is small, in every run; where it spreads, encoders spread less.
+    collapsed = digits.filter(predicted_delta2=0)
+    assert collapsed["train_delta2"].max() < 0.06
+    spread = digits.filter(pl.col("expected_delta2") > 0.15)
+    assert (spread["train_delta2"] < spread["expected_delta2"]).all()
+
+
+def test_checks_of_encoders_carry_their_numbers():
+    figure, tables = drawn("training_checks", "training_long_tail.svg")
+    for part in tables["tail"].partition_by("mean", "class_size"):
+        cells = mean_and_error(part, "alpha", "train_delta2")
+        assert_drawn(figure, cells["alpha"], cells["mean"])
+        kind = {name: part[name][0] for name in ("mean", "class_size")}
+        curve = tables["tail_curves"].filter(**kind)
+        assert_drawn(figure, curve["alpha"], curve["delta2"])
+        predicted = np.interp(part["alpha"], curve["alpha"], curve["delta2"])
+        np.testing.assert_allclose(part["predicted_delta2"], predicted, atol=0.02)
+    figure, tables = drawn("training_checks", "training_noise.svg")
+    for part in tables["noise"].partition_by("alpha"):
+        for quantity in ("train_delta2", "coarse_knn", "fine_few_embeddings"):
+            cells = mean_and_error(part, "share", quantity)
+            assert_drawn(figure, cells["share"], cells["mean"])
+    figure, tables = drawn("training_checks", "training_architecture.svg")
+    runs = tables["architecture"].with_columns(
+        deviation=pl.col("train_delta2") - pl.col("expected_delta2")
+    )
+    for part in runs.filter(width=128, depth=2).partition_by("alpha"):
+        cells = mean_and_error(part, "dim", "deviation").sort("dim")
+        assert_drawn(figure, cells["dim"], cells["mean"])
+
+
+def test_dynamics_of_encoders_carry_their_numbers():
+    figure, tables = drawn("training_dynamics", "training_dynamics.svg")
+    module, paths = MODULES["training_dynamics"], tables["paths"]
+    largest = paths["alpha"].max()
+    for kind in module.KINDS:
+        path = paths.filter(kind=kind, alpha=largest).sort("step")
+        assert_drawn(figure, path["delta2"], path["between"])
+        for side in ("collapse", "spread") if kind != "data set" else ():
+            own = tables["times"].filter(pl.col("steps").is_finite(), kind=kind, side=side)
+            assert_drawn(figure, own["distance"], own["steps"])
+    # Free embeddings, and an encoder that sees one batch, end at the closed form.
+    times = tables["times"]
+    assert times.filter(kind="free")["deviation"].abs().max() < 1e-3
+    assert times.filter(kind="one batch")["deviation"].abs().max() < 0.02
+    path = pl.DataFrame({"step": [0, 1, 2, 3], "delta2": [0.5, 0.2, 0.305, 0.3]})
+    assert module.settling(path, 0.3) == 2
+    assert module.settling(path, 0.9) == float("inf")
 
 
 def test_the_committed_explorer_is_the_one_that_is_written():

@@ -45,17 +45,16 @@ TAIL, TAIL_COUNTS = ClassStructure((16, 8, 4, 2), num_views=2), (224, 112, 56, 2
 TAIL_ALPHAS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8)
 SHARES = (0.0, 0.1, 0.2, 0.4)
 """Of wrong labels."""
+SHAPE_ALPHAS = (0.1, 0.5)
 VARIATIONS = {"width": (32, 256), "depth": (1, 4), "dim": (2, 8, 256)}
 """Of the default recipe."""
 DYNAMICS_TEMPERATURE = 0.8
-DISTANCES = (0.08, 0.12, 0.2, 0.3, 0.4)
+DISTANCES = (0.03, 0.06, 0.12, 0.2, 0.4)
 """Of α from α_c, on both sides."""
 MARKS = 90
 """Steps at which a trajectory is recorded, evenly spaced in their logarithm."""
 FREE_RATE = 0.05
 """Of gradient descent on N·L over free embeddings."""
-ENCODER_RATE = 0.5
-"""Of gradient descent on L over the weights of an encoder; at 2.0 it diverges."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -281,7 +280,7 @@ def noise(settings: Settings) -> list[Part]:
 
 def architecture(settings: Settings) -> list[Part]:
     """One of width, depth and embedding dimension varied at a time."""
-    alphas = settings.alphas or settings.few(FEW_ALPHAS)
+    alphas = settings.alphas or SHAPE_ALPHAS
     (tau,) = settings.temperatures[:1] or (TEMPERATURE,)
 
     def rows(seed: int, recipe: Recipe) -> Callable[[Progress], pl.DataFrame]:
@@ -323,10 +322,8 @@ def dynamics(settings: Settings) -> list[Part]:
     taus = np.full(len(alphas), tau)
     steady = {"decays": False}
     recipes = {
-        "free": _recipe(settings, 5000, optimizer="descent", rate=FREE_RATE, **steady),
-        "one batch": _recipe(
-            settings, 5000, optimizer="descent", rate=ENCODER_RATE, fixed_batch=True, **steady
-        ),
+        "free": _recipe(settings, 2000, optimizer="descent", rate=FREE_RATE, **steady),
+        "one batch": _recipe(settings, 3000, fixed_batch=True, **steady),
         "data set": _recipe(settings, 2000, **steady),
     }
     predicted = theory.variances(*cell, np.asarray(alphas), taus, self_pairs)
