@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import re
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from functools import cached_property
@@ -133,6 +134,11 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     """Raise a ValueError unless `value` is one of `choices`."""
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}; got {value!r}.")
+
+
+def stable_text(value: Any) -> str:
+    """What an object shows of itself, without addresses: the same in every process."""
+    return re.sub(r" at 0x[0-9a-f]+", "", str(value))
 
 
 def _worst(values: np.ndarray, good: np.ndarray) -> float:

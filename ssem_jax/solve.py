@@ -36,7 +36,7 @@ from jax.core import Tracer
 from jaxtyping import Array, PRNGKeyArray
 
 from ssem_jax.losses import GramLoss, SupCL
-from ssem_jax.problem import ClassStructure, Problem, check_count, require_x64
+from ssem_jax.problem import ClassStructure, Problem, check_count, require_x64, stable_text
 from ssem_jax.schedule import chunk_capacity, map_first, run_chunks
 from ssem_jax.solution import Solution, Status
 from ssem_jax.sphere import inner, normalize, project, random_points, retract
@@ -453,7 +453,7 @@ def cell_keys(problem: Problem, key: PRNGKeyArray) -> PRNGKeyArray:
     losses, size = problem.cells()
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(losses)]
     name = f"{type(problem.loss).__name__}|{problem.structure}|{problem.dim}|"
-    name += str(jax.tree.structure(problem.loss))
+    name += stable_text(jax.tree.structure(problem.loss))
     hashes = [
         zlib.crc32((name + "|" + ",".join(leaf[cell].tobytes().hex() for leaf in leaves)).encode())
         for cell in range(size)

@@ -82,6 +82,7 @@ from ssem_jax.problem import (
     check_choice,
     full_dimension,
     require_x64,
+    stable_text,
 )
 from ssem_jax.reduced import QUANTITIES
 from ssem_jax.simplex import Similarities, block_gram
@@ -829,7 +830,7 @@ def _describe(batch: Problem) -> str:
 def _stable(value: Any) -> str:
     """A name of a value that is the same in every process; a user's code counts by its text."""
     if not hasattr(value, "__qualname__"):
-        return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+        return stable_text(repr(value))
     name = f"{value.__module__}.{value.__qualname__}"
     if value.__module__.partition(".")[0] == __package__:
         return name  # of one version of this package, which the manifest names

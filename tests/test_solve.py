@@ -12,7 +12,8 @@ from oracles import cvxpy_optimum
 
 from ssem_jax import theory
 from ssem_jax.certificate import certify, certify_embeddings
-from ssem_jax.losses import GramLoss, SupCL
+from ssem_jax.gram import GramLoss, gram_loss
+from ssem_jax.losses import SupCL
 from ssem_jax.problem import ClassStructure, Phase, Problem, full_dimension, pytree_dataclass
 from ssem_jax.solution import Status
 from ssem_jax.solve import cell_keys, solve
@@ -473,3 +474,21 @@ def test_the_lowest_eigenpairs_without_diagonalising(monkeypatch):
     projector = np.asarray(vectors[:, :9] @ vectors[:, :9].T)
     assert np.allclose(projector, basis[:, :9] @ basis[:, :9].T, rtol=0, atol=1e-6)
     assert np.allclose(vectors.T @ vectors, np.eye(20), rtol=0, atol=VALUE)
+
+
+def test_a_static_function_has_no_part_in_the_keys_by_its_address():
+    """Closures of one code differ in their address, and in nothing that starts depend on."""
+
+    def weighing():
+        return lambda structure: structure.class_ids
+
+    @gram_loss
+    def weighed(gram, structure, *, weights=None, scale=1.0):
+        return scale * jnp.mean(gram**2)
+
+    structure = ClassStructure((2, 2))
+    keys = [
+        cell_keys(Problem(structure, 3, weighed(weights=weighing())), jax.random.key(0))
+        for _ in range(2)
+    ]
+    assert jax.random.key_data(keys[0]).tolist() == jax.random.key_data(keys[1]).tolist()
