@@ -13,7 +13,7 @@ The public names, by layer:
   :func:`variances`, :func:`class_means`, :func:`class_mean_cosines`, :func:`block_similarities`,
   :func:`class_similarities`, :func:`fit_delta2`, :func:`distance_to_ssem`
 * the three witnesses: :mod:`theory` (closed forms), :func:`solve` (minimisation over free
-  embeddings), :func:`certify` and :func:`certify_embeddings` (duality)
+  embeddings), :func:`certify`, :func:`certify_embeddings` and :func:`certify_blocks` (duality)
 * classes of different size: :func:`solve_reduced`, :func:`collapse_thresholds`,
   :func:`two_class_threshold`, :func:`minority_collapse_ratio`, :func:`minorities_can_merge`
 * many cells: :class:`Grid`, :func:`sweep`, :func:`read_run`, :class:`Processes`; :func:`audit` for
@@ -39,6 +39,7 @@ from ssem_jax.blockwise import blockwise_loss as blockwise_loss
 from ssem_jax.blockwise import blockwise_supcl as blockwise_supcl
 from ssem_jax.certificate import Certificate as Certificate
 from ssem_jax.certificate import certify as certify
+from ssem_jax.certificate import certify_blocks as certify_blocks
 from ssem_jax.certificate import certify_embeddings as certify_embeddings
 from ssem_jax.certificate import negative_direction as negative_direction
 from ssem_jax.claims import Cells as Cells

@@ -47,8 +47,16 @@ from ssem_jax.imbalance import bracket_quantities, reducible
 from ssem_jax.losses import GramLoss, SupCL
 from ssem_jax.metrics import variances
 from ssem_jax.problem import ClassStructure, Phase, Problem, pytree_dataclass, require_x64
-from ssem_jax.reduced import QUANTITIES, Reduced, bound_cells, has_block_form, shares_of
+from ssem_jax.reduced import (
+    QUANTITIES,
+    Reduced,
+    bound_cells,
+    has_block_form,
+    shares_of,
+    shares_of_similarities,
+)
 from ssem_jax.schedule import chunk_capacity, map_first, run_chunks
+from ssem_jax.simplex import Similarities
 from ssem_jax.solution import Solution
 from ssem_jax.sphere import normalize
 
@@ -60,6 +68,8 @@ COLLAPSE_TOLERANCE = 1e-6
 """A variance bracketed under this is collapsed, one bracketed above it is spread."""
 LOWEST = (0.0, 0.0, 0.0, -1.0, -1.0)
 """The least that a variance and a similarity can be, in the order of `QUANTITIES`; all are ≤ 1."""
+SHARE_ROUNDING = 1e-14
+"""Variance share that counts as 0 where it is computed from similarities: their rounding."""
 DENSE_LIMIT = 512
 """Embeddings up to which the dual matrix is diagonalised; a factorisation is far cheaper beyond."""
 CHOLESKY_LIMIT = 8192
@@ -281,16 +291,84 @@ def certify_embeddings(
     return _certify(problem, np.asarray(normalize(jnp.asarray(points))), reference, key)
 
 
+def certify_blocks(problem: Problem, similarities: Similarities) -> Certificate:
+    r"""Certify a Gram matrix that is constant on blocks, from its three similarities alone.
+
+    The dual matrix of such a G commutes with all permutations of a balanced structure, so it has
+    four distinct eigenvalues: with f the loss as a function of the variance shares θ and g = ∇f,
+
+    .. math:: N \lambda_k = g_k - \langle g, \theta \rangle, \qquad
+       L \ge f(\theta) + \min_k N \lambda_k
+
+    for k = view, instance, class and mean. No N × N matrix is formed; the bound, the brackets and
+    the phase hold over all embeddings in all dimensions as those of :func:`certify` do. Given the
+    similarities of a closed form, this certifies theory's optimum without minimisation.
+
+    Args:
+        problem: one cell, or a batch of cells.
+        similarities: of views (1 if p = 1), within a class (1 if n = 1) and between classes, for
+            every cell; `ssem_jax.theory.similarities` returns those of the optimum.
+
+    Returns:
+        The certificate; `variances` are the shares of the similarities.
+
+    Raises:
+        ValueError: 64-bit mode is off; a loss that is not convex or not symmetric; classes of
+            different size; similarities that no unit vectors have, in any dimension or in that
+            of the problem.
+    """
+    structure = problem.structure
+    _check_concrete(problem, similarities)
+    if not problem.loss.convex:
+        raise ValueError(
+            f"{type(problem.loss).__name__} is not convex in the Gram matrix, so nothing bounds "
+            "it from below."
+        )
+    if not (problem.loss.symmetric and problem.loss.like_classes and structure.is_balanced):
+        raise ValueError(
+            "only a symmetric loss of balanced classes has optima that three similarities "
+            f"describe; got {type(problem.loss).__name__} of {structure}. "
+            "Use certify_embeddings."
+        )
+    losses, size = problem.cells()
+    admit(losses, structure)
+    shares = shares_of(structure)
+    theta = np.broadcast_to(shares_of_similarities(shares, similarities), (size, 4))
+    theta = np.where(np.abs(theta) <= SHARE_ROUNDING, 0, theta)
+    good = np.all(theta >= 0, axis=1) & np.all(theta <= shares.present, axis=1)
+    if not good.all():
+        raise ValueError(
+            f"no unit vectors have the similarities of cell {int(np.argmin(good))}: their view, "
+            f"instance, class and mean variances would be {theta[np.argmin(good)].tolist()}."
+        )
+    m, n, p = structure.num_classes, structure.instances_per_class, structure.num_views
+    rank = int(np.max((theta > 0) @ [m * n * (p - 1), m * (n - 1), m - 1, 1]))
+    if rank > problem.dim:
+        raise ValueError(
+            f"embeddings with these similarities span {rank} dimensions; got dim = {problem.dim}. "
+            "Raise dim."
+        )
+    found = _bound_blocks(losses, structure, theta, np.full(size, -np.inf))
+    gap = found.value + found.rounding - found.lower
+    eigenvalue = found.eigenvalue / structure.num_embeddings
+    leaves = (found.value, found.lower, gap, eigenvalue, theta, found.low, found.high)
+    return _assemble(problem, leaves, 0.0)
+
+
+def _check_concrete(problem: Problem, points: Any) -> None:
+    require_x64()
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((problem, points))):
+        raise ValueError("a certificate is made on the host; call it outside jax.jit and jax.vmap.")
+
+
 def _certify(
     problem: Problem,
     embeddings: Array | np.ndarray,
     reference: Certificate | None = None,
     key: PRNGKeyArray | None = None,
 ) -> Certificate:
-    require_x64()
-    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((problem, embeddings))):
-        raise ValueError("a certificate is made on the host; call it outside jax.jit and jax.vmap.")
-    structure, single = problem.structure, problem.batch_size is None
+    _check_concrete(problem, embeddings)
+    structure = problem.structure
     num_points = structure.num_embeddings
     formed = num_points <= CHOLESKY_LIMIT
     if not formed and not isinstance(problem.loss, SupCL):
@@ -315,12 +393,12 @@ def _certify(
         start = jax.random.fold_in(key, cell)
         return _bound_by_products(_cell(losses, cell), structure, points, start)
 
-    def bound(cells: np.ndarray, count: int) -> tuple[_Dual, Array]:
+    def bound(cells: np.ndarray, count: Array) -> tuple[_Dual, Array]:
         points = jnp.asarray(embeddings[cells])
         if num_points <= DENSE_LIMIT:
             found = _bound_chunk(_cell(plain, cells), prepared, points, count)
         else:
-            found = jax.tree.map(lambda *one: jnp.stack(one), *map(bound_one, cells[:count]))
+            found = jax.tree.map(lambda *one: jnp.stack(one), *map(bound_one, cells[: int(count)]))
         return found, _variances(points, structure)
 
     capacity = chunk_capacity(
@@ -333,9 +411,13 @@ def _certify(
     level = dual.value + dual.value_rounding
     low, high = _brackets(losses, structure, found, level)
     leaves = (dual.value, lower, level - lower, dual.eigenvalue, found, low, high)
-    failure = np.full(size, 0.0 if formed else FAILURE_PROBABILITY)
-    leaves = (*leaves, decide_phase(low, high), failure)
-    if single:
+    return _assemble(problem, leaves, 0.0 if formed else FAILURE_PROBABILITY)
+
+
+def _assemble(problem: Problem, leaves: tuple[np.ndarray, ...], failure: float) -> Certificate:
+    """A certificate from its leaves, each with the cells in front; the phase is added."""
+    leaves = (*leaves, decide_phase(*leaves[-2:]), np.full(len(leaves[0]), failure))
+    if problem.batch_size is None:
         leaves = tuple(leaf[0] for leaf in leaves)
     return Certificate(problem, *map(jnp.asarray, leaves))
 
@@ -360,16 +442,25 @@ def _brackets(
         return bracket_quantities(losses, structure, level)
     if not (losses.convex and losses.symmetric and alike):
         return np.tile(LOWEST, (size, 1)), np.ones((size, len(QUANTITIES)))
+    reduced = _bound_blocks(losses, structure, found, level)
+    return reduced.low, reduced.high
+
+
+def _bound_blocks(
+    losses: GramLoss, structure: ClassStructure, found: np.ndarray, level: np.ndarray
+) -> Reduced:
+    """The reduced problem of every cell, bounded; brackets within what the quantities can be."""
     blocks, shares = losses.prepare_blocks(structure), shares_of(structure)
     plain = losses.unconventional()
 
-    def bound(cells: np.ndarray, count: int) -> Reduced:
-        chosen = jax.tree.map(lambda leaf: jnp.asarray(leaf[cells]), plain)
+    def bound(cells: np.ndarray, count: Array) -> Reduced:
+        chosen = jax.tree.map(lambda leaf: leaf[cells], plain)
         return bound_cells(chosen, blocks, shares, found[cells], level[cells])
 
     capacity = BRACKET_CAPACITY if has_block_form(losses) else DENSE_BRACKET_CAPACITY
-    reduced = _gather(run_chunks(bound, np.arange(size), capacity), size)
-    return np.maximum(reduced.low, LOWEST), np.minimum(reduced.high, 1)
+    reduced = _gather(run_chunks(bound, np.arange(len(level)), capacity), len(level))
+    low, high = np.maximum(reduced.low, LOWEST), np.minimum(reduced.high, 1)
+    return reduced._replace(low=low, high=high)
 
 
 def _gather(chunks: Any, size: int) -> Any:

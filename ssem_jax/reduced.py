@@ -116,6 +116,19 @@ def has_block_form(loss: GramLoss) -> bool:
     return type(loss).of_blocks is not GramLoss.of_blocks
 
 
+def shares_of_similarities(
+    shares: Shares, similarities: Similarities
+) -> Float[np.ndarray, "*batch 4"]:
+    """The variance shares of a Gram matrix that is constant on blocks; negative if it has none."""
+    view, within, between = (np.asarray(one, np.float64) for one in similarities)
+    by_view, by_instance, by_class = -np.diag(shares.similarity)
+    view = (1 - view) / by_view
+    instance = (1 - view - within) / by_instance
+    rest = 1 - view - instance
+    mean = (between + by_class * rest) / (1 + by_class)
+    return np.stack(np.broadcast_arrays(view, instance, rest - mean, mean), axis=-1)
+
+
 # Below, a point is four numbers rather than an array of four, and so is everything made of it:
 # under vmap each is an array over lanes, and the steps compile into plain loops over lanes.
 
@@ -545,8 +558,8 @@ def bound_cells(
     """
     plan = _plan(shares)
     aims = np.concatenate([plan.aims, -plan.aims])
-    *values, ends = _bound_lanes(losses, blocks, shares, aims, variances, levels)
-    most, least = ends[:, : len(plan.aims)], -ends[:, len(plan.aims) :]
-    one, other = plan.factor * most[:, plan.row], plan.factor * least[:, plan.row]
-    low, high = jnp.minimum(one, other), jnp.maximum(one, other)
-    return Reduced(*values, plan.base + low, plan.base + high)
+    found = _bound_lanes(losses, blocks, shares, aims, variances, levels)
+    *values, ends = map(np.asarray, found)
+    most, least = np.split(ends, [len(plan.aims)], axis=1)
+    one, other = plan.factor * most[:, plan.row], -plan.factor * least[:, plan.row]
+    return Reduced(*values, plan.base + np.minimum(one, other), plan.base + np.maximum(one, other))

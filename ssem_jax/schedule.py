@@ -3,6 +3,11 @@
 A kernel takes chunks of one fixed capacity and a count, works through the first `count` cells one
 after another, and so compiles once per shape. Threads, one for each core, call it at the same time
 (a compiled kernel holds no interpreter lock), and the devices of the machine take turns.
+
+A chunk lies whole on one device, by a `SingleDeviceSharding`. A mesh that splits each chunk over
+all devices would keep them in step: every call would last as long as its slowest cell anywhere.
+Chunks of their own let a device that is done go on, and their cells give the same bits on any
+number of devices.
 """
 
 from __future__ import annotations
@@ -15,6 +20,7 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import SingleDeviceSharding
 from jaxtyping import Array
 from threadpoolctl import threadpool_limits
 
@@ -42,13 +48,14 @@ def chunk_capacity(floats_per_cell: int) -> int:
 
 
 def run_chunks(
-    work: Callable[[np.ndarray, int], Any], cells: np.ndarray, capacity: int
+    work: Callable[[np.ndarray, Any], Any], cells: np.ndarray, capacity: int
 ) -> Iterator[tuple[np.ndarray, Any]]:
     """Run `work` on chunks of the cells over all threads and devices.
 
     Args:
         work: called with `capacity` cell indices, of which the first `count` matter, and that
-            count; returns a pytree of arrays with the cells in front. It runs in a thread.
+            count, which lies on the device of the chunk; returns a pytree of arrays with the cells
+            in front. It runs in a thread.
         cells: (B,) indices.
         capacity: cells per call at most.
 
@@ -63,8 +70,11 @@ def run_chunks(
     def run(place: int) -> Any:
         chunk = chunks[place]
         padded = np.concatenate([chunk, np.repeat(chunk[-1:], capacity - len(chunk))])
-        with jax.default_device(devices[place % len(devices)]), precision(bits):
-            results = work(padded, len(chunk))
+        device = devices[place % len(devices)]
+        # Committed, so the kernel's other arrays follow it there.
+        count = jax.device_put(len(chunk), SingleDeviceSharding(device))
+        with jax.default_device(device), precision(bits):
+            results = work(padded, count)
         return jax.tree.map(lambda leaf: np.asarray(leaf)[: len(chunk)], results)
 
     num_threads = max(worker_count(), len(devices))

@@ -20,6 +20,7 @@ from ssem_jax import certificate as certificates
 from ssem_jax.certificate import (
     GAP_TOLERANCE,
     certify,
+    certify_blocks,
     certify_embeddings,
     decide_phase,
     negative_direction,
@@ -27,7 +28,7 @@ from ssem_jax.certificate import (
 from ssem_jax.metrics import block_similarities, variances
 from ssem_jax.problem import ClassStructure, Phase, Problem, pytree_dataclass
 from ssem_jax.reduced import QUANTITIES
-from ssem_jax.simplex import block_gram, ssem_embeddings
+from ssem_jax.simplex import Similarities, block_gram, ssem_embeddings
 from ssem_jax.solution import Status
 from ssem_jax.solve import solve
 
@@ -555,6 +556,76 @@ def test_of_a_loss_that_is_not_convex_nothing_is_known():
     assert found.phase == Phase.UNDECIDED
     np.testing.assert_array_equal(found.low, certificates.LOWEST)
     np.testing.assert_array_equal(found.high, np.ones(5))
+
+
+def blocks_of(structure, loss, dim=DIM):
+    similar = theory.similarities(*arguments_of(structure, loss))
+    return certify_blocks(Problem(structure, dim, loss), similar)
+
+
+@pytest.mark.parametrize(("structure", "self_pairs", "alpha", "tau", "phase"), PHASES)
+def test_blocks_are_certified_as_their_embeddings_are(structure, self_pairs, alpha, tau, phase):
+    loss = SupCL(alpha, tau, self_pairs)
+    found = blocks_of(structure, loss)
+    dense = certify_embeddings(closed_form(structure, loss), structure, loss)
+    assert found.phase == phase
+    assert 0 <= found.gap <= CLOSED_FORM_GAP
+    for name in ("value", "lower", "eigenvalue", "variances"):
+        assert np.allclose(getattr(found, name), getattr(dense, name), rtol=0, atol=SLACK), name
+    # Its rounding margins are smaller, so are its brackets.
+    for name, (low, high) in found.brackets.items():
+        wide_low, wide_high = dense.brackets[name]
+        assert wide_low - SLACK <= low <= high <= wide_high + SLACK, name
+
+
+def test_blocks_in_a_batch_are_certified_at_any_size():
+    """A thousand classes of a thousand instances: no matrix of that size is made."""
+    alpha, tau = np.array([0.2, 0.6, 1.0]), np.array([0.1, 0.1, 0.5])
+    structure = ClassStructure.balanced(1000, 1000)
+    similar = theory.similarities(1000, 1000, 1, alpha, tau)
+    found = certify_blocks(Problem(structure, 10**6, SupCL(alpha, tau)), similar)
+    assert np.all(found.certified)
+    assert np.all(np.asarray(found.gap) <= CLOSED_FORM_GAP)
+    expected = theory.phase(1000, 1000, 1, alpha, tau)
+    assert np.array_equal(found.phase, expected)
+    assert np.allclose(found.value, theory.loss(1000, 1000, 1, alpha, tau), rtol=SLACK, atol=0)
+
+
+@pytest.mark.parametrize("shift", [1e-2, 1e-3])
+def test_blocks_that_are_not_optimal_have_at_least_their_excess_as_gap(shift):
+    delta2 = float(theory.delta2(3, 4, 1, 0.6, 0.3)) + shift
+    similar = Similarities(1.0, 1 - 4 / 3 * delta2, -(1 - delta2) / 2)
+    found = certify_blocks(Problem(TWELVE, DIM, SPREAD), similar)
+    excess = float(found.value - theory.loss(3, 4, 1, 0.6, 0.3))
+    assert excess > 1e-7
+    assert found.gap >= excess
+    assert not found.certified
+    low, high = found.brackets["delta2"]
+    assert low <= delta2 <= high
+    assert low <= delta2 - shift <= high
+
+
+def test_blocks_that_cannot_be_certified_raise():
+    similar = theory.similarities(3, 4, 1, 0.6, 0.3)
+
+    def attempt(structure, loss, similar=similar, dim=DIM):
+        certify_blocks(Problem(structure, dim, loss), similar)
+
+    with pytest.raises(ValueError, match="Concave is not convex in the Gram matrix"):
+        attempt(TWELVE, Concave(1.0))
+    with pytest.raises(ValueError, match=r"got SupCL of classes of 5,3\. Use certify_embeddings"):
+        attempt(EIGHT[2], SPREAD)
+    with pytest.raises(ValueError, match="no unit vectors have the similarities of cell 0"):
+        attempt(TWELVE, SPREAD, Similarities(1.0, 0.5, -0.6))
+    with pytest.raises(ValueError, match="span 11 dimensions; got dim = 10"):
+        attempt(TWELVE, SPREAD, dim=10)
+    with jax.enable_x64(False), pytest.raises(ValueError, match="verification needs float64"):
+        attempt(TWELVE, SPREAD)
+
+
+def test_losses_that_are_not_convex_raise():
+    with pytest.raises(ValueError, match="Concave is not convex in the Gram matrix"):
+        certify_embeddings(random_rows(12, DIM, 0), TWELVE, Concave(1.0))
 
 
 FACTORED, BY_PRODUCTS = (11, 12), (11, 11)

@@ -10,9 +10,9 @@ import ssem_jax as sx
 NAMES = """
     Audit Cells Certificate Claim ClassStructure Domain GramLoss Grid Interval Judgement Phase
     Problem Report Sigmoid Solution Status SupCL Verdict audit block_gram block_similarities certify
-    certify_embeddings class_mean_cosines class_means class_similarities class_variances
-    distance_to_ssem equal fit_delta2 full_dimension judge negative_direction read_run
-    same_phase simplex_etf solve ssem_embeddings ssem_gram sweep theory variances
+    certify_blocks certify_embeddings class_mean_cosines class_means class_similarities
+    class_variances distance_to_ssem equal fit_delta2 full_dimension judge negative_direction
+    read_run same_phase simplex_etf solve ssem_embeddings ssem_gram sweep theory variances
     variances_from_gram verify solve_reduced collapse_thresholds two_class_threshold
     minority_collapse_ratio minorities_can_merge ReducedSolution blockwise_loss blockwise_supcl
     gram_loss check_convex check_symmetric ConvexityViolation SymmetryViolation

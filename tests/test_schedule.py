@@ -1,5 +1,8 @@
 """Chunks over threads: every cell once, whatever order they finish in."""
 
+import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -112,6 +115,41 @@ def test_leaving_early_stops_the_rest():
 def test_results_come_to_the_host():
     for _, results in run_chunks(lambda chunk, _: jnp.asarray(chunk) + 1, np.arange(5), 4):
         assert isinstance(results, np.ndarray)
+
+
+TWO_DEVICES = """
+import sys
+import jax
+import numpy as np
+jax.config.update("jax_enable_x64", True)
+import ssem_jax as sx
+
+alpha, tau = np.linspace(0, 1, 7), np.geomspace(0.1, 2, 7)
+problem = sx.Problem(sx.ClassStructure.balanced(2, 3), 6, sx.SupCL(alpha, tau))
+solution = sx.solve(problem, jax.random.key(0))
+certificate = sx.certify(solution)
+found = {"value": solution.value, "gap": certificate.gap, "low": certificate.low}
+used = set()
+from ssem_jax import schedule
+work = lambda cells, count: (used.update(jax.numpy.zeros(1).devices()), cells)[1]
+list(schedule.run_chunks(work, np.arange(40), 1))
+np.savez(sys.argv[1], devices=len(used), high=certificate.high, rows=solution.embeddings, **found)
+"""
+
+
+def test_two_devices_share_the_cells_and_find_the_same(tmp_path):
+    """The same bits, whatever device a cell was solved and certified on."""
+    found = []
+    for count in (1, 2):
+        flags = f"--xla_force_host_platform_device_count={count}"
+        path = tmp_path / f"{count}.npz"
+        environment = {**os.environ, "XLA_FLAGS": flags}
+        code = [sys.executable, "-c", TWO_DEVICES, str(path)]
+        subprocess.run(code, check=True, env=environment)
+        found.append(dict(np.load(path)))
+        assert found[-1].pop("devices") == count
+    for name, one in found[0].items():
+        assert np.array_equal(one, found[1][name]), name
 
 
 def test_chunk_capacity_bounds_cells_and_memory():

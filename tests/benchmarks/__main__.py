@@ -20,6 +20,11 @@ from .measure import OURS, Row
 from .peers import PEERS
 
 WIDTH = 110
+NEXT_FACTOR = (
+    "Nearly all of a certified cell is its solve: some hundred Hessian products, each of two small "
+    "matmuls that XLA runs one at a time. The next factor needs products of several cells in one "
+    "batched matmul, or fewer products, by a start nearer to the optimum."
+)
 
 
 def plan(fast: bool) -> dict[str, dict]:
@@ -27,6 +32,7 @@ def plan(fast: bool) -> dict[str, dict]:
     if fast:
         return {
             "compare": {"side": 8, "num_sampled": 4, "repeats": 1},
+            "profile": {"side": 16, "repeats": 3},
             "settings": measure.SETTINGS[:1],
             "sizes": (512, 1024, 2048, 4096),
             "sides": (1, 2, 4, 8),
@@ -34,6 +40,7 @@ def plan(fast: bool) -> dict[str, dict]:
         }
     return {
         "compare": {"side": 32, "num_sampled": 16, "repeats": 3},
+        "profile": {"side": 32, "repeats": 5},
         "settings": measure.SETTINGS,
         "sizes": (512, 1024, 2048, 4096, 8192),
         "sides": (1, 2, 4, 8, 16, 32),
@@ -59,6 +66,18 @@ def cells_table(rows: list[Row]) -> Table:
             f"{row.worst_gap:.0e}",
             f"{row.certified / row.cells:.0%}",
         )
+    return table
+
+
+def profile_table(profiles: list[measure.Profile]) -> Table:
+    """Where the time of a certified cell goes."""
+    table = Table(title="Microseconds per cell, warm; certificates alone from closed forms")
+    heads = ("m,n,p,d", "solve", "dense bound", "brackets", "closed forms/s")
+    for head in heads:
+        table.add_column(head, justify="left" if head == heads[0] else "right")
+    for one in profiles:
+        parts = (one.solve, one.dense_bound, one.brackets, one.closed_forms_per_second)
+        table.add_row(one.setting, *(f"{part:,.0f}" for part in parts))
     return table
 
 
@@ -153,6 +172,14 @@ def main() -> None:
             f"{large.peak_bytes / 2**30:.2f} GiB at the peak, "
             f"{large.growth:.2f} times the time per N² of N = 8,192."
         )
+    profiles = [measure.profile(one, **todo["profile"]) for one in todo["settings"]]
+    console.print(profile_table(profiles))
+    console.print(NEXT_FACTOR)
+    side = todo["compare"]["side"]
+    console.print(
+        f"{side**2:,} cells of {todo['settings'][0]} in a cold process, compilation included: "
+        f"{measure.cold_diagram(todo['settings'][0], side):.1f} s."
+    )
     rows = []
     for setting in todo["settings"]:
         rows += measure.compare(setting, methods=list(PEERS), **todo["compare"])

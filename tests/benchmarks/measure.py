@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import resource
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -17,6 +20,7 @@ import numpy as np
 
 import ssem_jax as sx
 from ssem_jax.blockwise import blockwise_supcl
+from ssem_jax.cache import VARIABLE
 from ssem_jax.certificate import GAP_TOLERANCE
 
 from .peers import CLARABEL_LIMIT, PEERS, Peer, Setting
@@ -31,6 +35,8 @@ ALPHA, TAU = 0.5, 0.1
 
 LOSS_TARGET = 2.2
 """Loss and gradient over one bare matmul U Uᵀ: two matmuls and a tenth for everything else."""
+CLOSED_FORM_TARGET = 20_000
+"""Cells certified in a second from closed forms alone."""
 GROWTH_TARGET, MEMORY_TARGET, SECONDS_TARGET = 1.25, 1.5 * 2**30, 60.0
 """Time per N² at `LARGE_ROWS` over that at 8,192; peak resident bytes; seconds."""
 
@@ -138,6 +144,58 @@ def compare(
         )
         for method, spent in times.items()
     ]
+
+
+class Profile(NamedTuple):
+    """Microseconds of wall time per cell, warm, on a full grid."""
+
+    setting: str
+    solve: float
+    dense_bound: float
+    brackets: float
+    closed_form: float  # certificate alone, of theory's similarities
+
+    @property
+    def closed_forms_per_second(self) -> float:
+        """Cells certified in a second without minimisation."""
+        return 1e6 / self.closed_form
+
+
+def profile(setting: Setting, side: int, repeats: int) -> Profile:
+    """Where the time of a certified cell goes: medians over turns."""
+    problem = grid(setting, side)
+    m, n, p, _ = setting
+    alpha, tau = problem.loss.alpha, problem.loss.temperature
+    similar = sx.theory.similarities(m, n, p, alpha, tau)
+    solution = sx.solve(problem, jax.random.key(0))
+    closed = sx.Problem(setting.structure, setting.structure.num_embeddings, problem.loss)
+    times = interleaved(
+        {
+            "solve": lambda: sx.solve(problem, jax.random.key(0)),
+            "certify": lambda: sx.certify(solution),
+            "closed form": lambda: sx.certify_blocks(closed, similar),
+        },
+        repeats,
+    )
+    spent = {work: 1e6 * float(np.median(turns)) / side**2 for work, turns in times.items()}
+    # The certificate of a closed form is all brackets; a dense one adds the bound.
+    brackets = min(spent["closed form"], spent["certify"])
+    dense = spent["certify"] - brackets
+    return Profile(str(setting), spent["solve"], dense, brackets, spent["closed form"])
+
+
+def cold_diagram(setting: Setting, side: int) -> float:
+    """Seconds of a fresh process that solves and certifies a grid, compilation included."""
+    code = (
+        "import jax; jax.config.update('jax_enable_x64', True); "
+        "from tests.benchmarks import measure; "
+        f"measure.certified(measure.grid(measure.Setting{tuple(setting)}, {side}))"
+    )
+    environment = {**os.environ, VARIABLE: "off"}
+    root = Path(__file__).parents[2]
+    begin = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment, cwd=root)
+    return time.perf_counter() - begin
 
 
 def cells_curve(setting: Setting, sides: Sequence[int]) -> dict[int, float]:

@@ -28,6 +28,11 @@ def test_certified_cells(benchmark, setting):
     assert np.all(np.asarray(found.gap) <= GAP_TOLERANCE)
 
 
+def test_closed_forms_are_certified_without_minimisation():
+    found = measure.profile(SMALL, side=64, repeats=REPEATS)
+    assert found.closed_forms_per_second >= measure.CLOSED_FORM_TARGET
+
+
 @pytest.mark.benchmark(group="one cell")
 @pytest.mark.parametrize("method", PEERS)
 def test_peer(benchmark, method):
