@@ -333,12 +333,12 @@ def test_variances_of_encoders_carry_their_numbers():
 
 def test_transfer_carries_its_numbers():
     figure, tables = drawn("training", "training_transfer.svg")
-    for data in ("digits", "mixture"):
+    for data, layer in MODULES["training"].COLUMNS:
         runs = tables[data]
         for part in runs.partition_by("temperature"):
             spread = mean_and_error(part, "alpha", "test_delta2")["mean"]
-            for quantity in MODULES["training"].TRANSFER:
-                found = mean_and_error(part, "alpha", quantity, paired=runs)
+            for target in ("fine", "unseen"):
+                found = mean_and_error(part, "alpha", f"{target}_few_{layer}", paired=runs)
                 assert_drawn(figure, spread, found["mean"])
 
 
