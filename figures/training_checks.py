@@ -10,7 +10,7 @@ from figures.common import Progress, Tables, experiment, mean_and_error
 from ssem_jax import plot
 
 DEFAULTS = {"width": 128, "depth": 2, "dim": 64}
-NAMES = {"width": "width", "depth": "hidden layers", "dim": "embedding dimension $d$"}
+NAMES = {"width": "width", "depth": "hidden layers", "dim": "dimension $d$"}
 NOISE = (
     "train_delta2",
     "expected_delta2",

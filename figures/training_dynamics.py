@@ -104,6 +104,7 @@ def draw(tables: Tables) -> object:
             ax.plot(middle["distance"], middle["steps"], color=color, lw=0.8)
         ax.set_xscale("log")
         ax.set_yscale("log")
+        ax.set_ylim(30, 2000)
         plot.plain_log_ticks(ax, (0.03, 0.1, 0.3))
         ax.set_xlabel(r"$|\alpha-\alpha_c|$")
         ax.set_ylabel("steps to settle")

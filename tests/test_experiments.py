@@ -15,7 +15,7 @@ import pytest
 
 import ssem_jax as sx
 from ssem_jax import experiments
-from ssem_jax.experiments import data, encoder, expectation, fit, store, studies, transfer
+from ssem_jax.experiments import data, encoder, expectation, fit, store, transfer
 
 EXACT = 1e-9
 """Both sides are float64 minimisers of one convex function of one variable, found in two ways."""
@@ -92,9 +92,12 @@ def test_wrong_labels_are_as_many_as_asked(task):
 def test_a_batch_has_distinct_instances_of_every_class_in_adjacent_views():
     counts, structure = (5, 9), sx.ClassStructure((3, 2), num_views=2)
     inputs = jnp.arange(14.0)[:, None]
-    batch = data.draw_batch(
-        jax.random.key(0), inputs, counts, structure, lambda key, rows: rows
-    ).ravel()
+
+    @jax.jit
+    def draw(key):
+        return data.draw_batch(key, inputs, counts, structure, lambda key, rows: rows)
+
+    batch = draw(jax.random.key(0))
     first, second = np.asarray(batch).reshape(-1, 2).T
     np.testing.assert_array_equal(first, second)
     assert len(set(first)) == 5
@@ -103,7 +106,8 @@ def test_a_batch_has_distinct_instances_of_every_class_in_adjacent_views():
 
 def test_digits_are_moved_a_little(task):
     images, fine = jnp.asarray(task.train.inputs[::7]), task.train.fine[::7]
-    one, two = (data.augment_digits(jax.random.key(seed), images) for seed in (0, 1))
+    augment = jax.jit(data.augment_digits)
+    one, two = (augment(jax.random.key(seed), images) for seed in (0, 1))
     assert one.dtype == jnp.float32
     assert not np.allclose(one, two)
     # A view is nearest to its own image far more often than chance, and mostly to the same digit.
@@ -196,7 +200,7 @@ ALPHAS, TAU = (0.05, 0.8), 0.5
 RECIPE = fit.Recipe(SMALL, width=64, depth=1, dim=16, steps=800, fixed_batch=True)
 
 
-def trained(task, recipe=RECIPE, seed=0):
+def trained(task, recipe=RECIPE, seed=0, stops=()):
     two = dataclasses.replace(
         task.train,
         inputs=task.train.inputs[:464],
@@ -205,7 +209,8 @@ def trained(task, recipe=RECIPE, seed=0):
     )
     group = fit.Fit(two, task.augment, recipe, ALPHAS, (TAU, TAU), jax.random.key(seed))
     start = group.measure()
-    group.advance(recipe.steps)
+    for stop in (*stops, recipe.steps):
+        group.advance(stop)
     return group, start
 
 
@@ -227,7 +232,7 @@ def test_an_encoder_reaches_the_optimum_of_a_batch(task):
 def test_the_same_seed_trains_the_same_encoders_however_it_is_cut(task):
     recipe = dataclasses.replace(RECIPE, steps=40, fixed_batch=False)
     one, _ = trained(task, recipe)
-    two, _ = trained(task, recipe)
+    two, _ = trained(task, recipe, stops=(1, 23))
     other, _ = trained(task, recipe, seed=1)
     assert eqx.tree_equal(one.encoders, two.encoders)
     assert not eqx.tree_equal(one.encoders, other.encoders)
@@ -317,22 +322,35 @@ def test_a_part_that_cannot_be_written_is_said(tmp_path):
         store.finish([store.Part({}, 1, work)], {}, tmp_path / "run", None)
 
 
-def test_an_experiment_resumes_to_the_same_table(tmp_path, monkeypatch):
-    monkeypatch.setattr(studies, "FAST_STEPS", 10)
-    choices = {"fast": True, "seeds": (0,), "alphas": (0.2, 0.8), "temperatures": (0.3,)}
-    told = []
-    table = experiments.run("digits-grid", **choices, out=tmp_path, progress=told.append)
-    assert sum(told) == sum(one.steps for one in experiments.parts("digits-grid", **choices))
+CHOICES = {"fast": True, "seeds": (0,), "alphas": (0.2, 0.8), "temperatures": (0.3,)}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder and the table of a small experiment, and the steps that it told of."""
+    folder, told = tmp_path_factory.mktemp("run"), []
+    table = experiments.run("digits-grid", **CHOICES, out=folder, progress=told.append)
+    return folder, table, sum(told)
+
+
+def test_an_experiment_resumes_to_the_same_table(finished):
+    folder, table, told = finished
+    assert told == sum(part.steps for part in experiments.parts("digits-grid", **CHOICES))
     assert table["encoder"].to_list() == ["trained", "trained", "initial", "inputs"]
-    (tmp_path / "part-00000.parquet").unlink()
-    again = experiments.run("digits-grid", **choices, out=tmp_path)
-    assert table.equals(again)
+    (folder / "part-00000.parquet").unlink()
+    assert table.equals(experiments.run("digits-grid", **CHOICES, out=folder))
+
+
+def test_an_experiment_measures_what_it_says(finished):
+    _, table, _ = finished
     accuracies = table.select(transfer.ACCURACIES)
     assert accuracies.null_count().sum_horizontal().item() == 0
     assert all(0.2 < value <= 1 for column in accuracies for value in column)
     trained = table.filter(encoder="trained")
     assert (trained["train_loss"] > trained["expected_loss"]).all()
     assert (trained["expected_loss"] >= trained["predicted_loss"] - EXACT).all()
+    cell = (3, 8, 2, trained["alpha"].to_numpy(), 0.3)
+    np.testing.assert_allclose(trained["predicted_delta2"], sx.theory.delta2(*cell), atol=EXACT)
     summary = experiments.summarize("digits-grid", table)
     assert summary["alpha"].to_list() == [0.2, 0.8]
     assert summary["train_delta2_se"].is_nan().all()
@@ -377,15 +395,17 @@ def test_importing_needs_no_extra():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_the_command_trains_and_prints_json(tmp_path):
-    command = [sys.executable, "-m", "ssem_jax.cli", "train", "digits-grid", "--fast", "--json"]
-    options = ["--alpha", "0.5", "--tau", "0.3", "--seeds", "1", "--out", str(tmp_path / "run")]
-    result = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
-    document = json.loads(result.stdout)
-    assert document["experiment"] == "digits-grid"
-    assert document["rows"] == 3
-    assert document["summary"][0]["alpha"] == 0.5
-    again = subprocess.run([*command[:-1], *options], capture_output=True, text=True, check=False)
-    assert again.returncode == 0, again.stderr
-    assert "Means over seeds" in again.stdout
+def test_the_command_prints_a_table_and_json(finished):
+    folder, table, _ = finished
+    command = [sys.executable, "-m", "ssem_jax.cli", "train", "digits-grid", "--fast"]
+    command += ["--alpha", "0.2,0.8", "--tau", "0.3", "--seeds", "1", "--out", str(folder)]
+    shown, document = (
+        subprocess.run([*command, *extra], capture_output=True, text=True, check=False)
+        for extra in ((), ("--json",))
+    )
+    assert shown.returncode == 0, shown.stderr
+    assert "Means over seeds" in shown.stdout
+    found = json.loads(document.stdout)
+    assert found["experiment"] == "digits-grid"
+    assert found["rows"] == len(table)
+    assert [row["alpha"] for row in found["summary"]] == [0.2, 0.8]

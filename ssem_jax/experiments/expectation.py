@@ -17,6 +17,7 @@ grows, by some 1/n of itself.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -82,7 +83,7 @@ def expected(
         Derived here: averaging over relabellings does not raise a convex symmetric loss.
     """
     require_x64()
-    m, n, p = structure.num_classes, structure.instances_per_class, structure.num_views
+    n, p = structure.instances_per_class, structure.num_views
     if p < 2:
         raise ValueError(
             f"the expectation needs num_views of at least 2; got {p}. "
@@ -94,6 +95,13 @@ def expected(
     )
     losses = SupCL(alpha, temperature, self_pairs)
     losses.check(structure)
+    found = np.asarray(_minima(jax.tree.map(np.ravel, losses), structure, t))
+    return Expected(*(column.reshape(alpha.shape) for column in found.T))
+
+
+@partial(jax.jit, static_argnums=(1, 2))
+def _minima(losses: SupCL, structure: ClassStructure, t: int) -> Float[Array, "cells 4"]:
+    m, n, p = structure.num_classes, structure.instances_per_class, structure.num_views
     blocks = losses.prepare_blocks(structure)
 
     def similarities(q: Array, v: Array) -> Similarities:
@@ -132,6 +140,4 @@ def expected(
             ]
         )
 
-    flat = jax.tree.map(np.ravel, losses)
-    found = np.asarray(jax.jit(jax.vmap(cell))(flat))
-    return Expected(*(column.reshape(alpha.shape) for column in found.T))
+    return jax.vmap(cell)(losses)

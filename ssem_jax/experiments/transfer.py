@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -77,8 +78,15 @@ def _splits(task: Task) -> tuple[Split, ...]:
 def _outputs(
     encoders: Encoder, task: Task, layer: Callable[[Encoder, Array], Array]
 ) -> list[np.ndarray]:
-    apply = jax.jit(jax.vmap(layer, in_axes=(0, None)))
-    return [np.asarray(apply(encoders, jnp.asarray(split.inputs))) for split in _splits(task)]
+    splits = _splits(task)
+    inputs = jnp.asarray(np.concatenate([split.inputs for split in splits]))
+    outputs = np.asarray(_apply(layer, encoders, inputs))
+    return np.split(outputs, np.cumsum([len(split.inputs) for split in splits])[:-1], axis=1)
+
+
+@partial(jax.jit, static_argnums=0)
+def _apply(layer: Callable[[Encoder, Array], Array], encoders: Encoder, inputs: Array) -> Array:
+    return jax.vmap(layer, in_axes=(0, None))(encoders, inputs)
 
 
 def _accuracies(layers: dict[str, list[np.ndarray]], task: Task) -> dict[str, float]:
