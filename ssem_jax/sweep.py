@@ -61,19 +61,17 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext, suppress
-from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import polars as pl
 from threadpoolctl import threadpool_limits
 
 from ssem_jax import cache, theory
-from ssem_jax.certificate import GAP_TOLERANCE, Certificate, certify
+from ssem_jax.certificate import GAP_TOLERANCE, Certificate, certify, certify_blocks
 from ssem_jax.losses import GramLoss, SupCL
 from ssem_jax.problem import (
     ClassStructure,
@@ -85,7 +83,6 @@ from ssem_jax.problem import (
     stable_text,
 )
 from ssem_jax.reduced import QUANTITIES
-from ssem_jax.simplex import Similarities, block_gram
 from ssem_jax.solution import Solution, Status
 from ssem_jax.solve import solve
 from ssem_jax.workers import lost_worker
@@ -242,7 +239,7 @@ def certify_theory(problem: Problem) -> Certificate:
     Raises:
         ValueError: no closed form is known, or it does not fit into the dimension.
     """
-    losses, size = problem.cells()
+    losses, _ = problem.cells()
     structure = problem.structure
     if not (isinstance(losses, SupCL) and structure.is_balanced):
         raise ValueError(
@@ -256,23 +253,8 @@ def certify_theory(problem: Problem) -> Certificate:
             "certify a minimum instead, with the witness solve."
         )
     counts = (structure.num_classes, structure.instances_per_class, structure.num_views)
-    similarities = theory.similarities(*counts, losses.alpha, losses.temperature, losses.self_pairs)
-    embeddings = _embed(similarities, structure)
-    dense = Problem(structure, structure.num_embeddings, losses)
-    unknown = jnp.full(size, jnp.nan)
-    certificate = certify(Solution(dense, embeddings, *[unknown] * 8))
-    return dataclasses.replace(certificate, problem=problem)
-
-
-@partial(jax.jit, static_argnames="structure")
-def _embed(similarities: Similarities, structure: ClassStructure) -> jax.Array:
-    """(B, N, N) embeddings of given similarities: the square root of the Gram matrix."""
-
-    def cell(similarities: Similarities) -> jax.Array:
-        eigenvalues, vectors = jnp.linalg.eigh(block_gram(structure, *similarities))
-        return vectors * jnp.sqrt(jnp.maximum(eigenvalues, 0))
-
-    return jax.lax.map(cell, similarities)
+    optimum = theory.similarities(*counts, losses.alpha, losses.temperature, losses.self_pairs)
+    return certify_blocks(problem, optimum)
 
 
 def compute_batch(
