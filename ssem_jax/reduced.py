@@ -55,7 +55,7 @@ VALUE_ROUNDING = 8 * EPS
 terms that are all nonnegative; the worst seen is 0.6 EPS."""
 SLOPE_ROUNDING = 2 * EPS
 """Rounding error of a cut, relative to the terms that the gradient is summed from; the worst seen
-is half of it. Rounded similarities do no harm: they are another point, whose cut is as good."""
+is 1.5 EPS. Rounded similarities do no harm: they are another point, whose cut is as good."""
 CENTRING_STEPS, SEARCH_STEPS = 40, 24
 """Newton steps at most. From a minimiser, one or two find the centre, and five to eight the end."""
 TIGHTNESS = 1e-3
