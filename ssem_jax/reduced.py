@@ -57,7 +57,7 @@ DENSE_ROUNDING = 32 * EPS
 """The same of a loss without a form of three similarities, which sums over all pairs."""
 SLOPE_ROUNDING = 2 * EPS
 """Rounding error of a cut, relative to the terms that the gradient is summed from; the worst seen
-is half of it. Rounded similarities do no harm: they are another point, whose cut is as good."""
+is 1.5 EPS. Rounded similarities do no harm: they are another point, whose cut is as good."""
 CENTRING_STEPS, SEARCH_STEPS = 40, 24
 """Newton steps at most. From a minimiser, one or two find the centre, and five to eight the end."""
 TIGHTNESS = 1e-3

@@ -27,13 +27,10 @@ SHARE = 16 * EPS
 
 TIGHT = 1.01
 """Factor over the true width: the search ends within 1e-3 of it, and SLSQP misses its constraint by
-as much. The worst seen is 1.002."""
+as much."""
 
 MISSED = 1e-7
 """By how much the minimiser that SLSQP finds may miss its own lower bound; its accuracy is 1e-8."""
-
-SPARE = 2
-"""Factor by which margins exceed the rounding seen."""
 
 FLOOR = 1e-9
 """Width that rounding alone makes, and by which SLSQP misses the minimiser itself."""

@@ -21,9 +21,8 @@ from .peers import PEERS
 
 WIDTH = 110
 NEXT_FACTOR = (
-    "Nearly all of a certified cell is its solve: some hundred Hessian products, each of two small "
-    "matmuls that XLA runs one at a time. The next factor needs products of several cells in one "
-    "batched matmul, or fewer products, by a start nearer to the optimum."
+    "Where the solve dominates, the next factor must come from it: Hessian products of several "
+    "cells in one batched matmul, or fewer products, by a start nearer to the optimum."
 )
 
 
