@@ -128,9 +128,9 @@ def threshold(x: np.ndarray, spread: np.ndarray) -> tuple[float, float]:
 
 def experiment(name: str, fast: bool, progress: Progress) -> pl.DataFrame:
     """The table of an experiment; a full one is that of `ssem train NAME --out build/…/NAME`."""
-    progress.begin(sum(part.steps for part in experiments.parts(name, fast=fast)))
-    out = None if fast else RUNS / name
-    return experiments.run(name, fast=fast, out=out, progress=progress.advance)
+    seeds, out = ((0,), None) if fast else (None, RUNS / name)
+    progress.begin(sum(part.steps for part in experiments.parts(name, fast=fast, seeds=seeds)))
+    return experiments.run(name, fast=fast, seeds=seeds, out=out, progress=progress.advance)
 
 
 def mean_and_error(

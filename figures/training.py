@@ -15,7 +15,7 @@ TRANSFER = tuple(
 )
 BATCH, DATASET_SIZE = (3, 8, 2), 232
 """Classes, instances and views in a batch of the experiment; instances of a class in training."""
-POINTS = 201
+POINTS, TEMPERATURES = 201, (0.1, 0.3, 1.0)
 COLUMNS = (("digits", "features"), ("digits", "embeddings"), ("mixture", "embeddings"))
 """Of the panels of transfer; on the features of mixtures every accuracy is at its ceiling."""
 RANGES = {"fine": (0.8, 1.0), "unseen": (0.64, 1.0)}
@@ -111,9 +111,8 @@ def draw_transfer(tables: Tables) -> object:
                 level = controls.filter(encoder=kind)[quantity].mean()
                 label = {"inputs": "inputs themselves", "initial": "untrained encoder"}[kind]
                 ax.axhline(level, color="0.45", lw=0.8, ls=style, label=label)
-            taus = tables["digits"]["temperature"].unique(maintain_order=True).to_list()
             for part in runs.partition_by("temperature", maintain_order=True):
-                place = taus.index(part["temperature"][0])
+                place = TEMPERATURES.index(part["temperature"][0])
                 spread = mean_and_error(part, "alpha", "test_delta2")
                 # Of mixtures nearly all accuracies are 1, whatever the seed.
                 paired = runs if data == "digits" else None

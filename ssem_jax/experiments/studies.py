@@ -296,12 +296,11 @@ def architecture(settings: Settings) -> list[Part]:
 
     recipes = [_recipe(settings, 2000)]
     for varied, values in VARIATIONS.items():
-        chosen = values[:1] if settings.fast else values
-        recipes += [dataclasses.replace(recipes[0], **{varied: value}) for value in chosen]
+        recipes += [dataclasses.replace(recipes[0], **{varied: value}) for value in values]
     facts = {"alphas": alphas, "temperature": tau}
     return [
         _part(seed, recipe, len(alphas), rows(seed, recipe), **facts)
-        for recipe in recipes
+        for recipe in (recipes[:2] if settings.fast else recipes)
         for seed in settings.seeds
     ]
 
