@@ -190,8 +190,6 @@ class ClassContrast(PreparedLoss):
         m, n, p, self_pairs = blocks
         view, within, between = (1 - similarity for similarity in similarities)
         own = jnp.where(self_pairs > 0, (p - 1) / p, 1) * view
-        of_sup, of_own = self.shares(blocks)
-        pull = of_sup * within + of_own * own
         # Four numbers and no array of four: a batch of cells then runs in plain loops over cells.
         views = 0 * p if self.decoupled else p - 1
         counts = (self_pairs, views, p * (n - 1), p * n * (m - 1))
@@ -201,7 +199,10 @@ class ClassContrast(PreparedLoss):
         ]
         least = jax.lax.stop_gradient(reduce(jnp.minimum, (gap for _, gap in apart)))
         terms = [count * jnp.exp((least - gap) / self.temperature) for count, gap in apart]
-        return jnp.log(sum(terms)) + (pull - least) / self.temperature
+        # The weights add up to 1. So taken, no term is negative unless instances are decoupled.
+        of_sup, of_own = self.shares(blocks)
+        pull = of_sup * (within - least) + of_own * (own - least)
+        return jnp.log(sum(terms)) + pull / self.temperature
 
     def shares(self, blocks: Blocks) -> tuple[Any, Any]:
         """The part of all weight that L_sup and L_self have in a balanced structure."""

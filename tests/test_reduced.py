@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flint import arb, ctx
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
@@ -307,3 +308,89 @@ def test_one_compilation_for_all_structures_with_views():
         sizes.append(reduced._bound_lanes._cache_size())
     assert sizes[0] == sizes[1]
     assert len(set(sizes[2:])) == 1
+
+
+def _cut_error(structure, loss, theta):
+    """How much a computed cut promises too much, at most, and the margin that is allowed for it.
+
+    The loss rounds similarities to 1 - s' for some s'. A tangent of f at s' bounds f from below
+    everywhere, so what counts is by how much the computed cut exceeds that tangent at a vertex of
+    the simplex; in 200 bits.
+    """
+    shares = shares_of(structure)
+    point = [jnp.asarray(theta[k]) for k in reduced.ORDER]
+    local = reduced._expand(loss, loss.prepare_blocks(structure), shares)(point)
+    free, rest = reduced.ORDER[:3], reduced.ORDER[3]
+    rates = [[row[k] - row[rest] for k in free] for row in shares.similarity]
+    bases = [
+        offset + row[rest] for offset, row in zip(shares.offset, shares.similarity, strict=True)
+    ]
+    gaps = [
+        float(1 - (base + reduced._dot(row, point[:3])))
+        for base, row in zip(bases, rates, strict=True)
+    ]
+    before, ctx.prec = ctx.prec, 200
+    try:
+        rounded = [1 - arb(gap) for gap in gaps]
+        value, slopes = _exact(structure, loss, rounded)
+        error = arb(0)
+        for vertex in np.eye(4)[:, :3]:  # all of one share, in the order of the free ones; or none
+            cut, tangent = arb(float(local.value)), value
+            for k, slope in enumerate(local.slope[:3]):
+                cut += arb(float(slope)) * (arb(float(vertex[k])) - arb(float(point[k])))
+            for i, slope in enumerate(slopes):
+                there = _similarity(structure, i, vertex)
+                tangent += slope * (there - rounded[i])
+            error = max(error, cut - tangent, key=float)
+        return float(error), float(local.rounding)
+    finally:
+        ctx.prec = before
+
+
+def _similarity(structure, which, free):
+    """A similarity at shares of view, instance and mean, the class having the rest, exactly."""
+    m, n, p = structure.num_classes, structure.instances_per_class, structure.num_views
+    view, instance, mean = (arb(float(share)) for share in free)
+    rest = 1 - view - instance - mean
+    return (
+        1 - view * p / max(p - 1, 1),
+        1 - view - instance * n / max(n - 1, 1),
+        mean - rest / (m - 1),
+    )[which]
+
+
+def _exact(structure, loss, similarities):
+    """f and its slopes along the three similarities, in balls."""
+    m, n, p = structure.num_classes, structure.instances_per_class, structure.num_views
+    alpha, tau, included = arb(loss.alpha), arb(loss.temperature), loss.self_pairs == "include"
+    views = 0 if loss.self_pairs == "decouple" else p - 1
+    counts = (int(included), views, p * (n - 1), p * n * (m - 1))
+    gaps = [arb(0), *(1 - similarity for similarity in similarities)]
+    terms = [count * (-gap / tau).exp() for count, gap in zip(counts, gaps, strict=True)]
+    total = sum(terms, arb(0))
+    pulls = (arb(0), alpha * (arb(p - 1) / p if included else 1), 1 - alpha, arb(0))
+    value = total.log() + sum((w * g for w, g in zip(pulls, gaps, strict=True)), arb(0)) / tau
+    slopes = [(term / total - w) / tau for term, w in zip(terms, pulls, strict=True)]
+    return value, slopes[1:]
+
+
+def _draws(seed, count, coldest):
+    random = np.random.default_rng(seed)
+    for _ in range(count):
+        counts = [int(number) for number in random.integers(2, 20, 2)]
+        tau = float(np.exp(random.uniform(np.log(coldest), np.log(5))))
+        # Mostly small shares of some kinds: there optima lie, and the gradient cancels.
+        theta = random.dirichlet([0.2] * 4)
+        yield (*counts, int(random.integers(2, 4))), float(random.uniform()), tau, theta
+
+
+@pytest.mark.parametrize("self_pairs", ["include", "exclude", "decouple"])
+def test_no_cut_promises_more_than_its_margin_allows(self_pairs):
+    """Every bracket rests on cuts, and on this margin for their rounding."""
+    worst = 0.0
+    for counts, alpha, tau, theta in _draws(3, 120, 0.01):
+        loss = SupCL(alpha, tau, self_pairs)
+        error, margin = _cut_error(ClassStructure.balanced(*counts), loss, theta)
+        worst = max(worst, error / margin)
+    assert worst <= 1
+    assert worst > 0.05  # the margin is of the size of the rounding
