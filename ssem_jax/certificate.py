@@ -55,7 +55,7 @@ from ssem_jax.reduced import (
     shares_of,
     shares_of_similarities,
 )
-from ssem_jax.schedule import chunk_capacity, map_first, run_chunks
+from ssem_jax.schedule import Kernel, chunk_capacity, map_first, run_chunks
 from ssem_jax.simplex import Similarities
 from ssem_jax.solution import Solution
 from ssem_jax.sphere import normalize
@@ -206,7 +206,7 @@ def _bound_by_products(
     return found.bounded(jnp.asarray(bound.lower), size)
 
 
-@jax.jit
+@Kernel
 def _bound_chunk(losses: GramLoss, prepared: Any, embeddings: Array, count: Array) -> _Dual:
     return map_first(count, lambda loss, one: _bound(loss, prepared, one), losses, embeddings)
 

@@ -46,6 +46,7 @@ from jaxtyping import Array, Float
 
 from ssem_jax.losses import GramLoss
 from ssem_jax.problem import ClassStructure
+from ssem_jax.schedule import Kernel
 from ssem_jax.simplex import Similarities
 
 EPS = float(np.finfo(np.float64).eps)
@@ -498,7 +499,7 @@ def _bound_cell(
     return local.value, local.rounding, lower, eigenvalue, jax.vmap(ends)(aims)
 
 
-@jax.jit
+@Kernel
 def _bound_lanes(
     losses: GramLoss, blocks: Any, shares: Shares, aims: Array, variances: Array, levels: Array
 ) -> tuple[Array, ...]:

@@ -13,6 +13,7 @@ number of devices.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, TypeVar
@@ -102,6 +103,30 @@ def in_threads(
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
+
+
+class Kernel:
+    """A jitted function that one thread compiles while the others wait for it.
+
+    Threads that meet a function of JAX for the first time would each compile it: the same work on
+    every core, and several writers of one entry of the cache on disk.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = jax.jit(function)
+        self.compiling, self.ready = threading.Lock(), set()
+
+    def __call__(self, *arguments: Any) -> Any:
+        leaves, tree = jax.tree.flatten(arguments)
+        device = jax.config.jax_default_device
+        shapes = [(np.shape(leaf), jnp.result_type(leaf)) for leaf in leaves]
+        name = (tree, device, tuple(shapes))
+        if name in self.ready:
+            return self.function(*arguments)
+        with self.compiling:
+            results = jax.block_until_ready(self.function(*arguments))
+        self.ready.add(name)
+        return results
 
 
 def map_first(count: Array, function: Callable[..., Any], *arrays: Any) -> Any:

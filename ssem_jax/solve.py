@@ -37,7 +37,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from ssem_jax.losses import GramLoss, SupCL
 from ssem_jax.problem import ClassStructure, Problem, check_count, require_x64, stable_text
-from ssem_jax.schedule import chunk_capacity, map_first, run_chunks
+from ssem_jax.schedule import Kernel, chunk_capacity, map_first, run_chunks
 from ssem_jax.solution import Solution, Status
 from ssem_jax.sphere import inner, normalize, project, random_points, retract
 
@@ -419,7 +419,7 @@ def _attempt(
     return walk.outcome
 
 
-@jax.jit
+@Kernel
 def _attempt_chunk(
     losses: GramLoss, prepared: Any, spread: Any, starts: Array, num_stages: Array, count: Array
 ) -> _Outcome:

@@ -305,7 +305,7 @@ def test_one_compilation_for_all_structures_with_views():
             np.full((1, 4), 0.25),
             np.array([-np.inf]),
         )
-        sizes.append(reduced._bound_lanes._cache_size())
+        sizes.append(reduced._bound_lanes.function._cache_size())
     assert sizes[0] == sizes[1]
     assert len(set(sizes[2:])) == 1
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from ssem_jax import schedule
-from ssem_jax.schedule import chunk_capacity, map_first, run_chunks, worker_count
+from ssem_jax.schedule import Kernel, chunk_capacity, map_first, run_chunks, worker_count
 
 
 def squares(chunk, count):
@@ -199,3 +200,20 @@ def test_map_first_keeps_dtypes():
     assert numbers.dtype == jnp.int32
     assert np.array_equal(flags, [False, True, False])
     assert np.array_equal(numbers, [-1, 2, 0])
+
+
+def test_one_thread_compiles_and_the_others_wait():
+    traced = []
+
+    def function(number):
+        traced.append(number)
+        time.sleep(0.2)
+        return 2 * number
+
+    kernel = Kernel(function)
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(kernel, map(jnp.asarray, range(8))))
+    assert [int(result) for result in results] == list(range(0, 16, 2))
+    assert len(traced) == 1
+    kernel(jnp.zeros(3))
+    assert len(traced) == 2

@@ -267,13 +267,13 @@ def test_hyper_parameters_count_by_value_and_not_by_type():
     """α = 1 and α = 1.0 are one cell and one compiled kernel."""
     key = jax.random.key(0)
     reference = solve(Problem(TWELVE, DIM, SupCL(1.0, 0.5)), key)
-    compiled = solver._attempt_chunk._cache_size()
+    compiled = solver._attempt_chunk.function._cache_size()
     for alpha, tau in ((1, 0.5), (1.0, np.float32(0.5)), (jnp.asarray(1), jnp.asarray(0.5))):
         found = solve(Problem(TWELVE, DIM, SupCL(alpha, tau)), key)
         assert np.array_equal(found.embeddings, reference.embeddings)
     zero = [cell_keys(Problem(TWELVE, DIM, SupCL(alpha, 0.5)), key) for alpha in (0.0, -0.0, 0)]
     assert len({tuple(np.asarray(jax.random.key_data(one)).ravel()) for one in zero}) == 1
-    assert solver._attempt_chunk._cache_size() == compiled
+    assert solver._attempt_chunk.function._cache_size() == compiled
 
 
 def test_cell_keys_differ_between_cells():
@@ -341,7 +341,7 @@ def test_one_compilation_per_shape():
     """A thousand (α, τ), both conventions and every structure of the same N and d."""
     key = jax.random.key(0)
     solve(Problem(TWELVE, DIM, SupCL(0.5, 0.5)), key)
-    compiled = solver._attempt_chunk._cache_size()
+    compiled = solver._attempt_chunk.function._cache_size()
     solution = solve(Problem(TWELVE, DIM, SupCL(*random_cells(1000, 4))), key)
     assert np.all(np.asarray(solution.status) == Status.CONVERGED)
     for structure in (
@@ -355,7 +355,7 @@ def test_one_compilation_per_shape():
                 loss = SupCL(alpha, 0.5, self_pairs, mean)
                 solution = solve(Problem(structure, DIM, loss), key)
                 assert int(solution.status) == Status.CONVERGED
-    assert solver._attempt_chunk._cache_size() == compiled
+    assert solver._attempt_chunk.function._cache_size() == compiled
 
 
 def test_the_kept_outcome_belongs_to_its_numbers():
