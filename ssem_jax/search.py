@@ -51,7 +51,7 @@ from ssem_jax.claims import (
 from ssem_jax.losses import SupCL
 from ssem_jax.problem import Problem
 from ssem_jax.space import FINEST, Range, Space, Spots
-from ssem_jax.sweep import identity, join, num_cells, split, sweep
+from ssem_jax.sweep import RunError, identity, join, num_cells, split, sweep
 
 COARSEST, FINEST_COARSE = 1, 3
 """Halvings of every range in the coarse grid, at least and at most: 3 to 9 values."""
@@ -256,7 +256,9 @@ def search_all(
     for claim in claims:
         try:
             yield search(claim, budget, source)
-        except ClaimError as error:
+        except RunError:
+            raise  # of the folder, and so of all conjectures
+        except ValueError as error:
             name = f"{claim.name}: "
             yield Trial(claim, None, error=name + str(error).removeprefix(name))
 

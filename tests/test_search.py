@@ -4,6 +4,7 @@ import dataclasses
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import planted
 import polars as pl
@@ -153,6 +154,20 @@ def test_a_bad_conjecture_gets_one_clear_line_and_the_others_still_run(claim, me
     assert broken.judgement is None
     assert not broken.as_expected
     assert broken.error.count("bad:") == 1
+    assert "\n" not in broken.error
+    assert fine.judgement.verdict is Verdict.HOLDS
+
+
+def test_a_loss_that_is_not_what_it_declares_is_named_and_the_others_still_run(source):
+    @sx.gram_loss(convex=True, symmetric=True)
+    def concave(gram, structure, *, scale):
+        return -scale * jnp.sum(gram**2)
+
+    space = Space(num_classes=2, num_instances=2, loss=concave, scale=[1.0])
+    false = Claim("false", "concave", lambda cell: cell.delta2, space)
+    good = Claim("good", "true", lambda cell: 1 + cell.alpha, SMALL)
+    broken, fine = search_all([false, good], sx.Budget(81), source)
+    assert broken.error.startswith("false: concave is declared convex")
     assert "\n" not in broken.error
     assert fine.judgement.verdict is Verdict.HOLDS
 
