@@ -1,4 +1,4 @@
-"""Times by pytest-benchmark, and the ratios promised: `pytest -m slow tests/benchmarks`."""
+"""Times by pytest-benchmark, and the ratios promised: `pytest -m slow -n 0 tests/benchmarks`."""
 
 import jax
 import numpy as np
