@@ -388,7 +388,7 @@ def _draws(seed, count, coldest):
 def test_no_cut_promises_more_than_its_margin_allows(self_pairs):
     """Every bracket rests on cuts, and on this margin for their rounding."""
     worst = 0.0
-    for counts, alpha, tau, theta in _draws(3, 120, 0.01):
+    for counts, alpha, tau, theta in _draws(3, 40, 0.01):
         loss = SupCL(alpha, tau, self_pairs)
         error, margin = _cut_error(ClassStructure.balanced(*counts), loss, theta)
         worst = max(worst, error / margin)

@@ -138,6 +138,7 @@ np.savez(sys.argv[1], devices=len(used), high=certificate.high, rows=solution.em
 """
 
 
+@pytest.mark.slow  # compiles everything twice; the sweep's tests have two devices, too
 def test_two_devices_share_the_cells_and_find_the_same(tmp_path):
     """The same bits, whatever device a cell was solved and certified on."""
     found = []
