@@ -57,8 +57,11 @@ from ssem_jax.schedule import map_first, run_chunks
 from ssem_jax.simplex import Similarities, block_gram
 from ssem_jax.sphere import normalize
 
-CLASS_LIMIT = 12
-"""Classes up to which brackets are computed: a Newton step costs some (m² + 2m)³ operations."""
+BRACKET_CLASS_LIMIT = 12
+"""Classes up to which brackets are computed; up to it Newton's method decomposes the Hessian, at
+some (m² + 2m)³ operations a step, and beyond it goes by conjugate gradients, at m³ each."""
+CLASS_LIMIT = 128
+"""Classes up to which the program is solved; at 100 a cell takes seconds."""
 DENSE_BLOCK_LIMIT = 64
 """Embeddings up to which a loss without class rows is reduced by way of its N × N Gram matrix."""
 NEWTON_STEPS = 120
@@ -69,6 +72,17 @@ CURVATURE_FLOOR = 1e-14
 """Relative curvature below which a direction is a rotation of all points, and not followed."""
 NOISE = 1e-13
 """Relative decrease below which a step is judged by the gradient and not by the loss."""
+PROBES = 4
+"""Random signs that estimate the mean curvature of every class mean, from m coordinates each."""
+LEAST_CURVATURE = 1e-6
+"""Curvature, relative to the largest, below which the preconditioner does not go."""
+FORCING = 0.1
+"""Largest residual, relative to the gradient, at which a truncated Newton step is good enough."""
+CONJUGATE_STEPS = 400
+"""Conjugate gradients in a Newton step at most; some dozens are usual."""
+SUFFICIENT_GAP = 1e-10
+"""Gap that needs no further start beyond `BRACKET_CLASS_LIMIT` classes, where no bracket asks for
+more; a tenth of what a certificate admits."""
 PATIENCE = 4
 """Steps in a row without progress after which Newton's method stops."""
 STARTS = 4
@@ -92,8 +106,10 @@ SETTLED = 0.1
 changes by its square."""
 CHUNK = 16
 """Cells per kernel call."""
-BISECTIONS = 40
-"""Halvings of [0, 1] in the search for a threshold: to 1e-12, where rounding decides."""
+THRESHOLD_STEPS = 60
+"""Steps at most in the search for a threshold; some 10 are usual."""
+RESOLUTION = 1e-12
+"""Width in α to which a threshold is enclosed: there rounding decides."""
 
 
 class ClassBlocks(NamedTuple):
@@ -225,6 +241,97 @@ class _Newton(NamedTuple):
     idle: Array
 
 
+def _spectral_step(
+    cost: Callable[[Array], Array], state: _Newton, free: Array
+) -> tuple[Array, Array, Array]:
+    """The Newton step with |curvature|, its predicted decrease and its length."""
+    m, k = state.points.shape
+    radial = jax.scipy.linalg.block_diag(*state.points[:, None, :])  # (m, m k)
+    tangent = jnp.diag(free) - radial.T @ radial
+    curvature = tangent @ jax.hessian(cost)(state.points.ravel()) @ tangent
+    top = jnp.max(jnp.sum(jnp.abs(curvature), axis=1))
+    values, vectors = jnp.linalg.eigh(curvature + top * (jnp.eye(m * k) - tangent))
+    slopes = vectors.T @ state.gradient
+    slopes = jnp.where(jnp.abs(slopes) <= EPS * state.scale, 0, slopes)
+    moves = -slopes / jnp.maximum(jnp.abs(values), CURVATURE_FLOOR * top + 1e-300)
+    length = jnp.linalg.norm(moves)
+    moves = moves * jnp.minimum(1, state.radius / jnp.maximum(length, 1e-300))
+    predicted = -jnp.sum(moves * (slopes + 0.5 * values * moves))
+    return vectors @ moves, predicted, jnp.linalg.norm(moves)
+
+
+class _Conjugate(NamedTuple):
+    move: Array
+    residual: Array
+    direction: Array
+    size: Array
+    steps: Array
+    running: Array
+
+
+def _truncated_step(
+    cost: Callable[[Array], Array], state: _Newton, free: Array
+) -> tuple[Array, Array, Array]:
+    """A Newton step by conjugate gradients, up to negative curvature or the trust region.
+
+    The norm is that of the preconditioner: one number for every class mean and one for each
+    variance, so that rotations of all points keep their curvature of 0.
+
+    References:
+        Steihaug (SIAM J. Numer. Anal. 1983).
+    """
+    m, k = state.points.shape
+
+    def project(vector: Array) -> Array:
+        rows = (vector * free).reshape(m, k)
+        return (rows - state.points * jnp.sum(state.points * rows, axis=1, keepdims=True)).ravel()
+
+    slope = jax.linearize(jax.grad(cost), state.points.ravel())[1]
+
+    def product(vector: Array) -> Array:
+        return project(slope(project(vector)))
+
+    def probed(signs: Array) -> Array:
+        return signs * slope((signs * free.reshape(m, k)).ravel()).reshape(m, k)
+
+    # Every class has its own row of the softmax: its variances curve the loss on their own.
+    signs = jnp.asarray(np.sign(_noise(PROBES, (m, k)))).at[:, :, m:].set(0)
+    means = jnp.abs(jnp.mean(jax.lax.map(probed, signs), axis=0)[:, :m].sum(1)) / m
+    columns = [jnp.tile(means[:, None], (1, m))]
+    for column in range(m, k):
+        alone = probed(jnp.zeros((m, k)).at[:, column].set(1))
+        columns.append(jnp.abs(alone[:, column, None]))
+    weights = jnp.concatenate(columns, axis=1).ravel()
+    weights = jnp.maximum(weights / jnp.max(weights), LEAST_CURVATURE)
+
+    gradient = state.gradient
+    first = jnp.sum(gradient * gradient / weights)
+    forcing = jnp.minimum(FORCING, state.norm / state.scale)
+
+    def body(cg: _Conjugate) -> _Conjugate:
+        curved = product(cg.direction)
+        curvature = jnp.sum(cg.direction * curved)
+        square = jnp.sum(weights * cg.direction**2)
+        across = jnp.sum(weights * cg.direction * cg.move)
+        room = state.radius**2 - jnp.sum(weights * cg.move**2)
+        edge = room / (across + jnp.sqrt(across**2 + square * jnp.maximum(room, 0)))
+        newton = cg.size / curvature
+        leaves = (curvature <= 0) | (newton >= edge)
+        move = cg.move + jnp.where(leaves, edge, newton) * cg.direction
+        residual = cg.residual + jnp.where(leaves, edge, newton) * curved
+        size = jnp.sum(residual * residual / weights)
+        direction = project(-residual / weights) + size / cg.size * cg.direction
+        running = ~leaves & (size > forcing**2 * first) & (cg.steps < CONJUGATE_STEPS)
+        return _Conjugate(move, residual, direction, size, cg.steps + 1, running)
+
+    start = _Conjugate(
+        jnp.zeros(m * k), gradient, project(-gradient / weights), first, jnp.asarray(0), first > 0
+    )
+    cg = jax.lax.while_loop(lambda cg: cg.running, body, start)
+    predicted = -0.5 * jnp.sum(cg.move * (gradient + cg.residual))
+    return cg.move, predicted, jnp.sqrt(jnp.sum(weights * cg.move**2))
+
+
 def _minimise(function: Function, start: Array, present: Array) -> Array:
     """Minimise over products of m spheres: Newton steps with |curvature| in a trust region.
 
@@ -232,6 +339,7 @@ def _minimise(function: Function, start: Array, present: Array) -> Array:
     """
     m, k = start.shape
     free = present.ravel()
+    step = _spectral_step if m <= BRACKET_CLASS_LIMIT else _truncated_step
 
     def cost(flat: Array) -> Array:
         return function(_blocks(normalize(flat.reshape(m, k))))
@@ -244,23 +352,12 @@ def _minimise(function: Function, start: Array, present: Array) -> Array:
         return value, gradient, jnp.linalg.norm(gradient)
 
     def body(state: _Newton) -> _Newton:
-        radial = jax.scipy.linalg.block_diag(*state.points[:, None, :])  # (m, m k)
-        tangent = jnp.diag(free) - radial.T @ radial
-        curvature = tangent @ jax.hessian(cost)(state.points.ravel()) @ tangent
-        top = jnp.max(jnp.sum(jnp.abs(curvature), axis=1))
-        values, vectors = jnp.linalg.eigh(curvature + top * (jnp.eye(m * k) - tangent))
-        slopes = vectors.T @ state.gradient
-        slopes = jnp.where(jnp.abs(slopes) <= EPS * state.scale, 0, slopes)
-        moves = -slopes / jnp.maximum(jnp.abs(values), CURVATURE_FLOOR * top + 1e-300)
-        length = jnp.linalg.norm(moves)
-        moves = moves * jnp.minimum(1, state.radius / jnp.maximum(length, 1e-300))
-        predicted = -jnp.sum(moves * (slopes + 0.5 * values * moves))
-        points = normalize(state.points + (vectors @ moves).reshape(m, k) * present)
+        moves, predicted, length = step(cost, state, free)
+        points = normalize(state.points + moves.reshape(m, k) * present)
         value, gradient, norm = evaluate(points)
         faint = predicted <= NOISE * (1 + jnp.abs(value))
         ratio = (state.value - value) / jnp.maximum(predicted, 1e-300)
         accept = jnp.where(faint, norm < state.norm, ratio > 0.1)
-        length = jnp.linalg.norm(moves)
         radius = jnp.where(
             ratio < 0.25, 0.3 * length, jnp.where(ratio > 0.75, 2 * state.radius, state.radius)
         )
@@ -346,13 +443,15 @@ def _noise(count: int, shape: tuple[int, ...]) -> np.ndarray:
     return np.random.default_rng(0).normal(size=(count, *shape))
 
 
-def _solve_cell(loss: GramLoss, rows: Any, present: Array) -> _Cell:
+def _solve_cell(loss: GramLoss, rows: Any, present: Array, start: Array | None = None) -> _Cell:
     def function(blocks: ClassBlocks) -> Array:
         return class_loss(loss, rows, blocks)
 
     starts = jnp.asarray(_noise(STARTS, present.shape)) * present
+    warm = starts[0] if start is None else start
 
     shake = PERTURBATION * starts[0]
+    few = len(present) <= BRACKET_CLASS_LIMIT
 
     def attempt(start: Array, stages: Array) -> _Cell:
         def stage(number: Array, points: Array) -> Array:
@@ -368,14 +467,23 @@ def _solve_cell(loss: GramLoss, rows: Any, present: Array) -> _Cell:
 
     def again(state: tuple[Array, _Cell]) -> tuple[Array, _Cell]:
         number, best = state
-        cell = attempt(starts[number], jnp.where(number == 0, 1, PATH_STAGES))
+        if few:
+            fresh = jnp.where(number == 0, warm, starts[number])
+            cell = attempt(fresh, jnp.where(number == 0, 1, PATH_STAGES))
+        else:  # a path costs more than going on from the best point, displaced
+            fresh = jnp.where(number == 0, warm, best.points + PERTURBATION * starts[number])
+            cell = attempt(fresh, jnp.asarray(1))
         return number + 1, jax.tree.map(partial(jnp.where, cell.gap < best.gap), cell, best)
+
+    def content(cell: _Cell) -> Array:
+        enough = CONTENT * cell.dual.rounding
+        return cell.gap <= (enough if few else jnp.maximum(enough, SUFFICIENT_GAP))
 
     shapes = jax.eval_shape(attempt, starts[0], jnp.asarray(1))
     empty = jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.inf, leaf.dtype), shapes)
     empty = empty._replace(dual=empty.dual._replace(rounding=jnp.zeros(())))
     return jax.lax.while_loop(
-        lambda state: (state[0] < STARTS) & ~(state[1].gap <= CONTENT * state[1].dual.rounding),
+        lambda state: (state[0] < STARTS) & ~content(state[1]),
         again,
         (jnp.asarray(0), empty),
     )[1]
@@ -457,8 +565,11 @@ def _bracket_cell(
 
 
 @jax.jit
-def _solve_chunk(losses: GramLoss, rows: Any, present: Array, count: Array) -> _Cell:
-    return map_first(count, lambda loss: _solve_cell(loss, rows, present), losses)
+def _solve_chunk(losses: GramLoss, rows: Any, present: Array, starts: Array, count: Array) -> _Cell:
+    def one(loss: GramLoss, present: Array, start: Array) -> _Cell:
+        return _solve_cell(loss, rows, present, start)
+
+    return map_first(count, one, losses, present, starts)
 
 
 @jax.jit
@@ -493,9 +604,13 @@ def _run(losses: GramLoss, structure: ClassStructure, size: int, kernel: Callabl
 
 
 def reducible(loss: GramLoss, structure: ClassStructure) -> bool:
-    """Whether averaging is allowed (a convex symmetric loss) and leaves a small problem."""
-    small = isinstance(loss, ClassContrast) or structure.num_embeddings <= DENSE_BLOCK_LIMIT
-    return loss.convex and loss.symmetric and structure.num_classes <= CLASS_LIMIT and small
+    """Whether averaging is allowed (a convex symmetric loss) and leaves a problem to bracket."""
+    few = structure.num_classes <= BRACKET_CLASS_LIMIT
+    return loss.convex and loss.symmetric and few and _small(loss, structure)
+
+
+def _small(loss: GramLoss, structure: ClassStructure) -> bool:
+    return isinstance(loss, ClassContrast) or structure.num_embeddings <= DENSE_BLOCK_LIMIT
 
 
 @pytree_dataclass
@@ -580,10 +695,12 @@ def solve_reduced(problem: Problem) -> ReducedSolution:
         under imbalance with cross-entropy; Fang, He, Long and Su (PNAS 2021) for minority
         collapse.
     """
-    losses, size = _cells(problem)
+    losses, size = _cells(problem, "solved", CLASS_LIMIT)
 
-    def kernel(chosen: GramLoss, rows: Any, present: Array, _: np.ndarray, count: int) -> _Cell:
-        return _solve_chunk(chosen, rows, present, count)
+    def kernel(chosen: GramLoss, rows: Any, present: Array, cells: np.ndarray, count: int) -> _Cell:
+        first = jnp.asarray(_noise(1, present.shape)) * present
+        tiled = (jnp.tile(each, (len(cells), 1, 1)) for each in (present, first))
+        return _solve_chunk(chosen, rows, *tiled, count)
 
     cell = _run(losses, problem.structure, size, kernel)
     leaves = (
@@ -621,9 +738,9 @@ def bracket_reduced(
         (K,) or (B, K) lower and upper bounds.
 
     Raises:
-        ValueError: what :func:`solve_reduced` raises.
+        ValueError: what :func:`solve_reduced` raises, with `BRACKET_CLASS_LIMIT` classes at most.
     """
-    losses, size = _cells(problem)
+    losses, size = _cells(problem, "bracketed", BRACKET_CLASS_LIMIT)
     levels = np.broadcast_to(np.asarray(level, float), (size,))
     low, high, _ = _bracket(losses, problem.structure, levels, functionals)
     return (low[0], high[0]) if problem.batch_size is None else (low, high)
@@ -687,8 +804,8 @@ def collapse_thresholds(
     r"""The α_k at which the instance means of each class part; below it they coincide.
 
     Every class has its own threshold, and those of later classes depend on how far the earlier
-    ones have spread. A bisection on the solved program, by the sign of the dual eigenvalue of the
-    instances minus their variance, of which one is 0 and the other positive on each side. The
+    ones have spread. The root of the dual eigenvalue of the instances in the program that
+    holds those of this class together, which is smooth and changes sign at the threshold. The
     first threshold of the per-anchor mean has a closed form given the collapsed class means,
 
     .. math::
@@ -712,20 +829,76 @@ def collapse_thresholds(
         ValueError: all classes of one instance, a τ that is not positive, an unknown convention,
             self pairs not included with one view, and what :func:`solve_reduced` raises.
     """
-    m, sizes = structure.num_classes, np.asarray(structure.sizes)
-    low, high = np.zeros(m), np.ones(m)
-    for _ in range(BISECTIONS):
-        middle = 0.5 * (low + high)
-        loss = SupCL(middle, np.full(m, float(temperature)), self_pairs, mean)
-        found = solve_reduced(Problem(structure, m, loss))
-        slack, variance = np.diag(found.instance_slack), np.diag(found.instance_variance)
-        low, high = np.where(slack > variance, [middle, high], [low, middle])
-    thresholds = np.where(sizes > 1, 0.5 * (low + high), np.nan)
+    sizes = np.asarray(structure.sizes)
+    _cells(Problem(structure, 1, SupCL(0.5, temperature, self_pairs, mean)), "solved", CLASS_LIMIT)
+    pinned = _Pinned(structure, float(temperature), self_pairs, mean)
+    thresholds = np.where(sizes > 1, 0.0, np.nan)
+    # Classes of equal size have equal thresholds: permuting them changes nothing.
+    _, first, group = np.unique(sizes, return_index=True, return_inverse=True)
+    spreadable = first[sizes[first] > 1]
+    low, high = np.zeros(len(sizes)), np.ones(len(sizes))
+    below, above = pinned.slack(spreadable, low), pinned.slack(spreadable, high)
+    thresholds[above > 0] = 1
+    open_ = (below > 0) & (above <= 0)
+    side = np.zeros(len(sizes))
+    for _ in range(THRESHOLD_STEPS):
+        active = np.flatnonzero(open_ & (high - low > RESOLUTION))
+        if not len(active):
+            break
+        weight = below[active] / (below[active] - above[active])
+        alpha = low.copy()
+        alpha[active] += weight * (high - low)[active]
+        found = pinned.slack(active, alpha)
+        for k in active:
+            thresholds[k] = alpha[k]
+            open_[k] = abs(found[k]) > pinned.rounding[k] and low[k] < alpha[k] < high[k]
+            # Illinois: an end that stays twice counts half.
+            if found[k] > 0:
+                low[k], below[k] = alpha[k], found[k]
+                above[k] *= 0.5 if side[k] > 0 else 1
+            else:
+                high[k], above[k] = alpha[k], found[k]
+                below[k] *= 0.5 if side[k] < 0 else 1
+            side[k] = np.sign(found[k])
+    thresholds = thresholds[first][group]
     if mean == "anchors" and self_pairs == "include" and sizes.min() > 1:
         exact = _thresholds_at_collapse(structure, float(temperature))
-        first = np.argmin(exact)
-        thresholds[first] = exact[first]
+        earliest = sizes == sizes[np.argmin(exact)]
+        thresholds[earliest] = exact[earliest]
     return thresholds
+
+
+class _Pinned:
+    """The dual slack of each class whose own instances are held together; warm starts inside.
+
+    It is positive iff the class collapses: then the multipliers are those of the whole program.
+    """
+
+    def __init__(self, structure: ClassStructure, temperature: float, *convention: str) -> None:
+        m = structure.num_classes
+        self.problem = lambda alpha: Problem(
+            structure, len(alpha), SupCL(alpha, np.full(len(alpha), temperature), *convention)
+        )
+        self.present = np.tile(_present(structure), (m, 1, 1))
+        self.present[np.arange(m), np.arange(m), m] = 0
+        self.points = np.tile(_noise(1, self.present.shape[1:]), (m, 1, 1)) * self.present
+        self.rounding = np.zeros(m)
+
+    def slack(self, classes: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+        """(m,) slack of the instances of each of some classes at its own α; elsewhere NaN."""
+        m = len(self.rounding)
+        losses, size = _cells(self.problem(alpha[classes]), "solved", CLASS_LIMIT)
+        present, starts = self.present[classes], self.points[classes]
+
+        def kernel(chosen: GramLoss, rows: Any, _: Array, cells: np.ndarray, count: int) -> _Cell:
+            where, first = jnp.asarray(present[cells]), jnp.asarray(starts[cells])
+            return _solve_chunk(chosen, rows, where, first, count)
+
+        cell = _run(losses, self.problem(alpha[classes]).structure, size, kernel)
+        self.points[classes], self.rounding[classes] = cell.points, cell.dual.rounding
+        found = np.full(m, np.nan)
+        found[classes] = cell.dual.instance[np.arange(size), classes]
+        return found
 
 
 def _thresholds_at_collapse(
@@ -881,7 +1054,7 @@ def _bracket(
     return _run(losses, structure, len(levels), kernel)
 
 
-def _cells(problem: Problem) -> tuple[GramLoss, int]:
+def _cells(problem: Problem, verb: str, limit: int) -> tuple[GramLoss, int]:
     require_x64()
     loss, structure = problem.loss, problem.structure
     if not (loss.convex and loss.symmetric):
@@ -889,12 +1062,12 @@ def _cells(problem: Problem) -> tuple[GramLoss, int]:
             f"{type(loss).__name__} is not marked as convex and symmetric, so averaging within "
             "classes may raise it; use solve, or set `convex` and `symmetric` on its class."
         )
-    if structure.num_classes > CLASS_LIMIT:
+    if structure.num_classes > limit:
         raise ValueError(
-            f"the reduced problem is solved densely up to {CLASS_LIMIT} classes; got "
-            f"{structure.num_classes}. Use solve and certify."
+            f"the reduced problem is {verb} up to {limit} classes; got {structure.num_classes}. "
+            "Use solve and certify."
         )
-    if not reducible(loss, structure):
+    if not _small(loss, structure):
         raise ValueError(
             f"{type(loss).__name__} is reduced by way of its Gram matrix up to "
             f"{DENSE_BLOCK_LIMIT} embeddings; got {structure.num_embeddings}. Use solve."

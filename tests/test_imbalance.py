@@ -336,9 +336,13 @@ def test_one_majority_always_merges_and_nothing_overflows():
 
 
 def test_what_is_not_reducible():
+    few = ClassStructure(tuple(range(2, 3 + imbalance.BRACKET_CLASS_LIMIT)))
+    problem = Problem(few, 3, SupCL(0.5, 0.5))
+    assert not reducible(problem.loss, few)
+    with pytest.raises(ValueError, match=r"bracketed up to 12 classes; got 13\. Use solve"):
+        bracket_reduced(problem, 0.0, instance_functionals(few.num_classes))
     many = ClassStructure(tuple(range(2, 3 + imbalance.CLASS_LIMIT)))
-    assert not reducible(SupCL(0.5, 0.5), many)
-    with pytest.raises(ValueError, match=r"up to 12 classes; got 13\. Use solve and certify"):
+    with pytest.raises(ValueError, match=r"solved up to 128 classes; got 129\. Use solve and"):
         solve_reduced(Problem(many, 3, SupCL(0.5, 0.5)))
     big = ClassStructure((60, 5))
     with pytest.raises(ValueError, match=r"Wrapped is reduced .* up to 64 embeddings; got 65"):
