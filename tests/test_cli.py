@@ -133,6 +133,16 @@ def test_guide_reads_labels(tmp_path):
     assert "A batch of 2 classes × 2 × 2 views" in result.stdout
 
 
+def test_guide_answers_for_twenty_unbalanced_classes(tmp_path):
+    labels = tmp_path / "labels.txt"
+    labels.write_text("".join(f"c{k}\n" * (2 + k % 3) for k in range(20)))
+    result = ssem("guide", "--labels", labels, "--alpha", 0.5, "--tau", 0.3, "--json")
+    assert result.returncode == 0, result.stderr
+    classes = json.loads(result.stdout)["classes"]
+    assert len(classes) == 20
+    assert len({row["alpha_c"] for row in classes}) == 3
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -59,6 +59,9 @@ ASIDE = 2e-3
 CLOSED_FORM = 1e-9
 """A bisection that stops where slack and variance are both pure rounding."""
 
+LARGE_GAP = 1e-9
+"""Certified gap of many classes, where conjugate gradients stop."""
+
 MERGED = 1e-6
 """1 - cosine of minority classes that coincide."""
 
@@ -333,6 +336,39 @@ def test_one_majority_always_merges_and_nothing_overflows():
     assert minorities_can_merge(1, 0.5)
     assert minorities_can_merge(3, 1e-3)
     assert not minorities_can_merge(5, 1e3)
+
+
+def tail_of(num_classes):
+    """All sizes distinct."""
+    return ClassStructure(tuple(range(2, 2 + num_classes)))
+
+
+@pytest.mark.parametrize("structure", [tail_of(4), ClassStructure((4, 2, 1), 2)])
+def test_conjugate_gradients_find_what_the_decomposed_hessian_finds(structure, monkeypatch):
+    loss = SupCL(0.3, 0.3)
+    dense = solve_reduced(Problem(structure, 1, loss))
+    monkeypatch.setattr(imbalance, "BRACKET_CLASS_LIMIT", 0)
+    present = jnp.asarray(imbalance._present(structure))
+    rows = class_rows(loss, structure)
+    cell = jax.jit(lambda plain: imbalance._solve_cell(plain, rows, present))(loss.unconventional())
+    assert 0 <= cell.gap <= LARGE_GAP
+    assert abs(cell.value - dense.value) <= LARGE_GAP
+    assert np.allclose(cell.blocks.instance, dense.instance_variance, rtol=0, atol=MERGED)
+    assert np.allclose(cell.blocks.view, dense.view_variance, rtol=0, atol=MERGED)
+
+
+@pytest.mark.parametrize("count", [30, pytest.param(100, marks=pytest.mark.slow)])
+def test_many_unequal_classes_are_solved(count):
+    cells = SupCL(np.array([0.5, 0.2]), np.array([0.5, 0.1]))
+    found = solve_reduced(Problem(tail_of(count), 1, cells))
+    assert np.all((found.gap >= 0) & (found.gap <= LARGE_GAP))
+    assert np.array_equal((found.instance_variance > MERGED).sum(1), [0, count])
+
+
+def test_classes_of_equal_size_share_their_threshold():
+    found = collapse_thresholds(ClassStructure((2, 5, 2, 5)), 0.3)
+    assert (found[0], found[1]) == (found[2], found[3])
+    assert found[1] < found[0]
 
 
 def test_what_is_not_reducible():
