@@ -4,9 +4,8 @@ For d ≥ m it does not: below α_c(τ) collapse is optimal in every dimension, 
 it, some embeddings in R^m are better than collapse already, which their loss alone shows. So a
 projection head of dimension m is as prone to collapse as one of dimension mn - 1, although it
 cannot hold the optimum of the spread phase: what few dimensions cost is loss, not the threshold.
-In R^{m-1}, where the class means fill all dimensions, collapse lasts longer: the second conjecture
-is refuted, with embeddings that are certified to be collapsed at no α above the threshold, and so
-it stays undecided how far; see `first_order_transition`.
+In R^{m-1}, where the class means fill all dimensions, collapse lasts longer; how it ends there is
+the question of `first_order_transition`.
 """
 
 import numpy as np
