@@ -11,7 +11,7 @@ import importlib
 import pkgutil
 from types import ModuleType
 
-SUPPORT = ("__main__", "conjectures", "domains")
+SUPPORT = ("__main__", "conjectures", "domains", "evidence")
 """Modules of this package that state no claim."""
 
 

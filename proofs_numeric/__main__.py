@@ -41,8 +41,12 @@ def main() -> int:
     for judgement in report.judgements:
         print(f"{judgement.claim.name}: {judgement.claim.statement}")
         print(f"  source: {judgement.claim.source}")
-        what = judgement.to_json()["kind"]
-        print(f"  {judgement.verdict} on {judgement.cells} {what}, worst gap {judgement.worst_gap}")
+        facts = [f"{judgement.verdict} on {judgement.looked_at}"]
+        if judgement.worst_gap is not None:
+            facts.append(f"worst gap {judgement.worst_gap:.1e}")
+        if judgement.proof is not None and judgement.proof.width is not None:
+            facts.append(f"widest enclosure {judgement.proof.width:.1e}")
+        print(f"  {', '.join(facts)}")
         if judgement.counterexample or judgement.reason:
             print(f"  {judgement.counterexample or judgement.reason}")
     return 0 if report.as_expected else 1

@@ -1,41 +1,54 @@
 """Low dimension: what survives when the unconstrained optimum does not fit."""
 
+from fractions import Fraction
+
 import jax
 import numpy as np
+from flint import arb
 
-from ssem_jax import rigorous, theory
+from ssem_jax import rigorous
 from ssem_jax.claims import Proof, Theorem
 from ssem_jax.losses import SupCL
 from ssem_jax.problem import ClassStructure, Problem
 from ssem_jax.solve import solve
 
-ROUNDING = 1e-12
-"""Far above the rounding of the collapsed loss in float64, far below what is gained over it."""
-
-_BAND = 0.05
-_TEMPERATURES = (0.2, 0.5, 1.0)
+_BAND = Fraction(1, 20)
+_TEMPERATURES = (Fraction(1, 5), Fraction(1, 2), Fraction(1))
 _SHAPES = ((2, 3), (3, 4), (4, 3))
 
 
-def _spread_beats_collapse(extra: int) -> Proof:
-    """In R^{m + extra}, just above α_c, some embeddings are proven better than collapse."""
-    cells, undecided = 0, []
-    for m, n in _SHAPES:
-        structure = ClassStructure.balanced(m, n)
-        temperatures = np.array(_TEMPERATURES)
-        alphas = np.asarray(theory.alpha_c(m, n, 1, temperatures)) + _BAND
-        problem = Problem(structure, m + extra, SupCL(alphas, temperatures))
-        solution = solve(problem, jax.random.key(0), num_starts=4)
-        for points, alpha, tau in zip(
-            np.asarray(solution.embeddings), alphas, temperatures, strict=True
-        ):
-            loss = SupCL(float(alpha), float(tau))
-            best = rigorous.enclose_minimum(points, structure, loss).upper
-            collapsed = np.log(n + n * (m - 1) * np.exp(-m / ((m - 1) * tau)))
-            cells += 1
-            if not best < collapsed - ROUNDING:
-                undecided.append({"m": m, "n": n, "d": m + extra, "tau": float(tau)})
-    return Proof(not undecided, None, cells, tuple(undecided))
+def _above_threshold(m: int, n: int, tau: Fraction) -> arb:
+    """α_c(τ) + 0.05, self pairs included."""
+    r = (-arb(m) / ((m - 1) * rigorous.to_ball(tau))).exp()
+    share = m * r / (1 + (m - 1) * r)
+    return (1 + (n - 1) * share) / n + rigorous.to_ball(_BAND)
+
+
+def _collapsed_loss(m: int, n: int, tau: Fraction) -> arb:
+    """The loss of collapse onto a simplex, whatever α: log(n + n(m-1) e^{-m/((m-1)τ)})."""
+    return (n + n * (m - 1) * (-arb(m) / ((m - 1) * rigorous.to_ball(tau))).exp()).log()
+
+
+def _spread_beats_collapse() -> Proof:
+    """In R^m and R^{m+1}, just above α_c, some embeddings are proven better than collapse.
+
+    The solver only proposes them: α, τ and both losses are balls.
+    """
+    count, undecided = 0, []
+    with rigorous.working_precision(rigorous.EMBEDDING_PRECISION):
+        for m, n in _SHAPES:
+            structure = ClassStructure.balanced(m, n)
+            exact = [(_above_threshold(m, n, tau), tau) for tau in _TEMPERATURES]
+            floats = np.array([[float(alpha.mid()), float(tau)] for alpha, tau in exact])
+            for dim in (m, m + 1):
+                problem = Problem(structure, dim, SupCL(*floats.T))
+                proposed = solve(problem, jax.random.key(0), num_starts=4).embeddings
+                for points, (alpha, tau) in zip(np.asarray(proposed), exact, strict=True):
+                    found = rigorous.enclose_minimum(points, structure, SupCL(alpha, tau))
+                    count += 1
+                    if not found.ball.upper() < _collapsed_loss(m, n, tau):
+                        undecided.append({"m": m, "n": n, "d": dim, "tau": str(tau)})
+    return Proof(not undecided, undecided=tuple(undecided), enclosures=count, rigorous=True)
 
 
 threshold_in_low_dimension = Theorem(
@@ -43,15 +56,6 @@ threshold_in_low_dimension = Theorem(
     statement="In nine cells each of d = m and d = m + 1, where the unconstrained optimum does not "
     "fit, some embeddings are better than collapse at α = α_c(τ) + 0.05: the collapse threshold is "
     "that of high dimension.",
-    prove=lambda: _both(_spread_beats_collapse(0), _spread_beats_collapse(1)),
+    prove=_spread_beats_collapse,
     source="derived here: α_c is the threshold of the Hessian along an unused dimension",
 )
-
-
-def _both(*proofs: Proof) -> Proof:
-    return Proof(
-        all(proof.proven for proof in proofs),
-        None,
-        sum(proof.boxes for proof in proofs),
-        tuple(box for proof in proofs for box in proof.undecided),
-    )

@@ -339,7 +339,7 @@ def _larger_first_two() -> Proof:
     coefficients = [int(value) for value in quotient.coeffs()]
     constant = int(quotient.to_dict().get((0, 0, 0), 0))
     proven = remainder == 0 and min(coefficients) >= 0 and constant > 0
-    return Proof(proven, None, len(coefficients))
+    return Proof(proven, signs=len(coefficients), rigorous=True)
 
 
 larger_class_first_two = Theorem(

@@ -105,8 +105,14 @@ def _proof(cells, holds, refuted, gaps, left_out=""):
     against = next((cell for cell, _, no in judged if no), None)
     open_ = tuple(cell for cell, yes, no in judged if not (yes or no))
     proven = against is None and not open_
-    widths = tuple(map(float, gaps))
-    return Proof(proven, against, len(judged), open_, left_out, widths, rigorous=False)
+    return Proof(
+        proven,
+        against,
+        undecided=open_,
+        left_out=left_out,
+        cells=len(judged),
+        gaps=tuple(map(float, gaps)),
+    )
 
 
 _SUPCON_SHAPE = (2, 2, 2)

@@ -64,12 +64,12 @@ def _judge(matched, unmatched, condition):
         optimal = model <= lower + GAP_TOLERANCE
         beaten = value < model - GAP_TOLERANCE
         where = {"K": num_pairs, "t": scale, "b": bias}
+        counted = {"cells": len(gaps), "gaps": tuple(gaps)}
         if (larger > smaller) == beaten:
-            return Proof(False, where, len(gaps), rigorous=False)
+            return Proof(False, where, **counted)
         if not (optimal or beaten):
-            return Proof(False, None, len(gaps), (where,), rigorous=False)
-    left_out = "equality of the condition to 1e-3"
-    return Proof(True, None, len(gaps), (), left_out, tuple(gaps), rigorous=False)
+            return Proof(False, undecided=(where,), **counted)
+    return Proof(True, left_out="equality of the condition to 1e-3", **counted)
 
 
 sigmoid_simplex = Theorem(

@@ -2,17 +2,22 @@
 
 m and n range over the reals where a box says so: they enter the reduced formulas as numbers. Bands
 around the phase boundaries are left out by the statements themselves; there the sign that is proven
-vanishes.
+vanishes. Ends and bands that are no binary fractions are given as decimals or fractions: the float
+0.2 is larger than 1/5, and a box from there on would not hold all that the statement speaks of.
 """
 
 import math
+from fractions import Fraction
 
 from ssem_jax import rigorous
 from ssem_jax.claims import Plane, Proof, Theorem, Verdict
 from ssem_jax.problem import Phase
 
-_BAND = 0.01
-_LEFT_OUT = f"a neighbourhood of the boundary of width {_BAND} on each side in α"
+_BAND = Fraction(1, 100)
+_LEFT_OUT = f"a neighbourhood of the boundary of width {float(_BAND)} on each side in α"
+
+_MANY = (2, 10**6)
+_WIDE = ("0.01", 100)
 
 
 def _boundary(*phases, self_pairs="include", num_views=1, **box):
@@ -31,7 +36,7 @@ boundary_box_included = Theorem(
     "α ≤ α_c(τ) - 0.01, and instances part if α ≥ α_c(τ) + 0.01.",
     prove=lambda: _boundary(Phase.COLLAPSE, Phase.SPREAD),
     source="eigenvalues of the dual matrix at collapse",
-    plane=Plane(3, 4, band=_BAND),
+    plane=Plane(3, 4, band=float(_BAND)),
 )
 
 boundary_box_excluded = Theorem(
@@ -44,10 +49,10 @@ boundary_box_excluded = Theorem(
         Phase.VIEW_SPREAD,
         self_pairs="exclude",
         num_views=2,
-        temperature=(0.1, 2),
+        temperature=("0.1", 2),
     ),
     source="eigenvalues of the dual matrix at collapse",
-    plane=Plane(3, 4, 2, "exclude", band=_BAND),
+    plane=Plane(3, 4, 2, "exclude", band=float(_BAND)),
 )
 
 boundary_box_sizes = Theorem(
@@ -56,19 +61,19 @@ boundary_box_sizes = Theorem(
     "if α ≥ α_c(τ) + 0.2.",
     prove=lambda: Proof.of_boxes(
         "a neighbourhood of the boundary of width 0.2 in α",
-        spread=rigorous.prove_boundary(Phase.SPREAD, (2, 4), (2, 4), band=0.2),
+        spread=rigorous.prove_boundary(Phase.SPREAD, (2, 4), (2, 4), band="0.2"),
     ),
     source="eigenvalues of the dual matrix at collapse",
 )
 
 unique_optimum = Theorem(
     name="unique_optimum",
-    statement="For all real m, n in [2, 10⁶] and τ in [0.01, 100], in both conventions, the "
-    "reduced loss is strictly convex along the spread ray: δ*² is unique.",
+    statement="For all real m, n in [2, 10⁶] and τ in [0.01, 100], in both conventions (p ≤ 100), "
+    "the reduced loss is strictly convex along the spread ray: δ*² is unique.",
     prove=lambda: Proof.of_boxes(
-        included=rigorous.prove_unique_optimum((2, 10**6), (2, 10**6), 1, temperature=(0.01, 100)),
+        included=rigorous.prove_unique_optimum(_MANY, _MANY, 1, temperature=_WIDE),
         excluded=rigorous.prove_unique_optimum(
-            (2, 10**6), (2, 10**6), (2, 100), temperature=(0.01, 100), self_pairs="exclude"
+            _MANY, _MANY, (2, 100), temperature=_WIDE, self_pairs="exclude"
         ),
     ),
     source="the curvature is the variance of a softmax",
@@ -76,14 +81,12 @@ unique_optimum = Theorem(
 
 monotone_in_alpha = Theorem(
     name="monotone_in_alpha",
-    statement="For all real m, n in [2, 10⁶] and τ in [0.01, 100], in both conventions, δ*² "
-    "increases strictly with α in the spread phase.",
+    statement="For all real m, n in [2, 10⁶] and τ in [0.01, 100], in both conventions (p ≤ 100), "
+    "δ*² increases strictly with α in the spread phase.",
     prove=lambda: Proof.of_boxes(
-        included=rigorous.prove_monotone_in_alpha(
-            (2, 10**6), (2, 10**6), 1, temperature=(0.01, 100)
-        ),
+        included=rigorous.prove_monotone_in_alpha(_MANY, _MANY, 1, temperature=_WIDE),
         excluded=rigorous.prove_monotone_in_alpha(
-            (2, 10**6), (2, 10**6), (2, 100), temperature=(0.01, 100), self_pairs="exclude"
+            _MANY, _MANY, (2, 100), temperature=_WIDE, self_pairs="exclude"
         ),
     ),
     source="implicit differentiation",
@@ -91,12 +94,14 @@ monotone_in_alpha = Theorem(
 
 unimodal_box = Theorem(
     name="unimodal_box",
-    statement="For all real m, n in [2, 10⁶] and α ≤ 0.999, in both conventions, δ*² as a function "
-    "of τ rises to one peak and falls.",
+    statement="For all real m, n in [2, 10⁶] and α ≤ 0.999, in both conventions (p ≤ 100), δ*² as "
+    "a function of τ in [0.01, 100] rises to one peak and falls.",
     prove=lambda: Proof.of_boxes(
-        included=rigorous.prove_unimodal_in_temperature((2, 10**6), (2, 10**6), 1, (0, 0.999)),
+        included=rigorous.prove_unimodal_in_temperature(
+            _MANY, _MANY, 1, (0, "0.999"), temperature=_WIDE
+        ),
         excluded=rigorous.prove_unimodal_in_temperature(
-            (2, 10**6), (2, 10**6), (2, 100), (0, 0.999), self_pairs="exclude"
+            _MANY, _MANY, (2, 100), (0, "0.999"), temperature=_WIDE, self_pairs="exclude"
         ),
     ),
     source="convexity in 1/τ of the stationarity condition at a given δ²",
@@ -104,7 +109,8 @@ unimodal_box = Theorem(
 
 not_monotone_in_temperature = Theorem(
     name="not_monotone_in_temperature",
-    statement="For all real m, n in [2, 10] δ*² is not monotone in τ: it rises somewhere.",
+    statement="For all real m, n in [2, 10] and α in [0.7, 0.9], in both conventions (p = 2 if "
+    "self pairs are excluded), δ*² is not monotone in τ: it rises somewhere.",
     prove=lambda: Proof.of_boxes(
         included=rigorous.prove_not_monotone_in_temperature((2, 10), (2, 10)),
         excluded=rigorous.prove_not_monotone_in_temperature(
@@ -148,7 +154,8 @@ def _refute_summary() -> Proof:
         "phase": proof.phase.name.lower(),
         "instance eigenvalue": f"in [{low:.6g}, {high:.6g}]",
     }
-    return Proof(False, refuted if proof.phase is Phase.COLLAPSE else None, 1)
+    refutes = proof.phase is Phase.COLLAPSE
+    return Proof(False, refuted if refutes else None, enclosures=1, rigorous=True)
 
 
 summary_guideline_rigorous = Theorem(

@@ -429,32 +429,48 @@ class Claim:
 
 @dataclasses.dataclass(frozen=True)
 class Proof:
-    """What a proof in ball arithmetic came to.
+    """What the procedure of a theorem came to, and what it looked at.
 
     Attributes:
         proven: the statement holds on the whole of its domain.
         refuted: a point at which it is proven to fail, or None.
-        boxes: boxes (or enclosed cells) that were needed.
-        undecided: boxes on which nothing was proven.
+        boxes: of parameters, each decided at once.
+        enclosures: single points, each decided by balls.
+        signs: of exact numbers, where nothing but them decides.
+        cells: certified in float64.
+        undecided: boxes, points or cells on which nothing was decided.
         left_out: a neighbourhood that the statement leaves out, in words.
-        widths: of the enclosures, for a proof cell by cell.
+        widths: of those enclosures that are of the minimum.
+        gaps: of the cells.
         parts: the box proofs that it is made of, with what each is about.
-        rigorous: whether it is a proof; certified cells in float64 only make a statement HOLD.
+        rigorous: whether comparisons of balls, integers and rationals decided everything; only
+            then is the statement PROVEN. Certified cells in float64 make it HOLD.
     """
 
     proven: bool
-    refuted: dict[str, Any] | None
-    boxes: int
+    refuted: dict[str, Any] | None = None
+    boxes: int = 0
     undecided: tuple[Any, ...] = ()
     left_out: str = ""
     widths: tuple[float, ...] = ()
     parts: tuple[tuple[str, BoxProof], ...] = ()
-    rigorous: bool = True
+    rigorous: bool = False
+    enclosures: int = 0
+    signs: int = 0
+    cells: int = 0
+    gaps: tuple[float, ...] = ()
 
     @property
     def width(self) -> float | None:
         """The widest enclosure."""
         return max(self.widths, default=None)
+
+    @property
+    def looked_at(self) -> str:
+        """What was decided or not, counted in words."""
+        names = ("boxes", "enclosures", "signs", "cells")
+        counts = [(getattr(self, name), name) for name in names]
+        return ", ".join(_counted(count, name) for count, name in counts if count) or "no cells"
 
     @classmethod
     def of_boxes(cls, left_out: str = "", **parts: BoxProof) -> Proof:
@@ -468,7 +484,16 @@ class Proof:
             tuple(box for proof in proofs for box in proof.undecided),
             left_out,
             parts=tuple((name.replace("_", " "), proof) for name, proof in parts.items()),
+            rigorous=True,
         )
+
+
+_ONE = {"boxes": "box", "enclosures": "enclosure", "signs": "sign", "cells": "cell"}
+
+
+def _counted(count: int, names: str) -> str:
+    """For example "1,234 boxes"."""
+    return f"{count:,} {_ONE[names] if count == 1 else names}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -515,16 +540,18 @@ class Theorem:
 
 @dataclasses.dataclass(frozen=True)
 class Judgement:
-    """A claim judged on a table of cells, or a theorem on boxes.
+    """A claim judged on a table of cells, or a theorem by its own procedure.
 
     Attributes:
         claim: what was judged.
         verdict: and what came out.
-        cells: cells (or windows) that counted; boxes of a theorem.
+        cells: cells (or windows) that counted. What a proof in balls counts, boxes or enclosures,
+            are no cells: they are in its `evidence`.
         excluded: cells left out by the claim's own exclusion.
-        undecided: cells whose margin has both signs, or that are not certified.
-        worst_gap: largest certified gap among the cells that counted; None where the margin rests
-            on certificates of its own.
+        undecided: cells whose margin has both signs, or that are not certified; of a theorem,
+            whatever its procedure left open.
+        worst_gap: largest certified gap among the cells that counted; None where there are none,
+            or where the margin rests on certificates of its own.
         worst_deviation: for equalities, how far a near-optimal embedding can be from the
             prediction at most; None otherwise.
         margin: smallest lower end of a margin.
@@ -554,19 +581,34 @@ class Judgement:
             return self.verdict is not Verdict.UNDECIDED
         return self.verdict is self.claim.expected
 
+    @property
+    def proof(self) -> Proof | None:
+        """What a theorem's procedure came to; None for a claim on cells."""
+        return self.evidence if isinstance(self.evidence, Proof) else None
+
+    @property
+    def looked_at(self) -> str:
+        """What the verdict rests on, counted in words: cells, boxes or enclosures."""
+        return _counted(self.cells, "cells") if self.proof is None else self.proof.looked_at
+
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary."""
+        proof = Proof(False) if self.proof is None else self.proof
         return {
             "name": self.claim.name,
-            "kind": "boxes" if isinstance(self.claim, Theorem) else "cells",
+            "kind": "claim" if self.proof is None else "theorem",
             "statement": self.claim.statement,
             "source": self.claim.source,
             "verdict": str(self.verdict),
             "expected": None if self.claim.expected is None else str(self.claim.expected),
             "cells": self.cells,
+            "boxes": proof.boxes,
+            "enclosures": proof.enclosures,
+            "signs": proof.signs,
             "excluded": self.excluded,
             "undecided": self.undecided,
             "worst_gap": finite(self.worst_gap),
+            "widest_enclosure": finite(proof.width),
             "worst_deviation": finite(self.worst_deviation),
             "margin": finite(self.margin),
             "counterexample": self.counterexample,
@@ -774,14 +816,14 @@ def judge_theorem(theorem: Theorem) -> Judgement:
     else:
         verdict = Verdict.UNDECIDED
         first = proof.undecided[0] if proof.undecided else "the proof did not close"
-        reason = f"{len(proof.undecided)} of {proof.boxes} boxes are undecided, the first: {first}"
+        reason = f"{len(proof.undecided)} of {proof.looked_at} undecided, the first: {first}"
     return Judgement(
         theorem,
         verdict,
-        proof.boxes,
+        proof.cells,
         0,
         len(proof.undecided),
-        proof.width,
+        max(proof.gaps, default=None),
         None,
         None,
         proof.refuted,
@@ -908,8 +950,8 @@ class Report:
 
     @property
     def widest_enclosure(self) -> float | None:
-        """The widest enclosure among the theorems about cells."""
-        widths = [j.worst_gap for j in self.judgements if isinstance(j.claim, Theorem)]
+        """The widest enclosure of a minimum among all theorems."""
+        widths = [j.proof.width for j in self.judgements if j.proof is not None]
         return max((width for width in widths if width is not None), default=None)
 
     def to_json(self) -> dict[str, Any]:

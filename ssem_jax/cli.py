@@ -196,15 +196,16 @@ def _writable(folder: Path) -> Path:
 
 def _show_report(report: Report) -> None:
     table = Table("claim", "source", box=None, pad_edge=False, header_style="bold")
-    for name in ("cells", "worst gap", "worst deviation"):
+    for name in ("looked at", "worst gap", "widest enclosure", "worst deviation"):
         table.add_column(name, justify="right")
     table.add_column("verdict")
     for judgement in report.judgements:
         table.add_row(
             judgement.claim.name,
             judgement.claim.source.split(";")[0].split(" (")[0].split(":")[0],
-            str(judgement.cells),
+            judgement.looked_at,
             _number(judgement.worst_gap),
+            _number(judgement.proof and judgement.proof.width),
             _number(judgement.worst_deviation),
             _verdict(judgement),
         )

@@ -41,10 +41,15 @@ def describe(trial: Trial) -> str:
     if judgement is None:
         return f"ERROR      {trial.error}"
     lines = [f"{judgement.verdict!s:<10} {claim.name}: {claim.statement}"]
-    what = "boxes" if isinstance(claim, Theorem) else "certified cells"
-    if judgement.worst_gap is None:
-        what = "decided cells"
-    facts = [f"{judgement.cells - judgement.undecided:,} {what}"]
+    if judgement.proof is not None:
+        facts = [judgement.looked_at]
+        if judgement.undecided:
+            facts.append(f"{judgement.undecided:,} undecided")
+        if judgement.proof.width is not None:
+            facts.append(f"widest enclosure {judgement.proof.width:.1e}")
+    else:
+        what = "certified cells" if judgement.worst_gap is not None else "decided cells"
+        facts = [f"{judgement.cells - judgement.undecided:,} {what}"]
     if judgement.excluded:
         facts.append(f"{judgement.excluded:,} excluded")
     if trial.slices:
@@ -117,10 +122,10 @@ def _titled(row: dict[str, Any], varying: Sequence[str]) -> Iterator[str]:
 def report(trials: Sequence[Trial], seconds: float, seed: int) -> dict[str, Any]:
     """The document that `ssem test --json` prints."""
     judged = [trial.judgement for trial in trials if trial.judgement is not None]
-    gaps = [j.worst_gap for j in judged if j.worst_gap is not None and isinstance(j.claim, Claim)]
+    gaps = [j.worst_gap for j in judged if j.worst_gap is not None]
     return {
         "claims": [trial.to_json() for trial in trials],
-        "cells": sum(j.cells for j in judged if isinstance(j.claim, Claim)),
+        "cells": sum(j.cells for j in judged),
         "worst_gap": finite(max(gaps, default=None)),
         "as_expected": all(trial.as_expected for trial in trials),
         "seconds": seconds,

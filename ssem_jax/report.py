@@ -250,6 +250,14 @@ def _of_proof(judgement: Judgement, proof: Proof) -> tuple[Any, str]:
             "proves the statement for every point at once; together they cover the whole domain "
             f"(drawn over the two parameters that had to be cut most).{over} {ranges}."
         )
+    if proof.gaps:
+        gaps = np.array(proof.gaps)
+        rank = plot.Rank(gaps, np.zeros(len(gaps), bool), "certified gap", GAP_TOLERANCE, True)
+        return plot.draw_ranks(rank), (
+            f"Gaps of the {len(gaps)} certified cells that the statement was checked on, from the "
+            f"smallest to the largest; dashed: the largest that counts as certified, "
+            f"{GAP_TOLERANCE:.0e}."
+        )
     if proof.widths:
         widths = np.array(proof.widths)
         rank = plot.Rank(widths, np.zeros(len(widths), bool), "width of the enclosure", None, True)
@@ -269,7 +277,7 @@ def _of_proof(judgement: Judgement, proof: Proof) -> tuple[Any, str]:
         )
     return (
         None,
-        f"Checked case by case: {judgement.cells:,} cases, {judgement.undecided:,} undecided.",
+        f"Checked case by case: {judgement.looked_at}, {judgement.undecided:,} undecided.",
     )
 
 
@@ -428,12 +436,15 @@ def _summary(report: Report, document: dict[str, Any]) -> str:
         + "."
     )
     apart = document["low_dimensional"]["cells"]
-    boxes = sum(j.cells for j in report.judgements if not isinstance(j.claim, Claim))
+    proofs = [j.proof for j in report.judgements if j.proof is not None]
+    boxes = sum(proof.boxes for proof in proofs)
+    enclosures = sum(proof.enclosures for proof in proofs)
     facts = {
         "certified cells": f"{document['certified']:,} of {document['cells']:,}",
         "worst gap": _number(document["worst_gap"]),
         "cells in lower dimension, counted apart": f"{apart:,}" if apart else None,
-        "boxes and enclosures": f"{boxes:,}" if boxes else None,
+        "boxes": f"{boxes:,}" if boxes else None,
+        "enclosures": f"{enclosures:,}" if enclosures else None,
         "widest enclosure": _number(report.widest_enclosure),
         "size of the run": report.size,
         "seed": str(report.seed),
@@ -487,31 +498,34 @@ def _contents(report: Report) -> str:
     rows = "".join(
         f'<tr><td><a href="#{escape(j.claim.name)}">{escape(j.claim.name)}</a></td>'
         f"<td>{_source(j.claim.source.split(';')[0])}</td>"
-        f'<td class="number">{j.cells:,}</td><td class="number">{_number(j.worst_gap)}</td>'
+        f'<td class="number">{j.looked_at}</td><td class="number">{_number(j.worst_gap)}</td>'
+        f'<td class="number">{_number(j.proof and j.proof.width)}</td>'
         f'<td class="number">{_number(j.worst_deviation)}</td><td>{_badge(j)}</td></tr>'
         for j in report.judgements
     )
     return (
         '<section aria-labelledby="contents"><h2 id="contents">All claims</h2>'
         '<div class="scroll"><table><thead><tr><th scope="col">claim</th>'
-        '<th scope="col">who says so</th><th scope="col" class="number">cells or boxes</th>'
+        '<th scope="col">who says so</th><th scope="col" class="number">looked at</th>'
         '<th scope="col" class="number">worst gap</th>'
+        '<th scope="col" class="number">widest enclosure</th>'
         '<th scope="col" class="number">worst deviation</th>'
         f'<th scope="col">verdict</th></tr></thead><tbody>{rows}</tbody></table></div></section>'
     )
 
 
 def _article(judgement: Judgement) -> str:
-    claim, boxes = judgement.claim, not isinstance(judgement.claim, Claim)
+    claim = judgement.claim
     svg, caption = picture(judgement)
-    what = "boxes or enclosures" if boxes else "cells"
+    looked_at = judgement.looked_at
     if isinstance(claim, Claim) and claim.along is not None:
-        what = f"windows of {claim.window} cells"
+        looked_at = f"{judgement.cells:,} windows of {claim.window} cells"
     facts = {
-        what: f"{judgement.cells:,}",
+        "looked at": looked_at,
         "left out": f"{judgement.excluded:,} near a boundary" if judgement.excluded else None,
         "undecided": f"{judgement.undecided:,}" if judgement.undecided else None,
-        ("widest enclosure" if boxes else "worst gap"): _number(judgement.worst_gap),
+        "worst gap": _number(judgement.worst_gap),
+        "widest enclosure": _number(judgement.proof and judgement.proof.width),
         "worst deviation": _number(judgement.worst_deviation),
         "smallest margin": _number(judgement.margin),
     }

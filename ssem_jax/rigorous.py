@@ -2,7 +2,8 @@ r"""Proofs in ball arithmetic: what no rounding error can break.
 
 Every number here is a ball of FLINT/Arb that is guaranteed to hold the real number meant. Inputs
 are exact: a float is the dyadic number it is, a `Fraction`, an integer or a decimal string the
-rational number it is. Three kinds of proof:
+rational number it is. So 0.1 is not 1/10, and a statement about 1/10 is given "0.1". Three kinds of
+proof:
 
 * **Enclosures** of the global minimum of SupCL over all unit embeddings in all dimensions: from
   embeddings at hand (:func:`enclose_minimum`), or from the closed form
@@ -43,17 +44,19 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from decimal import Decimal
 from fractions import Fraction
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
-from flint import arb, arb_mat, ctx, fmpq
+from flint import arb, arb_mat, ctx, fmpq, fmpz
 from jaxtyping import Array, Float
 
 from ssem_jax.losses import GramLoss, SupCL
 from ssem_jax.problem import ClassStructure, Phase, check_choice, check_count
 
-Exact = float | int | str | Fraction | arb | Callable[[], arb]
+Exact = float | int | str | Fraction | Decimal | fmpz | fmpq | arb | Callable[[], arb]
 """A number that is read without rounding."""
 Range = Exact | tuple[Exact, Exact]
 """A number, or the two ends of an interval that it ranges over."""
@@ -109,20 +112,38 @@ def to_ball(value: Exact | Array) -> arb:
     """
     if callable(value):
         value = value()
-    if isinstance(value, str):
+    if isinstance(value, str) or (isinstance(value, Decimal) and value.is_finite()):
         value = Fraction(value)
     if isinstance(value, Fraction):
-        return arb(fmpq(value.numerator, value.denominator))
-    if not isinstance(value, arb | int):
+        value = fmpq(value.numerator, value.denominator)
+    if not isinstance(value, arb | fmpq | fmpz):
         if np.ndim(value) > 0:
             raise ValueError(
                 f"ball arithmetic takes one cell at a time; got shape {np.shape(value)}."
             )
-        value = float(value)
+        value = _number(value)
     ball = arb(value)
     if not ball.is_finite():
         raise ValueError(f"a finite number is needed; got {value}.")
     return ball
+
+
+def _number(value: Any) -> int | float:
+    """A scalar as the integer or the dyadic number that it is.
+
+    Raises:
+        ValueError: a number of more digits than a float has, as of numpy's longdouble.
+    """
+    if isinstance(value, np.ndarray | Array) and np.issubdtype(value.dtype, np.integer):
+        value = int(value)
+    if isinstance(value, Integral):
+        return int(value)
+    number = float(value)
+    if not (number == value or number != number):
+        raise ValueError(
+            f"{value!r} is no float exactly; give a fraction, a decimal string or a ball."
+        )
+    return number
 
 
 def float_below(ball: arb) -> float:
@@ -856,9 +877,9 @@ def prove_on_box(
     """Prove by interval branch and bound that a statement is positive on a box.
 
     A sub-box whose ball is positive is done. Otherwise the statement is evaluated at the exact
-    midpoint; where it is proven nonpositive there the search ends with this counterexample, else
-    the sub-box is halved across the side that is longest relative to the box. A ball that is no
-    number (a division by 0) is no proof.
+    midpoint; where it is proven nonpositive there, inside the box as stated, the search ends with
+    this counterexample, else the sub-box is halved across the side that is longest relative to the
+    box. A ball that is no number (a division by 0) is no proof.
 
     Args:
         statement: maps variable → ball to a ball that holds all values. Alternatives are written
@@ -877,9 +898,8 @@ def prove_on_box(
     started = time.perf_counter()
     with working_precision(precision):
         names = tuple(box)
-        ends = [
-            (float_below(to_ball(low)), float_above(to_ball(high))) for low, high in box.values()
-        ]
+        stated = [(to_ball(low), to_ball(high)) for low, high in box.values()]
+        ends = [(float_below(low), float_above(high)) for low, high in stated]
         for name, (low, high) in zip(names, ends, strict=True):
             if low > high:
                 raise ValueError(f"{name} must range from low to high; got ({low}, {high}).")
@@ -895,10 +915,17 @@ def prove_on_box(
                 done.append(current)
                 continue
             middle = [low + (high - low) / 2 for low, high in current]
-            if statement({name: arb(x) for name, x in zip(names, middle, strict=True)}) <= 0:
+            inside = all(
+                low <= x and high >= x for (low, high), x in zip(stated, middle, strict=True)
+            )
+            point = {name: arb(x) for name, x in zip(names, middle, strict=True)}
+            if inside and statement(point) <= 0:
                 refuted = dict(zip(names, middle, strict=True))
                 break
-            widths = [(high - low) / size for (low, high), size in zip(current, sizes, strict=True)]
+            widths = [
+                0.0 if cut in side else (side[1] - side[0]) / size  # no float lies between
+                for side, cut, size in zip(current, middle, sizes, strict=True)
+            ]
             side = max(range(len(names)), key=widths.__getitem__)
             if widths[side] <= min_width:
                 undecided.append(current)
@@ -984,9 +1011,9 @@ def prove_boundary(
     num_instances: Range,
     num_views: Range = 1,
     alpha: Range = (0, 1),
-    temperature: Range = (0.2, 2),
+    temperature: Range = ("0.2", 2),
     self_pairs: str = "include",
-    band: Exact = 0.01,
+    band: Exact = "0.01",
     **search: Any,
 ) -> BoxProof:
     r"""Theorem: on a box, the optimum is in `phase` where the formulas for α_c and α_v say so.
@@ -1038,7 +1065,7 @@ def prove_unique_optimum(
     num_instances: Range,
     num_views: Range = 1,
     alpha: Range = (0, 1),
-    temperature: Range = (0.05, 5),
+    temperature: Range = ("0.05", 5),
     self_pairs: str = "include",
     **search: Any,
 ) -> BoxProof:
@@ -1091,7 +1118,7 @@ def prove_monotone_in_alpha(
     num_instances: Range,
     num_views: Range = 1,
     alpha: Range = (0, 1),
-    temperature: Range = (0.05, 5),
+    temperature: Range = ("0.05", 5),
     self_pairs: str = "include",
     **search: Any,
 ) -> BoxProof:
@@ -1134,8 +1161,8 @@ def prove_unimodal_in_temperature(
     num_classes: Range,
     num_instances: Range,
     num_views: Range = 1,
-    alpha: Range = (0.1, 0.9),
-    temperature: Range = (0.05, 5),
+    alpha: Range = ("0.1", "0.9"),
+    temperature: Range = ("0.05", 5),
     self_pairs: str = "include",
     **search: Any,
 ) -> BoxProof:
@@ -1187,7 +1214,7 @@ def prove_temperature_slope(
     num_instances: Range,
     num_views: Range = 1,
     alpha: Range = 0.5,
-    temperature: Range = (0.1, 0.3),
+    temperature: Range = ("0.1", "0.3"),
     self_pairs: str = "include",
     **search: Any,
 ) -> BoxProof:
@@ -1225,10 +1252,10 @@ def prove_not_monotone_in_temperature(
     num_classes: Range,
     num_instances: Range,
     num_views: Range = 1,
-    alpha: Range = (0.7, 0.9),
+    alpha: Range = ("0.7", "0.9"),
     self_pairs: str = "include",
-    temperatures: tuple[Exact, Exact, Exact] = (0.005, 0.3, 30.0),
-    fraction: Exact = 0.05,
+    temperatures: tuple[Exact, Exact, Exact] = ("0.005", "0.3", 30),
+    fraction: Exact = "0.05",
     **search: Any,
 ) -> BoxProof:
     r"""Theorem: on a box of (m, n, α), δ² is larger at the second of three temperatures.

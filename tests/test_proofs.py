@@ -1,14 +1,24 @@
 """The shipped theorems, the registry, and that an injected error is caught."""
 
+import ast
+import dataclasses
+import inspect
+import re
 import subprocess
 import sys
+import textwrap
+from fractions import Fraction
+from types import FunctionType
 
 import pytest
+from flint import arb
 
 import proofs_numeric
 import ssem_jax as sx
-from ssem_jax import cache, claims, theory
+from proofs_numeric import dimension, enclosures, evidence, scale
+from ssem_jax import cache, claims, lab, rigorous, theory
 from ssem_jax.claims import Proof, Theorem, Verdict, judge, judge_theorem
+from ssem_jax.search import Trial
 from ssem_jax.sweep import Grid, sweep
 
 THEOREMS = claims.collect_theorems(proofs_numeric.modules())
@@ -63,7 +73,9 @@ def _phase(alpha_c, m, n, p, alpha, tau, self_pairs):
 
 
 def test_a_wrong_expectation_is_reported():
-    wrong = Theorem("wrong", "1 = 2", lambda: Proof(False, {"x": 1}, 3), expected=Verdict.PROVEN)
+    wrong = Theorem(
+        "wrong", "1 = 2", lambda: Proof(False, {"x": 1}, boxes=3), expected=Verdict.PROVEN
+    )
     judgement = judge_theorem(wrong)
     assert judgement.verdict is Verdict.REFUTED
     assert judgement.counterexample == {"x": 1}
@@ -71,17 +83,181 @@ def test_a_wrong_expectation_is_reported():
 
 
 def test_undecided_boxes_are_not_rounded_up():
-    open_ = Theorem("open", "?", lambda: Proof(True, None, 3, ({"x": (0, 1)},)))
+    open_ = Theorem("open", "?", lambda: Proof(True, None, 3, ({"x": (0, 1)},), rigorous=True))
     judgement = judge_theorem(open_)
     assert judgement.verdict is Verdict.UNDECIDED
-    assert "1 of 3 boxes are undecided" in judgement.reason
+    assert "1 of 3 boxes undecided" in judgement.reason
 
 
 def test_certified_cells_hold_and_only_proofs_are_proven():
-    cells = Theorem("cells", "", lambda: Proof(True, None, 3, rigorous=False))
+    cells = Theorem("cells", "", lambda: Proof(True, cells=3))
     assert judge_theorem(cells).verdict is Verdict.HOLDS
-    proof = Theorem("proof", "", lambda: Proof(True, None, 3))
+    proof = Theorem("proof", "", lambda: Proof(True, boxes=3, rigorous=True))
     assert judge_theorem(proof).verdict is Verdict.PROVEN
+
+
+@pytest.mark.parametrize(
+    ("proof", "counts", "gap", "width", "words"),
+    [
+        (Proof(True, boxes=2272, rigorous=True), (0, 2272, 0, 0), None, None, "2,272 boxes"),
+        (
+            Proof(True, enclosures=2, widths=(1e-74, 0.0), rigorous=True),
+            (0, 0, 2, 0),
+            None,
+            1e-74,
+            "2 enclosures",
+        ),
+        (Proof(True, signs=22, rigorous=True), (0, 0, 0, 22), None, None, "22 signs"),
+        (Proof(True, cells=1, gaps=(1e-12,)), (1, 0, 0, 0), 1e-12, None, "1 cell"),
+    ],
+)
+def test_boxes_and_enclosures_are_no_cells_and_widths_no_gaps(proof, counts, gap, width, words):
+    judgement = judge_theorem(Theorem("name", "statement", lambda: proof))
+    document = judgement.to_json()
+    names = ("cells", "boxes", "enclosures", "signs")
+    assert tuple(document[name] for name in names) == counts
+    assert (document["worst_gap"], document["widest_enclosure"]) == (gap, width)
+    assert judgement.looked_at == words
+    told = lab.describe(Trial(judgement.claim, judgement))
+    assert words in told
+    assert "decided cells" not in told
+    summary = lab.report([Trial(judgement.claim, judgement)], 0.0, 0)
+    assert (summary["cells"], summary["worst_gap"]) == (counts[0], gap)
+
+
+STATED = {
+    "boundary_box_included": {"temperature": ("0.2", "2"), "alpha": ("0", "1")},
+    "boundary_box_excluded": {"temperature": ("0.1", "2"), "alpha": ("0", "1")},
+    "boundary_box_sizes": {"temperature": ("0.2", "2"), "num_classes": ("2", "4")},
+    "unique_optimum": {"temperature": ("0.01", "100"), "num_instances": ("2", "1000000")},
+    "monotone_in_alpha": {"temperature": ("0.01", "100"), "alpha": ("0", "1")},
+    "unimodal_box": {"temperature": ("0.01", "100"), "alpha": ("0", "0.999")},
+    "not_monotone_in_temperature": {"alpha": ("0.7", "0.9"), "num_classes": ("2", "10")},
+}
+"""What statements say, as rationals: the floats 0.2 and 0.999 would leave something out."""
+
+
+@pytest.mark.parametrize("name", STATED)
+def test_boxes_cover_what_the_statement_says(name):
+    theorem = next(theorem for theorem in THEOREMS if theorem.name == name)
+    for _, part in theorem.prove().parts:
+        for variable, (low, high) in STATED[name].items():
+            assert Fraction(part.box[variable][0]) <= Fraction(low)
+            assert Fraction(part.box[variable][1]) >= Fraction(high)
+
+
+def test_bands_are_no_wider_than_the_statement_says(monkeypatch):
+    bands = []
+    monkeypatch.setattr(
+        rigorous, "prove_boundary", lambda *a, band, **k: bands.append(rigorous.to_ball(band))
+    )
+    monkeypatch.setattr(Proof, "of_boxes", lambda *a, **k: None)
+    for theorem, stated in (("included", "0.01"), ("excluded", "0.01"), ("sizes", "0.2")):
+        bands.clear()
+        next(t for t in THEOREMS if t.name == f"boundary_box_{theorem}").prove()
+        assert bands
+        assert all(band.contains(rigorous.to_ball(stated)) for band in bands)
+
+
+class Opaque(float):
+    """A float that may be shown and become a ball, but not be compared or reckoned with."""
+
+    def _decide(self, *_):
+        raise AssertionError("a float takes part in a proof")
+
+    __lt__ = __le__ = __gt__ = __ge__ = __eq__ = __ne__ = _decide
+    __add__ = __sub__ = __mul__ = __radd__ = __rsub__ = __rmul__ = __neg__ = __abs__ = _decide
+    __hash__ = float.__hash__
+
+
+@pytest.mark.parametrize("module", [dimension, enclosures, scale], ids=lambda m: m.__name__)
+def test_no_float_of_an_enclosure_decides_a_proof(monkeypatch, module):
+    def opaque(function):
+        def enclose(*arguments, **options):
+            found = function(*arguments, **options)
+            ends = {name: Opaque(getattr(found, name)) for name in ("lower", "upper", "width")}
+            return dataclasses.replace(found, **ends)
+
+        return enclose
+
+    for name in ("enclose_minimum", "enclose_closed_form"):
+        monkeypatch.setattr(rigorous, name, opaque(getattr(rigorous, name)))
+    monkeypatch.setattr(scale, "_SIZES", scale._SIZES[:1])
+    monkeypatch.setattr(scale, "_ALPHAS", scale._ALPHAS[::8])
+    theorem = next(value for value in vars(module).values() if isinstance(value, Theorem))
+    assert theorem.prove().proven
+
+
+def reached(function):
+    """The functions of proofs_numeric that a function calls, itself included."""
+    found, waiting = {}, [function]
+    while waiting:
+        current = waiting.pop()
+        if current.__qualname__ not in found:
+            found[current.__qualname__] = current
+            named = (current.__globals__.get(name) for name in current.__code__.co_names)
+            waiting += [
+                value
+                for value in named
+                if isinstance(value, FunctionType) and value.__module__.startswith("proofs_numeric")
+            ]
+    return [f for name, f in found.items() if "<lambda>" not in name]
+
+
+GRIDS = {"array", "asarray", "linspace", "geomspace", "meshgrid"}
+"""What numpy may do in a proof: lay out where to look."""
+ENDS = {"lower", "upper", "width", "shift"}
+"""Floats of an enclosure. Methods of balls that are called so return balls; so does arb(float)."""
+
+
+def float_decisions(source):
+    """Calls of numpy's functions, and comparisons with floats, in the source of a function."""
+    tree = ast.parse(textwrap.dedent(source))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    balls = {id(call.func) for call in calls}
+    balls |= {id(part) for call in calls if ast.unparse(call.func) == "arb" for part in call.args}
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Attribute)
+            and ast.unparse(node.value) in ("np", "math")
+            and node.attr not in GRIDS
+        ):
+            yield ast.unparse(node)
+        if isinstance(node, ast.Compare):
+            for part in ast.walk(node):
+                literal = isinstance(part, ast.Constant) and isinstance(part.value, float)
+                end = isinstance(part, ast.Attribute) and part.attr in ENDS
+                if literal or (end and id(part) not in balls):
+                    yield ast.unparse(node)
+
+
+@pytest.mark.parametrize(
+    "theorem", [t for t in THEOREMS if t.expected is Verdict.PROVEN], ids=lambda t: t.name
+)
+def test_no_float_decides_anything_that_is_called_proven(theorem):
+    for function in reached(theorem.prove):
+        assert not list(float_decisions(inspect.getsource(function))), function
+
+
+@pytest.mark.parametrize(
+    "planted",
+    ["np.log(n) > best", "found.upper < bound", "gap < 1e-12", "math.exp(1) > ball"],
+)
+def test_a_float_decision_is_seen(planted):
+    assert list(float_decisions(f"def prove():\n    return {planted}"))
+    assert not list(float_decisions("def prove():\n    return ball.upper() < arb(2).log()"))
+
+
+def test_tolerances_of_proofs_are_rationals_compared_with_balls():
+    found = rigorous.enclose_closed_form(3, 4, 1, "0.5", "0.3")
+    wide = dataclasses.replace(found, width=1e-8)
+    assert Fraction(1e-8) > Fraction(1, 10**8)  # so this width is too large by its last bit
+    assert not evidence.is_narrow(wide, Fraction(1, 10**8))
+    assert evidence.is_narrow(found, Fraction(1, 10**20))
+    truth = arb(3).log()
+    assert evidence.agrees(1.0986122886681098, truth, Fraction(1, 10**15)) is True
+    assert evidence.agrees(1.0986122886681198, truth, Fraction(1, 10**15)) is False
+    assert evidence.agrees(1.0986122886681198, arb(1, 1), Fraction(1, 10**15)) is None
 
 
 def run(*arguments, folder):
@@ -99,7 +275,7 @@ def test_one_claim_runs_by_itself_and_is_recorded(tmp_path):
     assert "last recorded: not judged yet" in run("--list", folder=tmp_path).stdout
     result = run("small_mixing_collapses", folder=tmp_path)
     assert result.returncode == 0, result.stderr
-    assert "PROVEN on" in result.stdout
+    assert re.search(r"PROVEN on \d+ boxes\n", result.stdout)
     listing = run("--list", folder=tmp_path).stdout
     assert "expected PROVEN; last recorded: PROVEN" in listing
     for row in [*claims.collect(proofs_numeric.modules()), *THEOREMS]:

@@ -64,17 +64,27 @@ def _box():
 
 THEOREMS = [
     Theorem("boxes", "For all (τ, α).", _box, plane=Plane(3, 4, band=0.01)),
-    Theorem("widths", "Enclosed.", lambda: Proof(True, None, 2, widths=(1e-74, 0.0))),
-    Theorem("bare", "Cases.", lambda: Proof(True, None, 2)),
+    Theorem("widths", "Enclosed.", lambda: Proof(True, enclosures=2, widths=(1e-74, 0.0))),
+    Theorem("gaps", "Cells.", lambda: Proof(True, cells=2, gaps=(1e-12, 0.0))),
+    Theorem("bare", "Cases.", lambda: Proof(True, signs=2, rigorous=True)),
     Theorem(
         "corner",
         "Safe.",
-        lambda: Proof(False, {"alpha": "1/2"}, 1),
+        lambda: Proof(False, {"alpha": "1/2"}, enclosures=1, rigorous=True),
         expected=Verdict.REFUTED,
         plane=Plane(2, 2, point=(1 / np.log(2), 0.5)),
     ),
 ]
-DRAWN = {"equality", "always_collapsed", "rises", "fixed_alpha", "boxes", "widths", "corner"}
+DRAWN = {
+    "equality",
+    "always_collapsed",
+    "rises",
+    "fixed_alpha",
+    "boxes",
+    "widths",
+    "gaps",
+    "corner",
+}
 VOID = {"meta", "br", "img", "link", "hr", "input"}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from decimal import Decimal
 from fractions import Fraction
 
 import hypothesis.strategies as st
@@ -10,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flint import arb, arb_mat, ctx
+from flint import arb, arb_mat, ctx, fmpq, fmpz
 from hypothesis import assume, given
 
 from ssem_jax import rigorous, theory
@@ -105,6 +106,13 @@ def test_numbers_are_read_exactly():
         assert to_ball(0.5) == arb(1) / 2
         assert to_ball(jnp.asarray(0.1)).is_exact()
         assert to_ball(lambda: arb(2).log()).rad() < 1e-55
+        for tenth in (Decimal("0.1"), fmpq(1, 10)):
+            assert (to_ball(tenth) - to_ball("0.1")).contains(0)
+        large = 2**53 + 1  # no float
+        for same in (np.int64(large), np.asarray(large), jnp.asarray(large), fmpz(large)):
+            assert to_ball(same) == arb(large)
+        with pytest.raises(ValueError, match="give a fraction, a decimal string or a ball"):
+            to_ball(np.longdouble(1) / 3)
 
 
 def test_precision_is_restored_even_after_errors():
@@ -392,6 +400,17 @@ def test_decimal_ends_are_rounded_outwards():
     prove_on_box(lambda point: ends.append(point["x"]) or arb(1), {"x": ("0.1", Fraction(1, 3))})
     assert ends[0].contains(to_ball("0.1"))
     assert ends[0].contains(to_ball(Fraction(1, 3)))
+
+
+def test_a_point_beside_the_stated_box_refutes_nothing():
+    """1/10 is no float: the midpoint of its box is one of the two floats around it."""
+    tenth = Fraction(1, 10)
+    proof = prove_on_box(
+        lambda point: to_ball("1e-18") - abs(point["x"] - to_ball(tenth)), {"x": ("0.1", "0.1")}
+    )
+    assert proof.refuted is None
+    assert not proof.proven
+    assert len(proof.undecided) == 1
 
 
 @pytest.mark.parametrize(

@@ -173,7 +173,7 @@ def test_a_loss_that_is_not_what_it_declares_is_named_and_the_others_still_run(s
 
 
 def test_theorems_and_plain_domains_are_judged_too(source):
-    trial = search(Theorem("t", "1 = 1", lambda: Proof(True, None, 3)))
+    trial = search(Theorem("t", "1 = 1", lambda: Proof(True, boxes=3, rigorous=True)))
     assert trial.judgement.verdict is Verdict.PROVEN
     grid = sx.Grid((sx.ClassStructure((2, 2)),), ("full",), (0.2, 0.9), (0.5,))
     trial = search(Claim("grid", "true", lambda cell: 1 - cell.delta2, sx.Domain((grid,))))
