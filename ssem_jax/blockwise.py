@@ -35,6 +35,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from ssem_jax.losses import SupCL
@@ -46,7 +47,8 @@ from ssem_jax.problem import (
     check_temperature,
     pytree_dataclass,
 )
-from ssem_jax.sphere import normalize
+from ssem_jax.schedule import whole
+from ssem_jax.sphere import normalize, product
 
 Scalar = Float[Array, ""]
 
@@ -72,6 +74,7 @@ def blockwise_supcl(
     mode, of first order) with respect to embeddings, α and τ take as little memory,
     O(N·d + block_size²).
 
+    Rows that are sharded over an explicit mesh are gathered, and every device does all the work.
     Under `jax.shard_map` or `jax.pmap`, `axis_name` makes the rows of all devices one batch: every
     device contrasts its rows with those of all, does an equal share of the work, and returns the
     loss of the whole batch. Differentiate as for any replicated loss: of parameters that are
@@ -79,10 +82,12 @@ def blockwise_supcl(
     `check_vma=False`, take `jax.lax.pmean` of it.
 
     Args:
-        embeddings: (N, d) rows, which are normalised first; float32, float64, or a shorter type
-            that is converted to float32 before anything is summed.
+        embeddings: (N, d) rows of any length, which are normalised first; float32, float64, or a
+            shorter type that is converted to float32 before anything is summed. Products are taken
+            in full precision, on GPUs too (:func:`ssem_jax.sphere.product`).
         class_ids: (N,) integers; classes of any sizes.
-        instance_ids: (N,) integers, equal for the views of an instance, which share their class.
+        instance_ids: (N,) integers, equal for the views of an instance. An instance has one class:
+            the same id in two classes names two instances, so ids may start anew in every class.
         alpha: α in [0, 1], the weight of L_self.
         temperature: τ > 0.
         self_pairs: "include" or "exclude" the pairs (i, i).
@@ -109,7 +114,7 @@ def blockwise_supcl(
     check_choice("self_pairs", self_pairs, ("include", "exclude"))
     check_choice("mean", mean, ("pairs", "anchors"))
     block_size = check_count("block_size", block_size, 1)
-    rows = jnp.asarray(embeddings)
+    rows, class_ids, instance_ids = map(whole, (jnp.asarray(embeddings), class_ids, instance_ids))
     num_devices = 1 if axis_name is None else jax.lax.axis_size(axis_name)
     if rows.ndim != 2 or len(rows) * num_devices < 2:
         raise ValueError(f"embeddings must be two or more rows (N, d); got shape {rows.shape}.")
@@ -126,7 +131,7 @@ def blockwise_supcl(
         unit, class_ids, instance_ids = jax.lax.all_gather(
             (unit, jnp.asarray(class_ids), jnp.asarray(instance_ids)), axis_name, tiled=True
         )
-    (classes, relatives), (instances, views) = group(class_ids), group(instance_ids)
+    (classes, relatives), (instances, views) = group(class_ids), group(instance_ids, class_ids)
     alpha, temperature = (jnp.asarray(number, unit.dtype) for number in (alpha, temperature))
     included = self_pairs == "include"
     relatives, views = (jnp.asarray(sizes, unit.dtype) for sizes in (relatives, views))
@@ -177,13 +182,22 @@ def check_ids(name: str, ids: Int[Array, " N"], num_rows: int) -> None:
         )
 
 
-def group(ids: Int[Array, " N"]) -> tuple[Int[Array, " N"], Int[Array, " N"]]:
-    """Ids renamed to numbers below N, whatever integers they are, and every row's group size."""
-    if isinstance(ids, jax.core.Tracer):
-        wanted = {"size": len(ids), "return_inverse": True, "return_counts": True}
-        _, groups, counts = jnp.unique(ids, **wanted)
-    else:  # on the host: XLA would take seconds to fold the sort of a long constant
-        _, groups, counts = np.unique(np.asarray(ids), return_inverse=True, return_counts=True)
+def group(
+    ids: Int[Array, " N"], within: Int[Array, " N"] | None = None
+) -> tuple[Int[Array, " N"], Int[Array, " N"]]:
+    """Ids renamed to numbers below N, whatever integers they are, and every row's group size.
+
+    With groups that they count `within`, equal ids in two of them are two groups.
+    """
+    traced = isinstance(ids, Tracer) or isinstance(within, Tracer)
+    # Otherwise on the host: XLA would take seconds to fold the sort of a long constant.
+    array, options = (jnp, {"size": len(ids)}) if traced else (np, {})
+    if within is not None:
+        # Renamed before they are paired: integers of two types may have no common one.
+        ids, options["axis"] = array.stack([group(within)[0], group(ids)[0]], axis=1), 0
+    wanted = {"return_inverse": True, "return_counts": True}
+    _, groups, counts = array.unique(array.asarray(ids), **wanted, **options)
+    groups = groups.reshape(-1)
     return groups, counts[groups]
 
 
@@ -267,7 +281,7 @@ def _sweep(
         left, right = blocks[row], blocks[column]
         i, j = row * block + within[:, None], column * block + within
         kept = (i < len(unit)) & (j < len(unit)) & (included | (i != j))
-        exponents = jnp.where(kept, (left @ right.T - 1) / temperature, -jnp.inf)
+        exponents = jnp.where(kept, (product(left, right.T) - 1) / temperature, -jnp.inf)
         return step(carry, _Tile(row, column, left, right, exponents)), None
 
     return jax.lax.scan(visit, start, _places(num_blocks, axis_name))[0]
@@ -381,8 +395,9 @@ def _pulled(
     def swept(pull: Callable[[_Tile], Array]) -> Float[Array, "N b"]:
         def add(carry: Array, tile: _Tile) -> Array:
             pairs = pull(tile)
-            carry = carry.at[tile.row].add(pairs @ right[tile.column])
-            return carry.at[tile.column].add(tile.mirrored(pairs.T @ right[tile.row]))
+            carry = carry.at[tile.row].add(product(pairs, right[tile.column]))
+            of_columns = product(pairs.T, right[tile.row])
+            return carry.at[tile.column].add(tile.mirrored(of_columns))
 
         start = jnp.zeros_like(right)
         carry = _sweep(add, start, unit, temperature, included, block_size, axis_name)

@@ -18,8 +18,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ssem_jax.problem import ClassStructure, check_temperature, concrete, pytree_dataclass
+from ssem_jax.schedule import whole
 from ssem_jax.simplex import Similarities, block_gram
-from ssem_jax.sphere import normalize
+from ssem_jax.sphere import normalize, product
 
 Scalar = Float[Array, ""]
 Loss = TypeVar("Loss", bound="GramLoss")
@@ -162,8 +163,9 @@ class GramLoss(abc.ABC):
 
         For SupCL of many embeddings, `ssem_jax.blockwise_loss` avoids the N × N matrix.
         """
-        unit = normalize(embeddings)
-        return self.from_gram(unit @ unit.T, structure)
+        rows = whole(jnp.asarray(embeddings))
+        unit = normalize(rows.astype(jnp.promote_types(rows.dtype, jnp.float32)))
+        return self.from_gram(product(unit, unit.T), structure)
 
 
 class PreparedLoss(GramLoss):

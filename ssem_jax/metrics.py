@@ -27,6 +27,7 @@ from jaxtyping import Array, Float
 
 from ssem_jax.problem import ClassStructure
 from ssem_jax.simplex import Similarities, ssem_gram
+from ssem_jax.sphere import normalize, product
 
 Scalar = Float[Array, ""]
 
@@ -117,9 +118,8 @@ def class_mean_cosines(
         Papyan, Han and Donoho (PNAS 2020), property NC2.
     """
     means = class_means(embeddings, structure)
-    norms = jnp.linalg.norm(means, axis=1, keepdims=True)
-    directions = means / jnp.where(norms == 0, 1, norms)
-    return directions @ directions.T
+    directions = normalize(means)
+    return product(directions, directions.T)
 
 
 def class_variances(embeddings: Float[Array, "N d"], structure: ClassStructure) -> ClassVariances:
@@ -171,8 +171,9 @@ def variances(embeddings: Float[Array, "N d"], structure: ClassStructure) -> Var
     share = _shares(structure, embeddings.dtype)
     parts = class_variances(embeddings, structure)
     mean = jnp.mean(embeddings, axis=0)
-    between = share @ jnp.sum((class_means(embeddings, structure) - mean) ** 2, axis=1)
-    return _assemble(between, share @ parts.delta2, share @ parts.view, mean @ mean)
+    apart = jnp.sum((class_means(embeddings, structure) - mean) ** 2, axis=1)
+    between, delta2, view = (product(share, each) for each in (apart, parts.delta2, parts.view))
+    return _assemble(between, delta2, view, product(mean, mean))
 
 
 def variances_from_gram(gram: Float[Array, "N N"], structure: ClassStructure) -> Variances:
@@ -193,8 +194,8 @@ def variances_from_gram(gram: Float[Array, "N N"], structure: ClassStructure) ->
     """
     view, _, products = class_similarities(gram, structure)
     share = _shares(structure, gram.dtype)
-    instance_sq = share @ (1 + (structure.num_views - 1) * view) / structure.num_views
-    class_sq, mean_sq = share @ jnp.diag(products), share @ products @ share
+    instance_sq = product(share, 1 + (structure.num_views - 1) * view) / structure.num_views
+    class_sq, mean_sq = product(share, jnp.diag(products)), product(product(share, products), share)
     return _assemble(class_sq - mean_sq, instance_sq - class_sq, 1 - instance_sq, mean_sq)
 
 
@@ -305,7 +306,7 @@ def distance_to_ssem(embeddings: Float[Array, "N d"], structure: ClassStructure)
         ValueError: classes of different size, or the number of rows is not N.
     """
     _check_rows(embeddings, structure)
-    gram = embeddings @ embeddings.T
+    gram = product(embeddings, embeddings.T)
     delta2 = fit_delta2(gram, structure)
     residual = gram - ssem_gram(structure, delta2)
     return SSEMFit(delta2, jnp.sqrt(jnp.mean(residual**2)))

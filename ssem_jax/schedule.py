@@ -21,7 +21,8 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import SingleDeviceSharding
+from jax.core import Tracer
+from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 from jaxtyping import Array
 from threadpoolctl import threadpool_limits
 
@@ -66,15 +67,14 @@ def run_chunks(
     size = int(np.clip(-(-len(cells) // (4 * worker_count())), 1, capacity))
     chunks = [cells[first : first + size] for first in range(0, len(cells), size)]
     devices = jax.local_devices()
-    bits = 64 if jax.config.jax_enable_x64 else 32
 
     def run(place: int) -> Any:
         chunk = chunks[place]
         padded = np.concatenate([chunk, np.repeat(chunk[-1:], capacity - len(chunk))])
         device = devices[place % len(devices)]
-        # Committed, so the kernel's other arrays follow it there.
-        count = jax.device_put(len(chunk), SingleDeviceSharding(device))
-        with jax.default_device(device), precision(bits):
+        with jax.default_device(device):
+            # Committed, so the kernel's other arrays follow it there.
+            count = jax.device_put(len(chunk), SingleDeviceSharding(device))
             results = work(padded, count)
         return jax.tree.map(lambda leaf: np.asarray(leaf)[: len(chunk)], results)
 
@@ -83,10 +83,26 @@ def run_chunks(
         yield chunks[place], results
 
 
+def in_this_mode(function: Callable[..., T]) -> Callable[..., T]:
+    """`function` in the precision of this thread, whichever thread calls it.
+
+    A `with jax.enable_x64(True)` block holds in its own thread alone.
+    """
+    bits = 64 if jax.config.jax_enable_x64 else 32
+
+    def run(*arguments: Any) -> T:
+        with precision(bits):
+            return function(*arguments)
+
+    return run
+
+
 def in_threads(
     function: Callable[[T], Any], items: Sequence[T], num_threads: int
 ) -> Iterator[tuple[T, Any]]:
     """`function` of every item, on threads: the items and their results as they finish.
+
+    The threads compute in the precision of the caller.
 
     An exception, or an interrupt of the caller, ends the work after the items under way.
     """
@@ -96,7 +112,7 @@ def in_threads(
         threadpool_limits(lapack_threads, user_api="blas"),
         ThreadPoolExecutor(max(num_threads, 1)) as pool,
     ):
-        jobs = {pool.submit(function, item): item for item in items}
+        jobs = {pool.submit(in_this_mode(function), item): item for item in items}
         try:
             for job in as_completed(jobs):
                 yield jobs[job], job.result()
@@ -120,13 +136,29 @@ class Kernel:
         leaves, tree = jax.tree.flatten(arguments)
         device = jax.config.jax_default_device
         shapes = [(np.shape(leaf), jnp.result_type(leaf)) for leaf in leaves]
-        name = (tree, device, tuple(shapes))
-        if name in self.ready:
-            return self.function(*arguments)
-        with self.compiling:
-            results = jax.block_until_ready(self.function(*arguments))
-        self.ready.add(name)
-        return results
+        name = (tree, device, jax.config.jax_enable_x64, tuple(shapes))
+        if name not in self.ready:
+            with self.compiling:
+                if name not in self.ready:  # no other thread has compiled it meanwhile
+                    results = jax.block_until_ready(self.function(*arguments))
+                    self.ready.add(name)
+                    return results
+        return self.function(*arguments)
+
+
+def whole(array: Any) -> Any:
+    """An array that is sharded over explicit axes of a mesh, on every device; others as they are.
+
+    The axes of a mesh that `jax.make_mesh` makes are explicit: what is sharded over them has a
+    type of its own, and functions of rows in any order take only arrays that are not.
+    """
+    if not isinstance(array, jax.Array):
+        return array
+    sharding = jax.typeof(array).sharding
+    if all(axis is None for axis in sharding.spec):
+        return array
+    mesh = sharding.mesh if isinstance(array, Tracer) else array.sharding.mesh
+    return jax.sharding.reshard(array, NamedSharding(mesh, PartitionSpec()))
 
 
 def map_first(count: Array, function: Callable[..., Any], *arrays: Any) -> Any:

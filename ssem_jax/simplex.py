@@ -24,6 +24,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ssem_jax.problem import ClassStructure, check_count, concrete
+from ssem_jax.sphere import product
 
 
 class Similarities(NamedTuple):
@@ -187,7 +188,7 @@ def _place(
     if check_count("dim", dim, 1) < rank:
         raise ValueError(f"{what} needs dim of at least {rank}; got {dim}.")
     placed = jnp.pad(jnp.asarray(points, jnp.result_type(float)), ((0, 0), (0, dim - rank)))
-    return placed if key is None else placed @ jax.random.orthogonal(key, dim)
+    return placed if key is None else product(placed, jax.random.orthogonal(key, dim))
 
 
 def _check_ssem(structure: ClassStructure, delta2: Float[Array, ""] | float) -> None:

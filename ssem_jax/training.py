@@ -40,6 +40,7 @@ from ssem_jax.imbalance import solve_reduced
 from ssem_jax.losses import SupCL
 from ssem_jax.metrics import Variances
 from ssem_jax.problem import ClassStructure, Problem, precision, pytree_dataclass
+from ssem_jax.schedule import whole
 from ssem_jax.sphere import normalize
 
 Scalar = Float[Array, ""]
@@ -72,13 +73,15 @@ def supcl_loss(
 
     Args:
         embeddings: (B, p, d), p views of each of B instances, or (N, d) rows in any order. They are
-            normalised first.
+            normalised first, whatever their length; zero rows stay zero. Without `axis_name`, a
+            batch that is sharded over a mesh, explicit or automatic, counts as a whole.
         labels: (B,) or (N,) integers; classes of any sizes. A class of one instance has no positive
             in L_sup and contributes nothing to it.
         alpha: α in [0, 1], the weight of L_self.
         temperature: τ > 0.
-        instance_ids: (B,) or (N,) integers, equal for rows of one instance. None: every entry of
-            the first axis is an instance of its own.
+        instance_ids: (B,) or (N,) integers, equal for rows of one instance; the same id in two
+            classes names two instances. None: every entry of the first axis is an instance of its
+            own.
         self_pairs: "include" or "exclude" the pairs (i, i).
         mean: over positive "pairs", or over "anchors".
         axis_name: the mesh axis over which the batch is sharded under `jax.shard_map` or
@@ -140,7 +143,8 @@ def batch_variances(
     unit = normalize(rows.astype(jnp.promote_types(rows.dtype, jnp.float32)))
     if axis_name is not None:
         unit, *ids = jax.lax.all_gather((unit, *ids), axis_name, tiled=True)
-    of_class, of_instance = (_means(unit, each) for each in ids)
+    classes, instances = ids
+    of_class, of_instance = _means(unit, group(classes)), _means(unit, group(instances, classes))
     center = jnp.mean(unit, axis=0)
 
     def spread(deviation: Float[Array, "N d"]) -> Scalar:
@@ -285,9 +289,11 @@ def _predict(
     return Variances(total, total - within, within, *parts, mean_sq), delta2, view
 
 
-def _means(rows: Float[Array, "N d"], ids: Int[Array, " N"]) -> Float[Array, "N d"]:
+def _means(
+    rows: Float[Array, "N d"], grouped: tuple[Int[Array, " N"], Int[Array, " N"]]
+) -> Float[Array, "N d"]:
     """The mean of every row's group."""
-    groups, sizes = group(ids)
+    groups, sizes = grouped
     return jax.ops.segment_sum(rows, groups, len(rows))[groups] / sizes[:, None]
 
 
@@ -298,7 +304,7 @@ def _rows(
     axis_name: str | None,
 ) -> tuple[Float[Array, "N d"], Int[Array, " N"], Int[Array, " N"]]:
     """The rows of a batch with their class and instance, which no other device has by default."""
-    embeddings = jnp.asarray(embeddings)
+    embeddings, labels, instance_ids = map(whole, (jnp.asarray(embeddings), labels, instance_ids))
     if embeddings.ndim not in (2, 3) or not embeddings.size:
         raise ValueError(
             "embeddings must be (B, p, d), p views of each of B instances, or (N, d); got shape "
