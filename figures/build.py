@@ -8,7 +8,7 @@ from types import ModuleType
 import polars as pl
 
 from figures.common import Progress, Tables
-from ssem_jax import plot
+from ssem_jax import show
 
 MAX_NUMBERS, MAX_IMAGE = 100 * 1024, 300 * 1024
 """Bytes that a file of numbers and an image may have, since both are committed."""
@@ -42,7 +42,7 @@ def read_numbers(folder: Path, name: str) -> Tables:
 
 def draw(module: ModuleType, image: str, tables: Tables) -> object:
     """The figure of an image, from tables alone."""
-    with plot.style():
+    with show.house_style():
         return module.IMAGES[image](tables)
 
 
@@ -58,6 +58,6 @@ def build(
         if isinstance(drawn, str):
             path.write_text(drawn, encoding="utf-8")
         else:
-            plot.save(drawn, path)
+            show.save(drawn, path)
         written.append(path)
     return written

@@ -9,7 +9,7 @@ import polars as pl
 
 import ssem_jax as sx
 from figures.common import SEED, Progress, Tables, descend, growing
-from ssem_jax import plot
+from ssem_jax import show
 
 STRUCTURE = sx.ClassStructure.balanced(3, 3)
 ALPHA, TEMPERATURE, RATE = 0.7, 0.4, 0.02
@@ -82,7 +82,7 @@ def _gram(rows: pl.DataFrame) -> np.ndarray:
 
 def draw(tables: Tables) -> object:
     """Plane of the classes, plane of the instances of class 1, Gram matrix."""
-    figure, axes = plot.new_figure(1, 3, height=2.15, width=4.8)
+    figure, axes = show.new_figure(1, 3, height=2.15, width=4.8)
     points = tables["points"].partition_by("frame", maintain_order=True)
     grams = tables["gram"].partition_by("frame", maintain_order=True)
     facts = list(tables["frames"].iter_rows(named=True))
@@ -107,15 +107,15 @@ def draw(tables: Tables) -> object:
                 [],
                 [],
                 ls="",
-                marker=plot.MARKERS[number],
-                color=plot.COLORS[number],
+                marker=show.MARKERS[number],
+                color=show.COLORS[number],
                 ms=6,
                 mec="white",
                 mew=0.5,
                 alpha=0.85,
             )
             drawn.append((line, number, x, y))
-    image = plot.gram(_gram(grams[0]), axes[0, 2], STRUCTURE)
+    image = show.gram(_gram(grams[0]), axes[0, 2], STRUCTURE)
     axes[0, 2].set_title("Gram matrix")
     words = figure.supxlabel(" ", fontsize=9)
 
@@ -131,7 +131,7 @@ def draw(tables: Tables) -> object:
             rf"(theory ${delta2:.3f}$)    $L={fact['value']:.3f}$ nats"
         )
 
-    return plot.animate(figure, update, len(points) + HOLD)
+    return show.animate(figure, update, len(points) + HOLD)
 
 
 IMAGES = {"convergence.gif": draw}

@@ -10,7 +10,7 @@ import polars as pl
 
 import ssem_jax as sx
 from figures.common import Progress, Tables, certified_cells, threshold
-from ssem_jax import plot
+from ssem_jax import show
 
 NUM_CLASSES, NUM_INSTANCES = 3, 4
 TEMPERATURE = 0.5
@@ -78,13 +78,13 @@ def compute(fast: bool, progress: Progress) -> Tables:
         "slices": slices,
         "thresholds": thresholds,
         "boundary": boundary,
-        "curve": plot.slice_table(cells, "alpha", [TEMPERATURE]).unique(maintain_order=True),
+        "curve": show.slice_table(cells, "alpha", [TEMPERATURE]).unique(maintain_order=True),
     }
 
 
 def draw(tables: Tables) -> object:
     """Loss and gap over d; δ² over α and the boundary over τ at d = m-1 and d = m."""
-    figure, axes = plot.new_figure(2, 2, height=4.9)
+    figure, axes = show.new_figure(2, 2, height=4.9)
     (loss, gap), (slices, thresholds) = axes
     full = NUM_CLASSES * NUM_INSTANCES - 1
     names = {alpha: rf"$\alpha={alpha:g}$, {name}" for alpha, name in CELLS}
@@ -92,11 +92,11 @@ def draw(tables: Tables) -> object:
     optima = tables["optima"].sort("alpha", "dim")
     bounds = optima.filter(pl.col("dim") == full)
     for place, row in enumerate(bounds.iter_rows(named=True)):
-        loss.axhline(row["bound"], color=plot.COLORS[place], lw=1, ls=(0, (4, 2)))
-    plot.series(optima, loss, "dim", "value", "alpha", names.get, marker=True, ls="", mfc="white")
+        loss.axhline(row["bound"], color=show.COLORS[place], lw=1, ls=(0, (4, 2)))
+    show.series(optima, loss, "dim", "value", "alpha", names.get, marker=True, ls="", mfc="white")
     loss.plot([], [], color="0.3", ls=(0, (4, 2)), lw=1, label="convex (SDP) bound")
-    loss.set_ylabel(plot.LABELS["value"])
-    plot.series(optima, gap, "dim", "excess", "alpha", marker=True, mfc="white", lw=0.8)
+    loss.set_ylabel(show.LABELS["value"])
+    show.series(optima, gap, "dim", "excess", "alpha", marker=True, mfc="white", lw=0.8)
     gap.set_yscale("log")
     gap.set_ylabel("loss above the bound (nats)")
     for ax in (loss, gap):
@@ -113,11 +113,11 @@ def draw(tables: Tables) -> object:
     curve = tables["curve"]
     slices.plot(curve["alpha"], curve["delta2"], color="0.3", lw=1, label=r"theory, $d\geq mn-1$")
     options = {"marker": True, "ls": "", "mfc": "white", "first": 3, "ms": 3}
-    plot.series(tables["slices"], slices, "alpha", "delta2", "dim", dims.get, **options)
+    show.series(tables["slices"], slices, "alpha", "delta2", "dim", dims.get, **options)
     slices.set_xlim(0.25, 0.9)
     slices.set_ylim(-0.02, 0.5)
-    slices.set_xlabel(plot.ALPHA)
-    slices.set_ylabel(plot.LABELS["delta2"])
+    slices.set_xlabel(show.ALPHA)
+    slices.set_ylabel(show.LABELS["delta2"])
     slices.legend(loc="upper left", handletextpad=0.3)
     slices.set_title(rf"$\tau={TEMPERATURE:g}$", loc="right", y=0.0, pad=4)
 
@@ -137,21 +137,21 @@ def draw(tables: Tables) -> object:
             rows["temperature"],
             rows["alpha_lo"],
             rows["alpha_hi"],
-            color=plot.COLORS[3 + place],
+            color=show.COLORS[3 + place],
             lw=1.5,
         )
         thresholds.plot(
             rows["temperature"],
             (rows["alpha_lo"] + rows["alpha_hi"]) / 2,
-            color=plot.COLORS[3 + place],
-            marker=plot.MARKERS[3 + place],
+            color=show.COLORS[3 + place],
+            marker=show.MARKERS[3 + place],
             mfc="white",
             ls="",
             label=f"measured, {dims[dim]}",
         )
     thresholds.set_xscale("log")
-    plot.plain_log_ticks(thresholds)
-    thresholds.set_xlabel(plot.TAU)
+    show.plain_log_ticks(thresholds)
+    thresholds.set_xlabel(show.TAU)
     thresholds.set_ylabel(r"end of collapse, $\alpha$")
     thresholds.set_ylim(0.2, 1.15)
     thresholds.legend(loc="upper left", handletextpad=0.5)

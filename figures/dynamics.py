@@ -17,7 +17,7 @@ from figures.common import (
     growing,
     riemannian_gradient,
 )
-from ssem_jax import plot
+from ssem_jax import show
 
 STRUCTURE = sx.ClassStructure.balanced(3, 4)
 TEMPERATURE, RATE = 0.5, 0.05
@@ -119,26 +119,26 @@ def compute(fast: bool, progress: Progress) -> Tables:
 
 def draw(tables: Tables) -> object:
     """Left: trajectories and exact optima. Right: steps to converge over |α - α_c|."""
-    figure, axes = plot.new_figure(1, 2, height=3.1)
+    figure, axes = show.new_figure(1, 2, height=3.1)
     left, right = axes[0]
     m, n = STRUCTURE.num_classes, STRUCTURE.instances_per_class
     for place, row in enumerate(tables["optima"].iter_rows(named=True)):
         paths = tables["paths"].filter(name=row["name"])
         for path in paths.partition_by("start", maintain_order=True):
-            plot.series(
+            show.series(
                 path.sort("step"),
                 left,
                 "within",
                 "between",
                 first=place,
                 lw=0.8,
-                color=plot.COLORS[place],
+                color=show.COLORS[place],
             )
         left.plot(
             row["within"],
             row["between"],
-            color=plot.COLORS[place],
-            marker=plot.MARKERS[place],
+            color=show.COLORS[place],
+            marker=show.MARKERS[place],
             ms=7,
             mec="black",
             mew=0.8,
@@ -163,7 +163,7 @@ def draw(tables: Tables) -> object:
     figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=2)
 
     names = {"collapse": r"$\alpha<\alpha_c$", "spread": r"$\alpha>\alpha_c$"}
-    plot.series(
+    show.series(
         tables["times"],
         right,
         "distance",
@@ -185,7 +185,7 @@ def draw(tables: Tables) -> object:
     right.set_ylabel("gradient steps to converge")
     right.set_xlim(x[0] / 1.3, x[-1] * 1.3)
     right.set_ylim(bottom=60)
-    plot.plain_log_ticks(right, (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2))
+    show.plain_log_ticks(right, (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2))
     right.legend(loc="lower left")
     return figure
 

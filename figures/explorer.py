@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from figures.common import Progress, Tables
-from ssem_jax import explorer
+from ssem_jax import show
 
 
 def compute(fast: bool, progress: Progress) -> Tables:
@@ -12,4 +12,4 @@ def compute(fast: bool, progress: Progress) -> Tables:
     return {}
 
 
-IMAGES = {"explorer.html": lambda tables: explorer.page()}
+IMAGES = {"explorer.html": lambda tables: show.explorer.page()}

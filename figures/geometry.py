@@ -8,7 +8,7 @@ import polars as pl
 
 import ssem_jax as sx
 from figures.common import SEED, Progress, Tables, matrix_of, matrix_table
-from ssem_jax import plot
+from ssem_jax import show
 
 SPHERE_SHAPES = ((2, 2), (3, 4), (4, 3))
 SPHERE_TEMPERATURE = 0.5
@@ -87,11 +87,11 @@ def draw_sphere(tables: Tables) -> object:
     """Rows: (m, n); columns: collapsed, spread, full simplex."""
     shapes = tables["points"].select("num_classes", "num_instances").unique(maintain_order=True)
     options = {"subplot_kw": {"projection": "3d"}}
-    figure, axes = plot.new_figure(len(shapes), 3, height=0.2 + 1.7 * len(shapes), **options)
+    figure, axes = show.new_figure(len(shapes), 3, height=0.2 + 1.7 * len(shapes), **options)
     parts = tables["points"].partition_by("num_classes", "alpha", maintain_order=True)
     for ax, part in zip(axes.flat, parts, strict=True):
         points = part.select("x", "y", "z").to_numpy()
-        plot.sphere(points, ax, part["class"].to_numpy())
+        show.sphere(points, ax, part["class"].to_numpy())
         ax.view_init(elev=18, azim=35)
     for ax, (alpha, name) in zip(axes[0], COLUMNS, strict=True):
         ax.set_title(rf"{name}, $\alpha={alpha:g}$", pad=8)
@@ -102,20 +102,20 @@ def draw_sphere(tables: Tables) -> object:
 
 def draw_gram(tables: Tables) -> object:
     """Blocks of views, instances and classes."""
-    figure, axes = plot.new_figure(2, 2, height=4.9)
+    figure, axes = show.new_figure(2, 2, height=4.9)
     parts = tables["gram"].partition_by("name", maintain_order=True)
     for ax, part, row in zip(axes.flat, parts, tables["facts"].iter_rows(named=True), strict=True):
         structure = sx.ClassStructure.balanced(
             row["num_classes"], row["num_instances"], row["num_views"]
         )
-        image = plot.gram(matrix_of(part), ax, structure)
+        image = show.gram(matrix_of(part), ax, structure)
         views = f", $p={row['num_views']}$" if row["num_views"] > 1 else ""
         ax.set_title(
             f"{row['name']}\n$m={row['num_classes']}$, $n={row['num_instances']}${views}, "
             rf"$\alpha={row['alpha']:g}$",
             pad=4,
         )
-    plot.color_bar(figure, image, axes, r"similarity $G_{ij}$")
+    show.color_bar(figure, image, axes, r"similarity $G_{ij}$")
     return figure
 
 

@@ -8,7 +8,7 @@ import polars as pl
 
 import ssem_jax as sx
 from figures.common import SEED, Progress, Tables, matrix_of, matrix_table
-from ssem_jax import plot
+from ssem_jax import show
 
 ORDER_SIZES, ORDER_TEMPERATURE = (8, 4, 2), 0.3
 GRAM_ALPHA, GRAM_TEMPERATURE = 0.0, 2.0
@@ -97,18 +97,18 @@ def compute(fast: bool, progress: Progress) -> Tables:
 
 def draw_order(tables: Tables) -> object:
     """Within-class variance of every class against α."""
-    figure, axes = plot.new_figure(1, 2, height=2.9, sharey=True)
+    figure, axes = show.new_figure(1, 2, height=2.9, sharey=True)
     titles = {"anchors": "mean over anchors", "pairs": "mean over pairs"}
     for ax, mean in zip(axes[0], titles, strict=True):
         rows = tables["order"].filter(mean=mean)
-        plot.series(
+        show.series(
             rows, ax, "alpha", "within_variance", "class", marker=True, ms=2.5, mfc="white", lw=0.8
         )
         for place, row in enumerate(tables["thresholds"].filter(mean=mean).iter_rows(named=True)):
-            color = plot.COLORS[place] if mean == "anchors" else "0.3"
+            color = show.COLORS[place] if mean == "anchors" else "0.3"
             ax.axvline(row["threshold"], color=color, lw=0.9, ls=(0, (4, 2)))
         ax.set_title(titles[mean])
-        ax.set_xlabel(plot.ALPHA)
+        ax.set_xlabel(show.ALPHA)
     axes[0, 0].set_ylabel("class variance (sq. length)")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=3)
@@ -117,7 +117,7 @@ def draw_order(tables: Tables) -> object:
 
 def draw_gram(tables: Tables) -> object:
     """Cosines of class means as imbalance grows, and where minorities merge."""
-    figure, axes = plot.new_figure(2, 4, height=4.3, height_ratios=(1, 1.7))
+    figure, axes = show.new_figure(2, 4, height=4.3, height_ratios=(1, 1.7))
     grid = axes[1, 0].get_gridspec()
     for ax in axes[1]:
         ax.remove()
@@ -125,13 +125,13 @@ def draw_gram(tables: Tables) -> object:
         axes[0], tables["gram"].partition_by("sizes", maintain_order=True), strict=True
     ):
         matrix = matrix_of(part)
-        image = plot.gram(matrix, ax)
-        plot.write_numbers(matrix, ax)
+        image = show.gram(matrix, ax)
+        show.write_numbers(matrix, ax)
         ax.set_title(part["sizes"][0].replace(",", ", "), pad=3)
-    plot.color_bar(figure, image, axes[0], "cosine", aspect=14, ticks=(-1, 0, 1))
+    show.color_bar(figure, image, axes[0], "cosine", aspect=14, ticks=(-1, 0, 1))
 
     ax = figure.add_subplot(grid[1, :])
-    plot.series(
+    show.series(
         tables["cosines"],
         ax,
         "ratio",
@@ -143,7 +143,7 @@ def draw_gram(tables: Tables) -> object:
         lw=0.8,
     )
     for place, row in enumerate(tables["merging"].iter_rows(named=True)):
-        ax.axvline(row["ratio"], color=plot.COLORS[place], lw=0.9, ls=(0, (4, 2)))
+        ax.axvline(row["ratio"], color=show.COLORS[place], lw=0.9, ls=(0, (4, 2)))
     ax.set_xlim(0.3, 10)
     ax.set_xlabel(r"imbalance $\rho=n_{\mathrm{maj}}/(2\,n_{\mathrm{min}})$")
     ax.set_ylabel("cosine of the minority means")

@@ -9,7 +9,7 @@ import polars as pl
 
 import ssem_jax as sx
 from figures.common import Progress, Tables, certified_cells
-from ssem_jax import plot
+from ssem_jax import show
 
 STRUCTURE = sx.ClassStructure.balanced(3, 4)
 TEMPERATURE = 0.5
@@ -54,15 +54,15 @@ def compute(fast: bool, progress: Progress) -> Tables:
 
 def draw(tables: Tables) -> object:
     """Left: loss along δ for several α. Right: the optimal δ over α."""
-    figure, axes = plot.new_figure(1, 2, height=3.1)
+    figure, axes = show.new_figure(1, 2, height=3.1)
     left, right = axes[0]
     (alpha_c,) = tables["boundary"]["alpha_c"]
 
     def name(alpha: float) -> str:
         return rf"$\alpha=\alpha_c={alpha:.3f}$" if alpha == alpha_c else rf"$\alpha={alpha:g}$"
 
-    plot.series(tables["curves"], left, "delta", "excess", "alpha", name)
-    plot.series(
+    show.series(tables["curves"], left, "delta", "excess", "alpha", name)
+    show.series(
         tables["wells"], left, "delta", "excess", "alpha", lambda _: None, marker=True, ls="", ms=5
     )
     left.set_ylim(-0.078, 0.115)
@@ -78,7 +78,7 @@ def draw(tables: Tables) -> object:
         right.plot(
             tables["cells"]["alpha"],
             sign * tables["cells"]["delta"],
-            color=plot.COLORS[0],
+            color=show.COLORS[0],
             marker="o",
             ls="",
             mfc="white",
@@ -93,7 +93,7 @@ def draw(tables: Tables) -> object:
         fontsize=7.5,
         xycoords=("axes fraction", "data"),
     )
-    right.set_xlabel(plot.ALPHA)
+    right.set_xlabel(show.ALPHA)
     right.set_ylabel(r"optimal $\pm\delta$")
     return figure
 

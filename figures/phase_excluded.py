@@ -6,7 +6,7 @@ import numpy as np
 
 import ssem_jax as sx
 from figures.common import Progress, Tables, certified_cells
-from ssem_jax import plot
+from ssem_jax import show
 
 SHAPES = ((2, 2, 2), (3, 4, 2), (2, 2, 4), (3, 4, 3))
 
@@ -24,17 +24,17 @@ def compute(fast: bool, progress: Progress) -> Tables:
     )
     columns = ("delta2", "view_variance", "phase", "gap")
     cells = certified_cells(grid.problems(), progress, columns)
-    return {"cells": cells, "boundary": plot.boundary_table(cells)}
+    return {"cells": cells, "boundary": show.boundary_table(cells)}
 
 
 def draw_phases(tables: Tables) -> object:
     """δ² in blues and the variance of views in oranges, over (τ, α)."""
-    return plot.draw_phases(tables["cells"], tables["boundary"], 2)
+    return show.draw_phases(tables["cells"], tables["boundary"], 2)
 
 
 def draw_gaps(tables: Tables) -> object:
     """The gap of each cell."""
-    return plot.draw_gaps(tables["cells"], tables["boundary"], 2)
+    return show.draw_gaps(tables["cells"], tables["boundary"], 2)
 
 
 IMAGES = {"phase_excluded.svg": draw_phases, "phase_excluded_gap.svg": draw_gaps}

@@ -6,7 +6,7 @@ import numpy as np
 
 import ssem_jax as sx
 from figures.common import Progress, Tables, certified_cells
-from ssem_jax import plot
+from ssem_jax import show
 
 NUM_CLASSES, NUM_INSTANCES = (3, 10), (2, 4, 8)
 FAST_SHAPES = ((3, 4),)
@@ -23,19 +23,19 @@ def compute(fast: bool, progress: Progress) -> Tables:
         np.geomspace(0.06, 3.0, side).tolist(),
     )
     cells = certified_cells(grid.problems(), progress, ("delta2", "phase", "gap"))
-    return {"cells": cells, "boundary": plot.boundary_table(cells)}
+    return {"cells": cells, "boundary": show.boundary_table(cells)}
 
 
 def draw_phases(tables: Tables) -> object:
     """δ² over (τ, α)."""
     columns = tables["cells"]["num_instances"].n_unique()
-    return plot.draw_phases(tables["cells"], tables["boundary"], columns)
+    return show.draw_phases(tables["cells"], tables["boundary"], columns)
 
 
 def draw_gaps(tables: Tables) -> object:
     """The gap of each cell."""
     columns = tables["cells"]["num_instances"].n_unique()
-    return plot.draw_gaps(tables["cells"], tables["boundary"], columns)
+    return show.draw_gaps(tables["cells"], tables["boundary"], columns)
 
 
 IMAGES = {"phase_included.svg": draw_phases, "phase_included_gap.svg": draw_gaps}

@@ -7,7 +7,7 @@ import polars as pl
 
 import ssem_jax as sx
 from figures.common import Progress, Tables, certified_cells
-from ssem_jax import plot
+from ssem_jax import show
 
 FIXED = {
     "include": {"alpha": (0.1, 0.35, 1.0), "temperature": (0.35, 0.5, 0.8)},
@@ -39,18 +39,18 @@ def compute(fast: bool, progress: Progress) -> Tables:
         axis = ["alpha"] * len(along_alpha) + ["temperature"] * len(along_tau)
         tables[f"{self_pairs}_cells"] = cells.with_columns(along=pl.Series(axis))
         for name in ("alpha", "temperature"):
-            tables[f"{self_pairs}_{name}"] = plot.slice_table(cells, name, fixed[name])
+            tables[f"{self_pairs}_{name}"] = show.slice_table(cells, name, fixed[name])
     return tables
 
 
 def _draw(tables: Tables, self_pairs: str) -> object:
     cells, fixed = tables[f"{self_pairs}_cells"], FIXED[self_pairs]
-    figure, axes = plot.new_figure(5, 2, height=8.2, sharex="col", sharey="row")
+    figure, axes = show.new_figure(5, 2, height=8.2, sharex="col", sharey="row")
     for ax, name in zip(axes.T, ("alpha", "temperature"), strict=True):
         rows, curves = cells.filter(along=name), tables[f"{self_pairs}_{name}"]
         for panel, quantity in zip(ax, QUANTITIES, strict=False):
-            plot.slices(rows, panel, name, quantity, curves, fixed[name])
-        plot.bracket_widths(rows, ax[-1], name, fixed[name])
+            show.slice_panel(rows, panel, name, quantity, curves, fixed[name])
+        show.bracket_widths(rows, ax[-1], name, fixed[name])
         for panel in ax:
             panel.label_outer()
         ax[0].legend(

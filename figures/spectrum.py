@@ -9,7 +9,7 @@ import polars as pl
 
 import ssem_jax as sx
 from figures.common import SEED, Progress, Tables
-from ssem_jax import plot
+from ssem_jax import show
 
 STRUCTURE = sx.ClassStructure.balanced(3, 4, 2)
 TEMPERATURE = 0.5
@@ -84,9 +84,9 @@ def compute(fast: bool, progress: Progress) -> Tables:
 
 def draw(tables: Tables) -> object:
     """Left: at three optima. Right: at the collapsed point, one branch crosses zero at α_c."""
-    figure, axes = plot.new_figure(1, 2, height=2.9)
+    figure, axes = show.new_figure(1, 2, height=2.9)
     left, right = axes[0]
-    plot.series(
+    show.series(
         tables["spectra"],
         left,
         "index",
@@ -105,7 +105,7 @@ def draw(tables: Tables) -> object:
     for place, (part, dash) in enumerate(
         zip(tables["branches"].partition_by("kind", maintain_order=True), dashes, strict=True)
     ):
-        plot.series(part, right, "alpha", "eigenvalue", "kind", first=place, ls=dash)
+        show.series(part, right, "alpha", "eigenvalue", "kind", first=place, ls=dash)
     (alpha_c,) = tables["boundary"]["alpha_c"]
     right.axvline(alpha_c, color="0.4", lw=0.8, ls=(0, (4, 2)))
     right.annotate(
@@ -116,7 +116,7 @@ def draw(tables: Tables) -> object:
         textcoords="offset points",
     )
     right.axhline(0, color="0.4", lw=0.6, zorder=0)
-    right.set_xlabel(plot.ALPHA)
+    right.set_xlabel(show.ALPHA)
     right.set_title("at the collapsed point")
     right.set_ylim(top=1.75)
     right.legend(loc="upper right", ncols=2, columnspacing=1)

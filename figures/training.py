@@ -7,7 +7,7 @@ import polars as pl
 
 import ssem_jax as sx
 from figures.common import Progress, Tables, experiment, mean_and_error
-from ssem_jax import experiments, plot
+from ssem_jax import experiments, show
 
 MEASURED = ("train_delta2", "test_delta2", "train_between", "test_between")
 TRANSFER = tuple(
@@ -61,7 +61,7 @@ def draw_variance(tables: Tables) -> object:
     """Variance of instance means, and of class means, over α; a column for each τ."""
     runs, curves = tables["digits"], tables["curves"]
     parts = runs.partition_by("temperature", maintain_order=True)
-    figure, axes = plot.new_figure(2, len(parts), height=4.2, sharex=True, sharey=True)
+    figure, axes = show.new_figure(2, len(parts), height=4.2, sharex=True, sharey=True)
     for column, part in zip(axes.T, parts, strict=True):
         tau = part["temperature"][0]
         theory = curves.filter(temperature=tau)
@@ -83,18 +83,18 @@ def draw_variance(tables: Tables) -> object:
                     cells["alpha"],
                     cells["mean"],
                     cells["error"],
-                    color=plot.COLORS[place],
-                    marker=plot.MARKERS[place],
-                    mfc="white" if place else plot.COLORS[place],
+                    color=show.COLORS[place],
+                    marker=show.MARKERS[place],
+                    mfc="white" if place else show.COLORS[place],
                     ms=4 - place,
                     lw=0,
                     elinewidth=1,
                     label=label,
                 )
         column[0].set_title(rf"$\tau={tau:g}$")
-        column[-1].set_xlabel(plot.ALPHA)
-    axes[0, 0].set_ylabel(plot.LABELS["delta2"])
-    axes[1, 0].set_ylabel(plot.LABELS["between_variance"])
+        column[-1].set_xlabel(show.ALPHA)
+    axes[0, 0].set_ylabel(show.LABELS["delta2"])
+    axes[1, 0].set_ylabel(show.LABELS["between_variance"])
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=4, columnspacing=1)
     return figure
@@ -102,7 +102,7 @@ def draw_variance(tables: Tables) -> object:
 
 def draw_transfer(tables: Tables) -> object:
     """Few-shot accuracy over within-class variance; rows: what is probed, columns: data, layer."""
-    figure, axes = plot.new_figure(2, len(COLUMNS), height=4.4, sharex="col")
+    figure, axes = show.new_figure(2, len(COLUMNS), height=4.4, sharex="col")
     for row, target in zip(axes, ("fine", "unseen"), strict=True):
         for ax, (data, layer) in zip(row, COLUMNS, strict=True):
             quantity = f"{target}_few_{layer}"
@@ -122,8 +122,8 @@ def draw_transfer(tables: Tables) -> object:
                     found["mean"],
                     found["error"],
                     spread["error"],
-                    color=plot.COLORS[place],
-                    marker=plot.MARKERS[place],
+                    color=show.COLORS[place],
+                    marker=show.MARKERS[place],
                     ms=3.5,
                     lw=0.7,
                     elinewidth=0.9,

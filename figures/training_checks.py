@@ -7,7 +7,7 @@ import polars as pl
 
 import ssem_jax as sx
 from figures.common import Progress, Tables, experiment, mean_and_error
-from ssem_jax import plot
+from ssem_jax import show
 
 DEFAULTS = {"width": 128, "depth": 2, "dim": 64}
 NAMES = {"width": "width", "depth": "hidden layers", "dim": "dimension $d$"}
@@ -59,13 +59,13 @@ def compute(fast: bool, progress: Progress) -> Tables:
 def draw_tail(tables: Tables) -> object:
     """Variance of each class over α: reduced program as lines, encoders as points."""
     parts = tables["tail"].partition_by("mean", maintain_order=True)
-    figure, axes = plot.new_figure(1, len(parts), height=3.2, sharey=True)
+    figure, axes = show.new_figure(1, len(parts), height=3.2, sharey=True)
     for ax, part in zip(axes[0], parts, strict=True):
         for place, own in enumerate(part.partition_by("class_size", maintain_order=True)):
             kind = {name: own[name][0] for name in ("mean", "class_size")}
             predicted = tables["tail_curves"].filter(**kind)
             found = mean_and_error(own, "alpha", "train_delta2")
-            color, marker = plot.COLORS[place], plot.MARKERS[place]
+            color, marker = show.COLORS[place], show.MARKERS[place]
             ax.plot(predicted["alpha"], predicted["delta2"], color=color, lw=1)
             ax.errorbar(
                 found["alpha"],
@@ -79,7 +79,7 @@ def draw_tail(tables: Tables) -> object:
             )
             ax.axvline(own["threshold"][0], ymax=0.05, color=color, lw=1.4)
         ax.set_title(f"mean over {part['mean'][0]}")
-        ax.set_xlabel(plot.ALPHA)
+        ax.set_xlabel(show.ALPHA)
     axes[0, 0].set_ylabel(r"$\delta^2$ of a class (sq. length)")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=4, columnspacing=1)
@@ -88,7 +88,7 @@ def draw_tail(tables: Tables) -> object:
 
 def draw_noise(tables: Tables) -> object:
     """Variance and accuracies over the share of wrong labels, a colour for each α."""
-    figure, axes = plot.new_figure(1, 3, height=2.9)
+    figure, axes = show.new_figure(1, 3, height=2.9)
     panels = (
         ("train_delta2", r"$\delta^2$, given labels"),
         ("coarse_knn", "accuracy, coarse"),
@@ -96,7 +96,7 @@ def draw_noise(tables: Tables) -> object:
     )
     for ax, (quantity, label) in zip(axes[0], panels, strict=True):
         for place, part in enumerate(tables["noise"].partition_by("alpha", maintain_order=True)):
-            color = plot.COLORS[place]
+            color = show.COLORS[place]
             found = mean_and_error(
                 part, "share", quantity, paired=None if "delta2" in quantity else tables["noise"]
             )
@@ -105,7 +105,7 @@ def draw_noise(tables: Tables) -> object:
                 found["mean"],
                 found["error"],
                 color=color,
-                marker=plot.MARKERS[place],
+                marker=show.MARKERS[place],
                 lw=0.8,
                 elinewidth=1,
                 label=rf"$\alpha={part['alpha'][0]:g}$",
@@ -125,7 +125,7 @@ def draw_architecture(tables: Tables) -> object:
     runs = tables["architecture"].with_columns(
         deviation=pl.col("train_delta2") - pl.col("expected_delta2")
     )
-    figure, axes = plot.new_figure(1, 3, height=2.9, sharey=True)
+    figure, axes = show.new_figure(1, 3, height=2.9, sharey=True)
     for ax, varied in zip(axes[0], DEFAULTS, strict=True):
         others = {name: value for name, value in DEFAULTS.items() if name != varied}
         cells = runs.filter(**others)
@@ -135,8 +135,8 @@ def draw_architecture(tables: Tables) -> object:
                 found[varied],
                 found["mean"],
                 found["error"],
-                color=plot.COLORS[place],
-                marker=plot.MARKERS[place],
+                color=show.COLORS[place],
+                marker=show.MARKERS[place],
                 lw=0.8,
                 elinewidth=1,
                 label=rf"$\alpha={part['alpha'][0]:g}$",

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from figures.common import Progress, Tables, experiment
-from ssem_jax import plot
+from ssem_jax import show
 
 KINDS = {
     "free": "free embeddings",
@@ -55,21 +55,21 @@ def compute(fast: bool, progress: Progress) -> Tables:
 
 def draw(tables: Tables) -> object:
     """Top: paths in the plane of the two variances. Bottom: steps to settle, δ² on a data set."""
-    figure, axes = plot.new_figure(2, 3, height=4.6)
+    figure, axes = show.new_figure(2, 3, height=4.6)
     paths, times = tables["paths"], tables["times"]
     alphas = sorted(paths["alpha"].unique())
     chosen = [alphas[0], *alphas[-3:]]
     for ax, kind in zip(axes[0], KINDS, strict=True):
         for place, alpha in enumerate(chosen):
             path = paths.filter(pl.col("alpha") == alpha, kind=kind).sort("step")
-            color = plot.COLORS[place]
+            color = show.COLORS[place]
             label = rf"$\alpha-\alpha_c={alpha - path['alpha_c'][0]:+.2f}$"
             ax.plot(path["delta2"], path["between"], color=color, lw=0.9, label=label)
             ax.plot(
                 path["predicted_delta2"][:1],
                 path["predicted_between"][:1],
                 color=color,
-                marker=plot.MARKERS[place],
+                marker=show.MARKERS[place],
                 ms=6,
                 mec="black",
                 mew=0.7,
@@ -81,8 +81,8 @@ def draw(tables: Tables) -> object:
         ax.set_title(KINDS[kind])
         ax.set_xlim(0, 1)
         ax.set_ylim(0, 1.02)
-        ax.set_xlabel(plot.LABELS["delta2"])
-    axes[0, 0].set_ylabel(plot.LABELS["between_variance"])
+        ax.set_xlabel(show.LABELS["delta2"])
+    axes[0, 0].set_ylabel(show.LABELS["between_variance"])
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=4, columnspacing=1)
 
@@ -90,7 +90,7 @@ def draw(tables: Tables) -> object:
     for ax, kind in zip(axes[1], ("free", "one batch"), strict=False):
         for place, (side, label) in enumerate(sides.items()):
             own = times.filter(kind=kind, side=side).filter(pl.col("steps").is_finite())
-            color, marker = plot.COLORS[4 + place], plot.MARKERS[4 + place]
+            color, marker = show.COLORS[4 + place], show.MARKERS[4 + place]
             ax.plot(
                 own["distance"],
                 own["steps"],
@@ -105,20 +105,20 @@ def draw(tables: Tables) -> object:
         ax.set_xscale("log")
         ax.set_yscale("log")
         ax.set_ylim(30, 2000)
-        plot.plain_log_ticks(ax, (0.03, 0.1, 0.3))
+        show.plain_log_ticks(ax, (0.03, 0.1, 0.3))
         ax.set_xlabel(r"$|\alpha-\alpha_c|$")
         ax.set_ylabel("steps to settle")
         ax.legend(loc="best")
     last = axes[1, 2]
     for place, alpha in enumerate(chosen):
         path = paths.filter(pl.col("alpha") == alpha, kind="data set").sort("step")
-        color = plot.COLORS[place]
+        color = show.COLORS[place]
         last.plot(path["step"] + 1, path["delta2"], color=color, lw=0.9)
         last.axhline(path["expected_delta2"][0], color=color, lw=0.8, ls=(0, (3, 2)))
     last.set_xscale("log")
     last.set_ylim(-0.02, 1)
     last.set_xlabel("step + 1")
-    last.set_ylabel(plot.LABELS["delta2"])
+    last.set_ylabel(show.LABELS["delta2"])
     return figure
 
 

@@ -168,9 +168,9 @@ def verify(
             collection, theorems=theorems, size=size, seed=seed, out=cells, progress=advance
         )
     if out is not None:
-        from ssem_jax import report as proof_report
+        from ssem_jax.show.report import write as write_report
 
-        proof_report.write(report, out)
+        write_report(report, out)
     cache.record_verdicts({j.claim.name: str(j.verdict) for j in report.judgements})
     if as_json:
         _print_json(report.to_json())
@@ -332,7 +332,9 @@ def judge_file(
 
 def _keep_trials(trials: list[Trial], document: dict[str, Any], out: Path) -> None:
     """results.json, and a margin map of every conjecture about cells."""
-    from ssem_jax import lab, plot
+    from ssem_jax import lab
+    from ssem_jax.show.outcomes import draw_margins
+    from ssem_jax.show.style import PlotError, save
     from ssem_jax.sweep import plain
 
     (out / "results.json").write_text(json.dumps(document, indent=2, default=plain))
@@ -342,8 +344,8 @@ def _keep_trials(trials: list[Trial], document: dict[str, Any], out: Path) -> No
         try:
             parts, axes = lab.margin_map(trial)
             title = f"{trial.claim.name}: {trial.judgement.verdict}" if trial.judgement else ""
-            plot.save(plot.draw_margins(parts, axes, title), out / f"{trial.claim.name}.svg")
-        except plot.PlotError as error:
+            save(draw_margins(parts, axes, title), out / f"{trial.claim.name}.svg")
+        except PlotError as error:
             _say(f"no margin map of {trial.claim.name}: {error}")
 
 
@@ -525,7 +527,7 @@ def plot(
     Each shape gets a panel; the closed-form boundary is drawn over the certified cells.
     """
     _set_up()
-    from ssem_jax.plot import draw_run
+    from ssem_jax.show.runs import draw_run
     from ssem_jax.sweep import read_run
 
     cells = _cells_of(run)
@@ -543,7 +545,7 @@ def explore(
     Open it in a browser. It shows the phase diagram, the variances, SSEM in three dimensions and
     the predicted Gram matrix, all from the closed forms.
     """
-    from ssem_jax.explorer import write
+    from ssem_jax.show.explorer import write
 
     print(write(out))
     return AS_EXPECTED
@@ -601,7 +603,8 @@ def guide_command(
     answer = guide(structure, alpha, tau, **options)
     document = answer.to_json()
     if plot is not None:
-        from ssem_jax.plot import draw_guide, save
+        from ssem_jax.show.guide import draw_guide
+        from ssem_jax.show.style import save
 
         document["plot"] = str(save(draw_guide(answer), plot))
     if as_json:

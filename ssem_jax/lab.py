@@ -82,7 +82,7 @@ MAP_PANELS = 6
 def margin_map(trial: Trial) -> tuple[list[tuple[str, pl.DataFrame]], list[tuple[str, bool]]]:
     """Titles and cells of the slices of the smallest margins, and the axes that they vary over.
 
-    What :func:`ssem_jax.plot.draw_margins` takes.
+    What :func:`ssem_jax.show.draw_margins` takes.
 
     Raises:
         ValueError: the trial has no cells: a theorem, or a conjecture that is not well posed.

@@ -14,7 +14,7 @@ import ssem_jax as sx
 from figures.__main__ import main
 from figures.build import MAX_IMAGE, MAX_NUMBERS, draw, read_numbers
 from figures.common import mean_and_error
-from ssem_jax import claims, explorer, plot
+from ssem_jax import claims, show
 
 MODULES = figures.modules()
 GALLERY = figures.GALLERY
@@ -96,18 +96,18 @@ def test_figures_use_public_names_only():
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ssem_jax"):
                 assert node.module == "ssem_jax"
-                assert {alias.name for alias in node.names} <= {"plot", "explorer", "experiments"}
+                assert {alias.name for alias in node.names} <= {"show", "experiments"}
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-                assert not (node.value.id in ("sx", "plot") and node.attr.startswith("_"))
-                if node.value.id == "sx":
-                    assert hasattr(sx, node.attr)
+                assert not (node.value.id in ("sx", "show") and node.attr.startswith("_"))
+                if node.value.id in ("sx", "show"):
+                    assert hasattr({"sx": sx, "show": show}[node.value.id], node.attr)
 
 
 @pytest.mark.parametrize("name", ["phase_included", "phase_excluded"])
 def test_phase_diagrams_carry_their_numbers(name):
     figure, tables = drawn(name, f"{name}.svg")
     cells, boundary = tables["cells"], tables["boundary"]
-    parts = plot.panels(cells)
+    parts = show.panels(cells)
     assert len(parts) == len(panels_of(figure))
     for (_, part), ax in zip(parts, panels_of(figure), strict=True):
         part = part.sort("alpha", "temperature")
@@ -134,7 +134,7 @@ def test_phase_diagrams_carry_their_numbers(name):
 def test_cells_of_phase_diagrams_are_certified_and_agree_with_theory(name):
     cells = read_numbers(GALLERY, name)["cells"]
     assert cells["gap"].max() <= claims.GAP_TOLERANCE
-    for _, part in plot.panels(cells):
+    for _, part in show.panels(cells):
         m, n, p = (part[key][0] for key in ("num_classes", "num_instances", "num_views"))
         self_pairs = part["self_pairs"][0]
         cell = (m, n, p, part["alpha"].to_numpy(), part["temperature"].to_numpy(), self_pairs)
@@ -152,7 +152,7 @@ def test_cells_of_phase_diagrams_are_certified_and_agree_with_theory(name):
 def test_slices_carry_lines_points_and_bars(self_pairs):
     figure, tables = drawn("slices", f"slices_{self_pairs}d.svg")
     module = MODULES["slices"]
-    cells = plot.with_parts(tables[f"{self_pairs}_cells"])
+    cells = show.with_parts(tables[f"{self_pairs}_cells"])
     assert cells["gap"].max() <= claims.GAP_TOLERANCE
     for along, other in (("alpha", "temperature"), ("temperature", "alpha")):
         curves = tables[f"{self_pairs}_{along}"]
@@ -400,7 +400,7 @@ def test_dynamics_of_encoders_carry_their_numbers():
 
 
 def test_the_committed_explorer_is_the_one_that_is_written():
-    assert (GALLERY / "explorer.html").read_text(encoding="utf-8") == explorer.page()
+    assert (GALLERY / "explorer.html").read_text(encoding="utf-8") == show.explorer.page()
 
 
 def test_the_command_makes_a_figure_from_nothing(tmp_path, capsys):

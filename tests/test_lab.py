@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 import ssem_jax as sx
-from ssem_jax import lab, plot
+from ssem_jax import lab, show
 from ssem_jax.search import Source, search, search_all
 
 PROOFS = Path(__file__).parents[1] / "proofs_numeric"
@@ -185,7 +185,7 @@ def test_margin_maps_show_the_slices_of_the_smallest_margins(tmp_path):
     parts, axes = lab.margin_map(trial)
     assert axes == [("alpha", False), ("temperature", True)]
     assert [title for title, _ in parts] == ["n=3, d=5", "n=2, d=3"]
-    plot.save(plot.draw_margins(parts, axes, "title"), tmp_path / "map.png")
+    show.save(show.draw_margins(parts, axes, "title"), tmp_path / "map.png")
     assert (tmp_path / "map.png").stat().st_size > 10_000
 
 
@@ -193,7 +193,7 @@ def test_margin_maps_show_the_slices_of_the_smallest_margins(tmp_path):
 def test_margin_maps_of_one_axis_and_of_none(hyper, tmp_path):
     space = sx.Space(num_classes=2, num_instances=2, **hyper)
     trial = search(sx.Claim("c", "s", lambda cell: 0.7 - cell.delta2, space), sx.Budget(30))
-    plot.save(plot.draw_margins(*lab.margin_map(trial)), tmp_path / "map.png")
+    show.save(show.draw_margins(*lab.margin_map(trial)), tmp_path / "map.png")
 
 
 def test_a_map_needs_cells():
@@ -202,8 +202,8 @@ def test_a_map_needs_cells():
         lab.margin_map(theorem)
     columns = dict.fromkeys(["margin_lo", "margin_hi"], pl.Float64)
     empty = pl.DataFrame(schema=columns)
-    with pytest.raises(plot.PlotError, match="no cell counts"):
-        plot.draw_margins([("t", empty)], [])
+    with pytest.raises(show.PlotError, match="no cell counts"):
+        show.draw_margins([("t", empty)], [])
 
 
 WORKED = sorted(path.stem for path in (PROOFS / "conjectures").glob("[a-z]*.py"))

@@ -14,11 +14,13 @@ LAYERS = [
     {"rigorous", "sweep", "audit", "training", "guide"},
     {"claims", "experiments"},
     {"space", "attainment", "search", "lab"},
-    {"plot", "explorer"},
-    {"report"},
+    {"show"},
     {"cli"},
 ]
-"""From the bottom up. A module may import from its own layer and from those below."""
+"""From the bottom up. A module may import from its own layer and from those below.
+
+A room, a folder, counts as one module here; its files are looked at one by one for circles.
+"""
 
 ENTRY_POINTS = {"__init__", "__main__"}
 """They re-export or start what the layers hold, and nothing imports them."""
@@ -140,9 +142,70 @@ def test_no_import_cycles():
             assert module not in reachable(module), module
 
 
-def test_only_plot_imports_matplotlib():
+def file_of(name):
+    """The file of a dotted name below the package: of a module, a room or something in one."""
+    while name:
+        path = PACKAGE.joinpath(*name.split("."))
+        for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+            if candidate.exists():
+                return candidate
+        name = name.rpartition(".")[0]
+    return PACKAGE / "__init__.py"
+
+
+def files_imported(source, package="ssem_jax"):
+    """The files of the package that a source imports at run time."""
+    found, waiting = set(), [ast.parse(source)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            waiting += node.orelse
+            continue
+        waiting += ast.iter_child_nodes(node)
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        found |= {
+            file_of(name.removeprefix(package).removeprefix("."))
+            for name in names
+            if name.split(".")[0] == package
+        }
+    return found
+
+
+def circle(arrows):
+    """The nodes of a graph {node: nodes it points to} that lie on circles, or lead to one."""
+    left = dict(arrows)
+    while free := [node for node, targets in left.items() if not targets & left.keys()]:
+        for node in free:
+            del left[node]
+    return set(left)
+
+
+def test_no_circle_among_files():
+    files = [path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py"]
+    arrows = {path: files_imported(path.read_text()) for path in files}
+    assert len(files) > len(PRESENT) - len(ENTRY_POINTS)  # rooms have several
+    assert any(path.parent != PACKAGE for targets in arrows.values() for path in targets)
+    assert circle(arrows) == set()
+
+
+def test_the_check_sees_a_circle_inside_a_room():
+    arrows = {"maps": {"style", "words"}, "style": {"words"}, "words": set()}
+    assert circle(arrows) == set()
+    assert circle(arrows | {"words": {"style"}}) == {"maps", "style", "words"}
+    source = "from ssem_jax.show import style\nfrom ssem_jax.show.words import TAU"
+    room = PACKAGE / "show"
+    assert files_imported(source) == {room / "style.py", room / "words.py"}
+    assert files_imported("import ssem_jax.show") == {room / "__init__.py"}
+    assert files_imported("import json\nfrom ssem_jax import SupCL") == {PACKAGE / "__init__.py"}
+
+
+def test_only_show_imports_matplotlib():
     users = {name for name in PRESENT if "matplotlib" in imported(SOURCES[name])[1]}
-    assert users <= {"plot"}
+    assert users <= {"show"}
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from ssem_jax import plot
+from ssem_jax import show
 from ssem_jax.cache import set_up_jax
 
 from . import measure
@@ -135,18 +135,18 @@ def draw(
         for method, column in costs.items()
         for count, spent in zip(counts, column, strict=True)
     )
-    figure, axes = plot.new_figure(1, 2, width=8.0)
-    with plot.style():
+    figure, axes = show.new_figure(1, 2, width=8.0)
+    with show.house_style():
         titles = ("Loss and gradient", f"Cells at m,n,p,d = {rows[0].setting}")
         for ax, table, x, title in zip(
             axes[0], (by_size, by_cells), ("N", "cells"), titles, strict=True
         ):
             table = table.sort("method", x, maintain_order=True)
-            plot.series(table, ax, x, "seconds", by="method", marker=True)
+            show.series(table, ax, x, "seconds", by="method", marker=True)
             ax.set_xscale("log", base=2)
             ax.set(yscale="log", xlabel=x, ylabel="seconds", title=title)
             ax.legend()
-    plot.save(figure, path)
+    show.save(figure, path)
 
 
 def main() -> None:

@@ -1,6 +1,8 @@
 """Plots: what is drawn is what the table says, read off the artists and not off pixels."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import matplotlib as mpl
@@ -9,8 +11,9 @@ import polars as pl
 import pytest
 
 import ssem_jax as sx
-from ssem_jax import plot, theory
+from ssem_jax import show, theory
 from ssem_jax.guide import UnbalancedGuide, guide
+from ssem_jax.show import maps, tables
 from ssem_jax.sweep import SCHEMA
 
 ALPHAS = np.linspace(0, 1, 7)
@@ -72,7 +75,7 @@ def made_up(m=3, n=4, p=1, self_pairs="include", **changes):
 
 @pytest.fixture
 def ax():
-    return plot.new_figure()[1][0, 0]
+    return show.new_figure()[1][0, 0]
 
 
 def as_matrix(table, name):
@@ -87,8 +90,8 @@ def rectangles(collection):
 
 def test_phase_diagram_carries_delta2_and_the_boundary(ax):
     table = made_up().sample(fraction=1, shuffle=True, seed=1)
-    boundary = plot.boundary_table(table)
-    drawn = plot.phase_diagram(table, ax, boundary)
+    boundary = show.boundary_table(table)
+    drawn = show.phase_diagram(table, ax, boundary)
     np.testing.assert_array_equal(drawn.delta2.get_array(), as_matrix(table, "delta2"))
     edges = drawn.delta2.get_coordinates()
     assert np.all(edges[0, 1:-1, 0] > TEMPERATURES[:-1])
@@ -107,7 +110,7 @@ def test_phase_diagram_carries_delta2_and_the_boundary(ax):
 
 def test_view_spread_has_a_colour_and_a_boundary_of_its_own(ax):
     table = made_up(2, 2, 2, "exclude")
-    drawn = plot.phase_diagram(table, ax, plot.boundary_table(table))
+    drawn = show.phase_diagram(table, ax, show.boundary_table(table))
     views = drawn.view_variance.get_array()
     parted = as_matrix(table, "phase") == "view_spread"
     assert parted.any()
@@ -128,7 +131,7 @@ def test_undecided_cells_are_hatched_where_they_are(ax):
         .then(pl.lit("undecided"))
         .otherwise("phase")
     )
-    undecided = plot.phase_diagram(table, ax).undecided
+    undecided = show.phase_diagram(table, ax).undecided
     assert undecided.get_hatch()
     ((tau, alpha),) = rectangles(undecided)
     assert alpha == pytest.approx(ALPHAS[2])
@@ -137,7 +140,7 @@ def test_undecided_cells_are_hatched_where_they_are(ax):
 
 def test_missing_cells_of_an_interrupted_run_are_masked(ax):
     table = made_up().slice(3)
-    mask = np.ma.getmaskarray(plot.phase_diagram(table, ax).delta2.get_array())
+    mask = np.ma.getmaskarray(show.phase_diagram(table, ax).delta2.get_array())
     assert mask.sum() == 3
     assert mask[0, :3].all()
 
@@ -145,25 +148,25 @@ def test_missing_cells_of_an_interrupted_run_are_masked(ax):
 def test_gap_map_carries_gaps_and_outlines_uncertified_cells(ax):
     gaps = np.geomspace(1e-18, 1e-7, 35)
     table = made_up(gap=gaps)
-    drawn = plot.gap_map(table, ax, plot.boundary_table(table))
+    drawn = show.gap_map(table, ax, show.boundary_table(table))
     np.testing.assert_array_equal(
-        drawn.gap.get_array(), np.maximum(gaps, plot.LEAST_GAP).reshape(7, 5)
+        drawn.gap.get_array(), np.maximum(gaps, maps.LEAST_GAP).reshape(7, 5)
     )
     assert len(drawn.uncertified.get_paths()) == np.sum(gaps > 1e-9)
     assert len(drawn.boundaries) == 1
 
 
 @pytest.mark.parametrize("along", ["alpha", "temperature"])
-@pytest.mark.parametrize("quantity", plot.LABELS)
+@pytest.mark.parametrize("quantity", show.LABELS)
 def test_slices_carry_theory_points_and_brackets(ax, along, quantity):
     table = made_up(2, 2, 2, "exclude")
-    curves = plot.slice_table(table, along)
-    drawn = plot.slices(table, ax, along, quantity, curves)
+    curves = show.slice_table(table, along)
+    drawn = show.slice_panel(table, ax, along, quantity, curves)
     other = "temperature" if along == "alpha" else "alpha"
-    fixed = plot.slice_values(table, along)
+    fixed = show.slice_values(table, along)
     assert len(fixed) == len(drawn.points) == len(drawn.curves) == len(drawn.bars)
-    assert 3 <= len(fixed) == len(set(fixed)) <= plot.MAX_CURVES
-    source = plot.with_parts(table)
+    assert 3 <= len(fixed) == len(set(fixed)) <= tables.MAX_CURVES
+    source = show.with_parts(table)
     for value, points, curve, bars in zip(fixed, *(drawn[k] for k in (1, 0, 2)), strict=True):
         rows = source.filter(pl.col(other) == value).sort(along)
         np.testing.assert_array_equal(points.get_xdata(), rows[along])
@@ -179,13 +182,13 @@ def test_slices_carry_theory_points_and_brackets(ax, along, quantity):
 
 def test_bracket_widths_are_those_of_the_table(ax):
     table = made_up()
-    lines = plot.bracket_widths(table, ax, "alpha", [float(TEMPERATURES[1])])
+    lines = show.bracket_widths(table, ax, "alpha", [float(TEMPERATURES[1])])
     np.testing.assert_allclose(lines[0].get_ydata(), 3e-3)
 
 
 def test_a_figure_has_a_panel_for_every_shape_and_says_which():
     table = pl.concat([made_up(), made_up(2, 4), made_up(2, 2, 2, "exclude")])
-    figure = plot.draw_phases(table, plot.boundary_table(table))
+    figure = show.draw_phases(table, show.boundary_table(table))
     titles = [ax.get_title() for ax in figure.axes if ax.get_title()]
     assert titles == [
         "$m=3$, $n=4$, $p=1$, include",
@@ -193,32 +196,32 @@ def test_a_figure_has_a_panel_for_every_shape_and_says_which():
         "$m=2$, $n=2$, $p=2$, exclude",
     ]
     dims = pl.concat([made_up(), made_up(dim=2)])
-    assert [title for title, _ in plot.panels(dims)] == [
+    assert [title for title, _ in show.panels(dims)] == [
         "$m=3$, $n=4$, $d=11$",
         "$m=3$, $n=4$, $d=2$",
     ]
 
 
-@pytest.mark.parametrize(("kind", "suffix"), list(zip(plot.KINDS, plot.FORMATS, strict=True)))
+@pytest.mark.parametrize(("kind", "suffix"), list(zip(show.KINDS, show.FORMATS, strict=True)))
 def test_a_run_is_drawn_in_every_kind_and_format_and_always_alike(tmp_path, kind, suffix):
     path = tmp_path / "deep" / f"run{suffix}"
-    assert plot.draw_run(made_up(), kind, path) == path
+    assert show.draw_run(made_up(), kind, path) == path
     first = path.read_bytes()
     assert first.startswith(HEADERS[suffix])
-    plot.draw_run(made_up(), kind, path)
+    show.draw_run(made_up(), kind, path)
     assert path.read_bytes() == first
 
 
-@pytest.mark.parametrize("kind", plot.KINDS)
+@pytest.mark.parametrize("kind", show.KINDS)
 def test_classes_of_different_size_are_drawn_without_theory(tmp_path, kind):
     table = made_up(num_instances=None, sizes="8,4,2")
-    assert plot.boundary_table(table).is_empty()
-    assert plot.draw_run(table, kind, tmp_path / "run.png").stat().st_size > 0
+    assert show.boundary_table(table).is_empty()
+    assert show.draw_run(table, kind, tmp_path / "run.png").stat().st_size > 0
 
 
-@pytest.mark.parametrize("kind", plot.KINDS)
+@pytest.mark.parametrize("kind", show.KINDS)
 def test_a_single_cell_can_be_drawn(tmp_path, kind):
-    assert plot.draw_run(made_up().slice(17, 1), kind, tmp_path / "run.png").stat().st_size > 0
+    assert show.draw_run(made_up().slice(17, 1), kind, tmp_path / "run.png").stat().st_size > 0
 
 
 @pytest.mark.parametrize(
@@ -239,61 +242,61 @@ def test_a_single_cell_can_be_drawn(tmp_path, kind):
 )
 def test_what_cannot_be_drawn_is_refused_with_a_remedy(tmp_path, table, kind, name, message):
     (tmp_path / "file").write_text("")
-    with pytest.raises(plot.PlotError, match=message):
-        plot.draw_run(table(), kind, tmp_path / name)
+    with pytest.raises(show.PlotError, match=message):
+        show.draw_run(table(), kind, tmp_path / name)
 
 
 def test_slices_refuse_an_unknown_axis_or_quantity(ax):
     for arguments in ({"along": "dim"}, {"quantity": "beauty"}):
-        with pytest.raises(plot.PlotError, match="slices run along alpha or temperature"):
-            plot.slices(made_up(), ax, **arguments)
+        with pytest.raises(show.PlotError, match="slices run along alpha or temperature"):
+            show.slice_panel(made_up(), ax, **arguments)
 
 
 def test_only_animations_are_saved_as_gif(tmp_path):
-    with pytest.raises(plot.PlotError, match=r"a figure is saved as .png, .svg, .pdf"):
-        plot.save(plot.new_figure()[0], tmp_path / "figure.gif")
+    with pytest.raises(show.PlotError, match=r"a figure is saved as .png, .svg, .pdf"):
+        show.save(show.new_figure()[0], tmp_path / "figure.gif")
 
 
 def test_gram_and_its_numbers(ax):
     structure = sx.ClassStructure.balanced(2, 2)
     matrix = np.asarray(sx.ssem_gram(structure, 0.3))
-    image = plot.gram(matrix, ax, structure)
+    image = show.gram(matrix, ax, structure)
     np.testing.assert_array_equal(image.get_array(), matrix)
     assert [line.get_ydata()[0] for line in ax.lines[::2]] == [1.5]
-    words = [text.get_text() for text in plot.write_numbers(matrix[:2, :2], ax)]
+    words = [text.get_text() for text in show.write_numbers(matrix[:2, :2], ax)]
     assert words == ["1", ".40", ".40", "1"]
 
 
 def test_sphere_draws_every_embedding_in_the_colour_of_its_class():
     structure = sx.ClassStructure.balanced(2, 2)
     points = np.asarray(sx.ssem_embeddings(structure, 0.3, 3))
-    _, axes = plot.new_figure(subplot_kw={"projection": "3d"})
-    scatters = plot.sphere(points, axes[0, 0], structure.class_ids)
+    _, axes = show.new_figure(subplot_kw={"projection": "3d"})
+    scatters = show.sphere(points, axes[0, 0], structure.class_ids)
     drawn = np.concatenate([np.stack(one._offsets3d, axis=1) for one in scatters])
     np.testing.assert_allclose(drawn, points)
 
 
 def test_series_keeps_the_order_and_takes_the_palette_from_a_place_on(ax):
     table = pl.DataFrame({"x": [0, 1, 0, 1], "y": [1.0, 2, 3, 4], "kind": ["b", "b", "a", "a"]})
-    lines = plot.series(table, ax, "x", "y", "kind", str.upper, first=2, marker=True)
+    lines = show.series(table, ax, "x", "y", "kind", str.upper, first=2, marker=True)
     assert [line.get_label() for line in lines] == ["B", "A"]
-    assert [line.get_color() for line in lines] == list(plot.COLORS[2:4])
-    assert [line.get_marker() for line in lines] == list(plot.MARKERS[2:4])
+    assert [line.get_color() for line in lines] == list(show.COLORS[2:4])
+    assert [line.get_marker() for line in lines] == list(show.MARKERS[2:4])
     np.testing.assert_array_equal(lines[1].get_ydata(), [3, 4])
 
 
 def test_the_style_leaves_no_trace():
     before = dict(mpl.rcParams)
-    with plot.style():
+    with show.house_style():
         assert mpl.rcParams["font.size"] == 9
-    plot.draw_phases(made_up())
+    show.draw_phases(made_up())
     assert dict(mpl.rcParams) == before
 
 
 def test_nothing_else_imports_matplotlib_and_nothing_imports_pyplot():
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     importers = set()
-    for path in [*(root / "ssem_jax").glob("*.py"), *(root / "figures").glob("*.py")]:
+    for path in [*(root / "ssem_jax").rglob("*.py"), *(root / "figures").glob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = (
                 [alias.name for alias in node.names]
@@ -303,9 +306,23 @@ def test_nothing_else_imports_matplotlib_and_nothing_imports_pyplot():
                 else []
             )
             if any(name.split(".")[0] == "matplotlib" for name in names):
-                importers.add(path.name)
+                importers.add(path.parent.name)
             assert not any("pyplot" in name for name in names)
-    assert importers == {"plot.py"}
+    assert importers == {"show"}
+
+
+def test_the_room_offers_its_names_and_imports_matplotlib_only_for_a_figure():
+    for file, names in show.FILES.items():
+        module = getattr(show, file)
+        for name in names:
+            assert getattr(show, name) is getattr(module, name)
+    code = (
+        "import sys; from ssem_jax import show; show.words.SYMBOLS, show.explorer.page; "
+        "assert 'matplotlib' not in sys.modules; show.style; assert 'matplotlib' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with pytest.raises(AttributeError, match=r"module 'ssem_jax\.show' has no attribute 'pie'"):
+        _ = show.pie
 
 
 # ------------------------------------------------------------------------------------------ guide
@@ -314,7 +331,7 @@ def test_nothing_else_imports_matplotlib_and_nothing_imports_pyplot():
 @pytest.mark.parametrize("self_pairs", ["include", "exclude"])
 def test_a_guide_of_a_balanced_batch(self_pairs):
     answer = guide(sx.ClassStructure.balanced(3, 4, 2), 0.6, delta2=0.3, self_pairs=self_pairs)
-    figure = plot.draw_guide(answer)
+    figure = show.draw_guide(answer)
     along, diagram, bar = figure.axes
     curves = {line.get_label(): line for line in along.lines}
     for alpha in (0.6, 0.3, 0.8):
@@ -336,7 +353,7 @@ def test_a_guide_of_a_balanced_batch(self_pairs):
 
 def test_a_guide_where_only_alpha_0_is_admitted():
     answer = guide(sx.ClassStructure.balanced(3, 4), self_pairs="exclude")
-    along, diagram, _ = plot.draw_guide(answer).axes
+    along, diagram, _ = show.draw_guide(answer).axes
     assert not np.any(diagram.collections[0].get_array())
     assert [line.get_label() for line in along.lines if "α" in line.get_label()] == ["α = 0"]
 
@@ -349,7 +366,7 @@ def test_a_guide_of_unbalanced_classes():
     )  # fmt: skip
     curves = np.array([0.0, 0.5, 1.0]), np.array([[0, 0, 0], [0.1, 0.4, 0], [0.5, 0.9, 0]])
     object.__setattr__(answer, "curves", lambda: curves)
-    ax, bar = plot.draw_guide(answer).axes
+    ax, bar = show.draw_guide(answer).axes
     drawn = [line.get_ydata() for line in ax.lines[:3]]
     np.testing.assert_array_equal(drawn, curves[1].T[[1, 0, 2]])  # the largest class first
     np.testing.assert_array_equal(

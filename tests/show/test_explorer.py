@@ -18,8 +18,9 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from ssem_jax import explorer, theory
+from ssem_jax import theory
 from ssem_jax.problem import Phase
+from ssem_jax.show import explorer
 
 AGREEMENT = 1e-9
 """What the page promises; both sides solve the same equation in float64."""

@@ -19,7 +19,7 @@ SELF_PAIRS = ("include", "exclude", "decouple")
 
 def page() -> str:
     """The page as text."""
-    return resources.files("ssem_jax").joinpath(TEMPLATE).read_text(encoding="utf-8")
+    return resources.files("ssem_jax.show").joinpath(TEMPLATE).read_text(encoding="utf-8")
 
 
 def write(path: str | os.PathLike[str]) -> Path:

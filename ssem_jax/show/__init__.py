@@ -1,0 +1,59 @@
+"""Figures and pages of finished results: maps, slices, Gram matrices, the proof report.
+
+The only room that imports matplotlib, and only when a figure is asked for. Functions take a table
+(of :func:`ssem_jax.sweep.sweep`, or one with the columns that a function names) and an `ax`, and
+return the artists that carry the numbers; what begins with `draw_` makes a whole figure.
+
+>>> import ssem_jax as sx
+>>> from ssem_jax import show
+>>> table, _ = sx.read_run("runs/mine")
+>>> show.draw_run(table, "phase", "phase.pdf")
+"""
+
+from importlib import import_module
+from typing import Any
+
+FILES = {
+    "explorer": (),
+    "guide": ("draw_guide",),
+    "maps": ("draw_gaps", "draw_phases", "gap_map", "phase_diagram", "phase_legend"),
+    "matrices": ("gram", "sphere", "write_numbers"),
+    "outcomes": ("draw_margins", "draw_outcomes", "outcome_map"),
+    "report": (),
+    "runs": ("KINDS", "draw_run"),
+    "slices": ("bracket_widths", "draw_slices", "slice_panel"),
+    "style": (
+        "COLORS",
+        "FORMATS",
+        "MARKERS",
+        "PlotError",
+        "VARIANCE_TICKS",
+        "animate",
+        "color_bar",
+        "house_style",
+        "new_figure",
+        "plain_log_ticks",
+        "save",
+        "series",
+    ),
+    "svg": ("inline_svg",),
+    "tables": (
+        "boundary_table",
+        "cell_edges",
+        "panels",
+        "slice_table",
+        "slice_values",
+        "with_parts",
+    ),
+    "words": ("ALPHA", "LABELS", "TAU"),
+}
+"""The files of the room that are asked for by name, and the public names that they give it."""
+
+
+def __getattr__(name: str) -> Any:
+    """A public name or a file of the room, imported when it is first asked for."""
+    for file, names in FILES.items():
+        if name == file or name in names:
+            module = import_module(f"{__name__}.{file}")
+            return module if name == file else getattr(module, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
