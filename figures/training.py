@@ -7,7 +7,7 @@ import polars as pl
 
 import ssem_jax as sx
 from figures.common import Progress, Tables, experiment, mean_and_error
-from ssem_jax import experiments, show
+from ssem_jax import show
 
 MEASURED = ("train_delta2", "test_delta2", "train_between", "test_between")
 TRANSFER = tuple(
@@ -41,7 +41,7 @@ def compute(fast: bool, progress: Progress) -> Tables:
     for tau in temperatures:
         found = sx.theory.variances(*BATCH, alphas, tau)
         batch = sx.ClassStructure.balanced(*BATCH)
-        mean = experiments.expected(batch, DATASET_SIZE, alphas, tau)
+        mean = sx.theory.dataset_optimum(batch, DATASET_SIZE, alphas, tau)
         curves.append(
             pl.DataFrame(
                 {

@@ -34,7 +34,7 @@ import exact
 from flint import arb
 
 import ssem_jax as sx
-from ssem_jax import optima, theory
+from ssem_jax import theory
 from ssem_jax.certificate import Certificate, certify
 from ssem_jax.losses import SELF_PAIRS, SupCon, WeightedSupCL
 from ssem_jax.pairwise import AlignUniform, Sigmoid, Sincere, SoftSupCon, Spectral, SupConIn
@@ -208,7 +208,7 @@ def optimal(setting: Setting) -> np.ndarray | None:
         )
         return np.array([_factor(np.asarray(block_gram(structure, *one))) for one in _rows(found)])
     if type(losses) is Sigmoid:
-        found = optima.sigmoid_optimum(structure.num_instances, losses.scale, losses.bias)
+        found = theory.sigmoid_optimum(structure.num_instances, losses.scale, losses.bias)
         return np.array([_towers(structure, *one) for one in _rows(found[:2])])
     return None
 

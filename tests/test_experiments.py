@@ -14,8 +14,8 @@ import polars as pl
 import pytest
 
 import ssem_jax as sx
-from ssem_jax import experiments
-from ssem_jax.experiments import data, encoder, expectation, fit, store, transfer
+from ssem_jax import experiments, theory
+from ssem_jax.experiments import data, encoder, fit, store, transfer
 
 EXACT = 1e-9
 """Both sides are float64 minimisers of one convex function of one variable, found in two ways."""
@@ -126,7 +126,7 @@ def test_a_data_set_of_one_batch_is_that_batch(self_pairs):
         part.ravel() for part in np.meshgrid(np.linspace(0.05, 1, 9), [0.1, 0.4, 1.0])
     )
     cell = (m, n, p, alphas, temperatures, self_pairs)
-    found = expectation.expected(
+    found = theory.dataset_optimum(
         sx.ClassStructure.balanced(m, n, p), n, alphas, temperatures, self_pairs
     )
     # Fresh views of a data set part less than the p views of one batch: only where they coincide.
@@ -153,7 +153,7 @@ def batches_of(points, dataset_size, structure):
 @pytest.mark.parametrize(("alpha", "tau"), [(0.3, 0.5), (0.7, 0.5), (0.8, 1.5)])
 def test_no_data_set_beats_the_expectation_and_one_attains_it(alpha, tau):
     t, structure = 5, SMALL
-    found = expectation.expected(structure, t, alpha, tau)
+    found = theory.dataset_optimum(structure, t, alpha, tau)
     loss = sx.SupCL(alpha, tau)
 
     def mean_loss(points):
@@ -172,11 +172,11 @@ def test_no_data_set_beats_the_expectation_and_one_attains_it(alpha, tau):
 
 def test_the_expectation_refuses():
     with pytest.raises(ValueError, match="dataset_size must be an integer of at least 3; got 2"):
-        expectation.expected(SMALL, 2, 0.5, 0.5)
+        theory.dataset_optimum(SMALL, 2, 0.5, 0.5)
     with pytest.raises(ValueError, match="instances_per_class needs classes of equal size"):
-        expectation.expected(sx.ClassStructure((2, 3), 2), 9, 0.5, 0.5)
+        theory.dataset_optimum(sx.ClassStructure((2, 3), 2), 9, 0.5, 0.5)
     with pytest.raises(ValueError, match="needs num_views of at least 2; got 1"):
-        expectation.expected(sx.ClassStructure((3, 3)), 9, 0.5, 0.5)
+        theory.dataset_optimum(sx.ClassStructure((3, 3)), 9, 0.5, 0.5)
 
 
 # --------------------------------------------------------------------------------------- training

@@ -20,8 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from ssem_jax.experiments.expectation import expected as expected
-
 if TYPE_CHECKING:
     from ssem_jax.experiments.store import Part
 

@@ -24,7 +24,6 @@ from ssem_jax.experiments.data import (
     long_tailed,
     mislabelled,
 )
-from ssem_jax.experiments.expectation import expected
 from ssem_jax.experiments.fit import Fit, Measured, Recipe
 from ssem_jax.experiments.store import Part, Progress
 from ssem_jax.experiments.transfer import inputs_transfer, transfer
@@ -33,6 +32,7 @@ from ssem_jax.losses import SupCL
 from ssem_jax.metrics import variances
 from ssem_jax.problem import ClassStructure, Problem
 from ssem_jax.sphere import normalize, random_points
+from ssem_jax.theory.dataset import dataset_optimum
 
 BATCH = ClassStructure.balanced(3, 8, num_views=2)
 ALPHAS, TEMPERATURES = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0), (0.1, 0.3, 1.0)
@@ -111,7 +111,7 @@ def _balanced_rows(
     batch, count = fit.recipe.structure, task.train.counts[0]
     cell = (batch.num_classes, batch.instances_per_class, batch.num_views, alphas, temperatures)
     predicted = theory.variances(*map(np.asarray, cell), fit.recipe.self_pairs)
-    mean = expected(batch, count, alphas, temperatures, fit.recipe.self_pairs)
+    mean = dataset_optimum(batch, count, alphas, temperatures, fit.recipe.self_pairs)
     train, test = fit.measure(), fit.measure(task.test)
     return pl.DataFrame(
         {
@@ -328,7 +328,7 @@ def dynamics(settings: Settings) -> list[Part]:
     predicted = theory.variances(*cell, np.asarray(alphas), taus, self_pairs)
 
     def table(kind: str, seed: int, path: Iterable[tuple[int, np.ndarray]]) -> pl.DataFrame:
-        mean = expected(batch, digits(seed).train.counts[0], alphas, taus, self_pairs)
+        mean = dataset_optimum(batch, digits(seed).train.counts[0], alphas, taus, self_pairs)
         parts = []
         for step, (delta2, view, between) in path:
             parts.append(

@@ -35,7 +35,7 @@ SLOPE_ROUNDING = 1e-9
 """A slope that counts as not negative; it is a difference of numbers of order 1/τ."""
 
 
-class Expected(NamedTuple):
+class DatasetOptimum(NamedTuple):
     """What batches look like, on average, at the least mean loss.
 
     Attributes:
@@ -51,13 +51,13 @@ class Expected(NamedTuple):
     between: Float[np.ndarray, "*batch"]
 
 
-def expected(
+def dataset_optimum(
     structure: ClassStructure,
     dataset_size: int,
     alpha: ArrayLike,
     temperature: ArrayLike,
     self_pairs: str = "include",
-) -> Expected:
+) -> DatasetOptimum:
     r"""The optimum of the mean loss over all batches of a data set.
 
     .. math:: \min_{q, v \ge 0} L\bigl(s_\mathrm{view}, s_\mathrm{within}, s_\mathrm{between}\bigr)
@@ -96,7 +96,7 @@ def expected(
     losses = SupCL(alpha, temperature, self_pairs)
     losses.check(structure)
     found = np.asarray(_minima(jax.tree.map(np.ravel, losses), structure, t))
-    return Expected(*(column.reshape(alpha.shape) for column in found.T))
+    return DatasetOptimum(*(column.reshape(alpha.shape) for column in found.T))
 
 
 @partial(jax.jit, static_argnums=(1, 2))

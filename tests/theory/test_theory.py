@@ -18,6 +18,7 @@ from scipy.optimize import minimize
 from ssem_jax import theory
 from ssem_jax.losses import SupCL
 from ssem_jax.problem import ClassStructure, Phase
+from ssem_jax.theory import reduced
 
 # The accuracy that the module claims: absolute for boundaries, variances and similarities, which
 # are at most 1, and for losses relative to max(1, |loss|). Measured: 7e-15.
@@ -603,10 +604,10 @@ def test_boundaries_and_inverse_design_are_traceable(self_pairs):
 
 def test_new_hyper_parameters_and_counts_do_not_recompile():
     theory.delta2(3, 4, 2, 0.5, 0.3)
-    compiled = theory._optimum._cache_size()
+    compiled = reduced.reduced_optimum._cache_size()
     for value in (0.1, np.float32(0.2), jnp.asarray(0.3), 1):
         theory.delta2(5, np.int64(6), 3, value, 0.25, "exclude")
-    assert theory._optimum._cache_size() == compiled
+    assert reduced.reduced_optimum._cache_size() == compiled
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,116 @@
+"""What goes in: m, n, p and the convention, checked and broadcast."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Bool, Float
+
+from ssem_jax.problem import (
+    check_choice,
+    check_count,
+    check_mixing,
+    check_temperature,
+    concrete,
+    require_x64,
+)
+
+SELF_PAIRS = ("include", "exclude", "decouple")
+
+VIEW, WITHIN, BETWEEN = range(3)
+
+
+# ---------------------------------------------------------------------------------------------
+# The reduced loss. Leading axis of length 3: view, within, between.
+# ---------------------------------------------------------------------------------------------
+
+
+class Setting(NamedTuple):
+    """m, n, p and w as float64 arrays of one shape."""
+
+    m: Float[Array, "*batch"]
+    n: Float[Array, "*batch"]
+    p: Float[Array, "*batch"]
+    w: Float[Array, "*batch"]
+
+    @property
+    def gap(self) -> Float[Array, "*batch"]:
+        """1 - s_between in full collapse, -τ log r."""
+        return self.m / (self.m - 1)
+
+    @property
+    def excluded(self) -> Bool[Array, "*batch"]:
+        """Whether self pairs are excluded and there are views that could part."""
+        return (self.w > 0) & (self.w < 1)
+
+    @property
+    def counts(self) -> Float[Array, "3 ..."]:
+        """c: terms of each kind in an anchor's denominator, divided by p."""
+        return jnp.stack([self.w, self.n - 1, self.n * (self.m - 1)])
+
+    def slopes(self, leader: int) -> Float[Array, "3 ..."]:
+        """dD/dx along the ray on which the kind `leader` moves fastest: b = n x or a = p x."""
+        if leader == WITHIN:
+            return jnp.stack([jnp.zeros_like(self.n), self.n, -(self.n - 1) / (self.m - 1)])
+        return jnp.stack([self.p, self.p - 1, -(self.p - 1) / (self.m - 1)])
+
+    def dissimilarities(self, displacement: Array | float) -> Float[Array, "3 ..."]:
+        """D at `displacement` = slopes · x from full collapse."""
+        zero = jnp.zeros_like(self.m)
+        return jnp.stack([zero, zero, self.gap]) + displacement
+
+
+# ---------------------------------------------------------------------------------------------
+# What goes in.
+# ---------------------------------------------------------------------------------------------
+
+
+def _check_counts(name: str, value: ArrayLike, least: int) -> None:
+    values = concrete(value)
+    for number in () if values is None else np.unique(values):
+        check_count(name, float(number), least)
+
+
+def anywhere(condition: Callable[..., np.ndarray], *values: ArrayLike) -> bool:
+    """Whether a condition holds anywhere, as far as there are concrete values to look at."""
+    numbers = [concrete(value) for value in values]
+    return all(number is not None for number in numbers) and bool(np.any(condition(*numbers)))
+
+
+def prepare(
+    num_classes: ArrayLike,
+    num_instances: ArrayLike,
+    num_views: ArrayLike,
+    self_pairs: str,
+    **hyper_parameters: ArrayLike,
+) -> tuple[Setting, list[Array]]:
+    """Validated and broadcast: the setting, then the hyper-parameters in the order given."""
+    require_x64()
+    check_choice("self_pairs", self_pairs, SELF_PAIRS)
+    _check_counts("num_classes", num_classes, 2)
+    _check_counts("num_instances", num_instances, 1)
+    _check_counts("num_views", num_views, 1)
+    if "temperature" in hyper_parameters:
+        check_temperature(hyper_parameters["temperature"])
+    if "alpha" in hyper_parameters:
+        alpha = hyper_parameters["alpha"]
+        check_mixing(alpha)
+        if anywhere(lambda n, alpha: (n == 1) & (alpha < 1), num_instances, alpha):
+            raise ValueError(
+                "L_sup has no positive pair when num_instances is 1; got alpha < 1. "
+                "Use alpha = 1 or more instances per class."
+            )
+        if self_pairs != "include" and anywhere(
+            lambda p, alpha: (p == 1) & (alpha > 0), num_views, alpha
+        ):
+            raise ValueError(
+                "num_views must be at least 2 when alpha > 0 and self pairs are "
+                f"{self_pairs}d; got 1. Use alpha = 0, add views, or include self pairs."
+            )
+    given = (num_classes, num_instances, num_views, *hyper_parameters.values())
+    m, n, p, *hyper = jnp.broadcast_arrays(*(jnp.asarray(x, jnp.float64) for x in given))
+    weights = {"include": jnp.ones_like(p), "exclude": (p - 1) / p, "decouple": jnp.zeros_like(p)}
+    return Setting(m, n, p, weights[self_pairs]), hyper
