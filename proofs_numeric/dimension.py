@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from flint import arb
 
-from ssem_jax import rigorous
+from ssem_jax import balls
 from ssem_jax.claims import Proof, Theorem
 from ssem_jax.losses import SupCL
 from ssem_jax.problem import ClassStructure, Problem
@@ -19,14 +19,14 @@ _SHAPES = ((2, 3), (3, 4), (4, 3))
 
 def _above_threshold(m: int, n: int, tau: Fraction) -> arb:
     """α_c(τ) + 0.05, self pairs included."""
-    r = (-arb(m) / ((m - 1) * rigorous.to_ball(tau))).exp()
+    r = (-arb(m) / ((m - 1) * balls.to_ball(tau))).exp()
     share = m * r / (1 + (m - 1) * r)
-    return (1 + (n - 1) * share) / n + rigorous.to_ball(_BAND)
+    return (1 + (n - 1) * share) / n + balls.to_ball(_BAND)
 
 
 def _collapsed_loss(m: int, n: int, tau: Fraction) -> arb:
     """The loss of collapse onto a simplex, whatever α: log(n + n(m-1) e^{-m/((m-1)τ)})."""
-    return (n + n * (m - 1) * (-arb(m) / ((m - 1) * rigorous.to_ball(tau))).exp()).log()
+    return (n + n * (m - 1) * (-arb(m) / ((m - 1) * balls.to_ball(tau))).exp()).log()
 
 
 def _spread_beats_collapse() -> Proof:
@@ -35,7 +35,7 @@ def _spread_beats_collapse() -> Proof:
     The solver only proposes them: α, τ and both losses are balls.
     """
     count, undecided = 0, []
-    with rigorous.working_precision(rigorous.EMBEDDING_PRECISION):
+    with balls.working_precision(balls.EMBEDDING_PRECISION):
         for m, n in _SHAPES:
             structure = ClassStructure.balanced(m, n)
             exact = [(_above_threshold(m, n, tau), tau) for tau in _TEMPERATURES]
@@ -44,7 +44,7 @@ def _spread_beats_collapse() -> Proof:
                 problem = Problem(structure, dim, SupCL(*floats.T))
                 proposed = solve(problem, jax.random.key(0), num_starts=4).embeddings
                 for points, (alpha, tau) in zip(np.asarray(proposed), exact, strict=True):
-                    found = rigorous.enclose_minimum(points, structure, SupCL(alpha, tau))
+                    found = balls.enclose_minimum(points, structure, SupCL(alpha, tau))
                     count += 1
                     if not found.ball.upper() < _collapsed_loss(m, n, tau):
                         undecided.append({"m": m, "n": n, "d": dim, "tau": str(tau)})

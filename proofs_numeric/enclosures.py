@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from proofs_numeric.evidence import agrees, is_narrow
-from ssem_jax import rigorous, theory
+from ssem_jax import balls, theory
 from ssem_jax.claims import Proof, Theorem
 from ssem_jax.losses import SupCL
 from ssem_jax.problem import ClassStructure, Problem, full_dimension
@@ -37,8 +37,8 @@ def _enclose() -> Proof:
         embeddings = np.asarray(solve(problem, jax.random.key(0)).embeddings)
         counts = (structure.num_classes, structure.instances_per_class, structure.num_views)
         for points, alpha, tau in zip(embeddings, alphas, temperatures, strict=True):
-            found = rigorous.enclose_minimum(points, structure, SupCL(alpha, tau, self_pairs))
-            formula = rigorous.enclose_closed_form(*counts, alpha, tau, self_pairs)
+            found = balls.enclose_minimum(points, structure, SupCL(alpha, tau, self_pairs))
+            formula = balls.enclose_closed_form(*counts, alpha, tau, self_pairs)
             predicted = float(theory.loss(*counts, alpha, tau, self_pairs=self_pairs))
             float64 = agrees(predicted, formula.ball, FORMULA)
             where = {"structure": str(structure), "alpha": float(alpha), "tau": float(tau)}

@@ -10,7 +10,7 @@ from fractions import Fraction
 
 from flint import arb
 
-from ssem_jax.rigorous import Enclosure, to_ball
+from ssem_jax.balls import Enclosure, to_ball
 
 
 def is_narrow(found: Enclosure, width: Fraction) -> bool:

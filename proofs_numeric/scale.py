@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from proofs_numeric.evidence import agrees, is_narrow
-from ssem_jax import rigorous, theory
+from ssem_jax import balls, theory
 from ssem_jax.claims import Proof, Theorem
 
 WIDTH = Fraction(1, 10**20)
@@ -28,7 +28,7 @@ def _enclose(self_pairs: str) -> Proof:
     for m, n, p in _SIZES:
         predicted = np.asarray(theory.loss(m, n, p, alphas, temperatures, self_pairs=self_pairs))
         for alpha, tau, value in zip(alphas, temperatures, predicted, strict=True):
-            found = rigorous.enclose_closed_form(m, n, p, float(alpha), float(tau), self_pairs)
+            found = balls.enclose_closed_form(m, n, p, float(alpha), float(tau), self_pairs)
             float64 = agrees(float(value), found.ball, FORMULA)
             where = {"m": m, "n": n, "p": p, "alpha": float(alpha), "tau": float(tau)}
             widths.append(found.width)

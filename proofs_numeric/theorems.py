@@ -9,7 +9,7 @@ vanishes. Ends and bands that are no binary fractions are given as decimals or f
 import math
 from fractions import Fraction
 
-from ssem_jax import rigorous
+from ssem_jax import balls
 from ssem_jax.claims import Plane, Proof, Theorem, Verdict
 from ssem_jax.problem import Phase
 
@@ -22,7 +22,7 @@ _WIDE = ("0.01", 100)
 
 def _boundary(*phases, self_pairs="include", num_views=1, **box):
     proofs = {
-        phase.name.lower(): rigorous.prove_boundary(
+        phase.name.lower(): balls.prove_boundary(
             phase, 3, 4, num_views, self_pairs=self_pairs, band=_BAND, **box
         )
         for phase in phases
@@ -61,7 +61,7 @@ boundary_box_sizes = Theorem(
     "if α ≥ α_c(τ) + 0.2.",
     prove=lambda: Proof.of_boxes(
         "a neighbourhood of the boundary of width 0.2 in α",
-        spread=rigorous.prove_boundary(Phase.SPREAD, (2, 4), (2, 4), band="0.2"),
+        spread=balls.prove_boundary(Phase.SPREAD, (2, 4), (2, 4), band="0.2"),
     ),
     source="eigenvalues of the dual matrix at collapse",
 )
@@ -71,8 +71,8 @@ unique_optimum = Theorem(
     statement="For all real m, n in [2, 10⁶] and τ in [0.01, 100], in both conventions (p ≤ 100), "
     "the reduced loss is strictly convex along the spread ray: δ*² is unique.",
     prove=lambda: Proof.of_boxes(
-        included=rigorous.prove_unique_optimum(_MANY, _MANY, 1, temperature=_WIDE),
-        excluded=rigorous.prove_unique_optimum(
+        included=balls.prove_unique_optimum(_MANY, _MANY, 1, temperature=_WIDE),
+        excluded=balls.prove_unique_optimum(
             _MANY, _MANY, (2, 100), temperature=_WIDE, self_pairs="exclude"
         ),
     ),
@@ -84,8 +84,8 @@ monotone_in_alpha = Theorem(
     statement="For all real m, n in [2, 10⁶] and τ in [0.01, 100], in both conventions (p ≤ 100), "
     "δ*² increases strictly with α in the spread phase.",
     prove=lambda: Proof.of_boxes(
-        included=rigorous.prove_monotone_in_alpha(_MANY, _MANY, 1, temperature=_WIDE),
-        excluded=rigorous.prove_monotone_in_alpha(
+        included=balls.prove_monotone_in_alpha(_MANY, _MANY, 1, temperature=_WIDE),
+        excluded=balls.prove_monotone_in_alpha(
             _MANY, _MANY, (2, 100), temperature=_WIDE, self_pairs="exclude"
         ),
     ),
@@ -97,10 +97,10 @@ unimodal_box = Theorem(
     statement="For all real m, n in [2, 10⁶] and α ≤ 0.999, in both conventions (p ≤ 100), δ*² as "
     "a function of τ in [0.01, 100] rises to one peak and falls.",
     prove=lambda: Proof.of_boxes(
-        included=rigorous.prove_unimodal_in_temperature(
+        included=balls.prove_unimodal_in_temperature(
             _MANY, _MANY, 1, (0, "0.999"), temperature=_WIDE
         ),
-        excluded=rigorous.prove_unimodal_in_temperature(
+        excluded=balls.prove_unimodal_in_temperature(
             _MANY, _MANY, (2, 100), (0, "0.999"), temperature=_WIDE, self_pairs="exclude"
         ),
     ),
@@ -112,10 +112,8 @@ not_monotone_in_temperature = Theorem(
     statement="For all real m, n in [2, 10] and α in [0.7, 0.9], in both conventions (p = 2 if "
     "self pairs are excluded), δ*² is not monotone in τ: it rises somewhere.",
     prove=lambda: Proof.of_boxes(
-        included=rigorous.prove_not_monotone_in_temperature((2, 10), (2, 10)),
-        excluded=rigorous.prove_not_monotone_in_temperature(
-            (2, 10), (2, 10), 2, self_pairs="exclude"
-        ),
+        included=balls.prove_not_monotone_in_temperature((2, 10), (2, 10)),
+        excluded=balls.prove_not_monotone_in_temperature((2, 10), (2, 10), 2, self_pairs="exclude"),
     ),
     source="δ*² vanishes as τ → 0",
 )
@@ -125,8 +123,8 @@ small_mixing_collapses = Theorem(
     statement="Self pairs included: α ≤ 1/n collapses for all real m, n ≥ 2 and all τ > 0. Self "
     "pairs excluded: α ≤ (p-1)/(np-1) keeps instance means together likewise.",
     prove=lambda: Proof.of_boxes(
-        included=rigorous.prove_small_mixing_collapses("include"),
-        excluded=rigorous.prove_small_mixing_collapses("exclude"),
+        included=balls.prove_small_mixing_collapses("include"),
+        excluded=balls.prove_small_mixing_collapses("exclude"),
     ),
     source="the instance eigenvalue of the dual matrix, unbounded ends by a change of variables",
 )
@@ -136,14 +134,14 @@ sound_guideline = Theorem(
     statement="For all real m, n ≥ 2: with self pairs included α ≥ (n+1)/(2n) and τ ≤ 1/log m, and "
     "with self pairs excluded (p ≥ 2) α ≥ 1/n and τ ≤ 1/log N, prevent class collapse.",
     prove=lambda: Proof.of_boxes(
-        included=rigorous.prove_guideline("include"), excluded=rigorous.prove_guideline("exclude")
+        included=balls.prove_guideline("include"), excluded=balls.prove_guideline("exclude")
     ),
     source="the instance eigenvalue of the dual matrix, unbounded ends by a change of variables",
 )
 
 
 def _refute_summary() -> Proof:
-    proof = rigorous.refute_summary_guideline(2, 2)
+    proof = balls.refute_summary_guideline(2, 2)
     low, high = proof.instance_margin
     refuted = {
         "m": 2,

@@ -51,7 +51,7 @@ from ssem_jax.problem import ClassStructure, Phase, Problem, full_dimension
 from ssem_jax.sweep import Grid, num_cells, sweep, versions
 
 if TYPE_CHECKING:
-    from ssem_jax.rigorous import BoxProof
+    from ssem_jax.balls.boxes import BoxProof
 
 T = TypeVar("T")
 

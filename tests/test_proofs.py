@@ -16,7 +16,7 @@ from flint import arb
 import proofs_numeric
 import ssem_jax as sx
 from proofs_numeric import dimension, enclosures, evidence, scale
-from ssem_jax import cache, claims, lab, rigorous, theory
+from ssem_jax import balls, cache, claims, lab, theory
 from ssem_jax.claims import Proof, Theorem, Verdict, judge, judge_theorem
 from ssem_jax.search import Trial
 from ssem_jax.sweep import Grid, sweep
@@ -149,14 +149,14 @@ def test_boxes_cover_what_the_statement_says(name):
 def test_bands_are_no_wider_than_the_statement_says(monkeypatch):
     bands = []
     monkeypatch.setattr(
-        rigorous, "prove_boundary", lambda *a, band, **k: bands.append(rigorous.to_ball(band))
+        balls, "prove_boundary", lambda *a, band, **k: bands.append(balls.to_ball(band))
     )
     monkeypatch.setattr(Proof, "of_boxes", lambda *a, **k: None)
     for theorem, stated in (("included", "0.01"), ("excluded", "0.01"), ("sizes", "0.2")):
         bands.clear()
         next(t for t in THEOREMS if t.name == f"boundary_box_{theorem}").prove()
         assert bands
-        assert all(band.contains(rigorous.to_ball(stated)) for band in bands)
+        assert all(band.contains(balls.to_ball(stated)) for band in bands)
 
 
 class Opaque(float):
@@ -181,7 +181,7 @@ def test_no_float_of_an_enclosure_decides_a_proof(monkeypatch, module):
         return enclose
 
     for name in ("enclose_minimum", "enclose_closed_form"):
-        monkeypatch.setattr(rigorous, name, opaque(getattr(rigorous, name)))
+        monkeypatch.setattr(balls, name, opaque(getattr(balls, name)))
     monkeypatch.setattr(scale, "_SIZES", scale._SIZES[:1])
     monkeypatch.setattr(scale, "_ALPHAS", scale._ALPHAS[::8])
     theorem = next(value for value in vars(module).values() if isinstance(value, Theorem))
@@ -249,7 +249,7 @@ def test_a_float_decision_is_seen(planted):
 
 
 def test_tolerances_of_proofs_are_rationals_compared_with_balls():
-    found = rigorous.enclose_closed_form(3, 4, 1, "0.5", "0.3")
+    found = balls.enclose_closed_form(3, 4, 1, "0.5", "0.3")
     wide = dataclasses.replace(found, width=1e-8)
     assert Fraction(1e-8) > Fraction(1, 10**8)  # so this width is too large by its last bit
     assert not evidence.is_narrow(wide, Fraction(1, 10**8))

@@ -10,8 +10,8 @@ import pytest
 
 import ssem_jax as sx
 from ssem_jax import claims, theory
+from ssem_jax.balls import prove_on_box
 from ssem_jax.claims import Claim, Domain, Plane, Proof, Theorem, Verdict, equal
-from ssem_jax.rigorous import prove_on_box
 from ssem_jax.show import report
 from ssem_jax.sweep import Grid
 

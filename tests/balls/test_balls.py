@@ -14,14 +14,14 @@ import pytest
 from flint import arb, arb_mat, ctx, fmpq, fmpz
 from hypothesis import assume, given
 
-from ssem_jax import rigorous, theory
-from ssem_jax.losses import GramLoss, SupCL
-from ssem_jax.problem import ClassStructure, Phase, Problem
-from ssem_jax.rigorous import (
+from ssem_jax import balls, theory
+from ssem_jax.balls import (
+    closed_form,
     enclose_closed_form,
     enclose_delta2,
     enclose_minimum,
     enclose_peak,
+    enclosures,
     is_positive_definite,
     prove_boundary,
     prove_guideline,
@@ -35,9 +35,12 @@ from ssem_jax.rigorous import (
     prove_unimodal_in_temperature,
     prove_unique_optimum,
     refute_summary_guideline,
+    theorems,
     to_ball,
     working_precision,
 )
+from ssem_jax.losses import GramLoss, SupCL
+from ssem_jax.problem import ClassStructure, Phase, Problem
 from ssem_jax.simplex import ssem_embeddings
 from ssem_jax.solve import solve
 
@@ -127,8 +130,8 @@ def test_precision_is_restored_even_after_errors():
 def test_floats_are_rounded_outwards(mid, rad):
     with working_precision(256):
         ball = arb(mid, rad) / 3
-        assert arb(rigorous.float_below(ball)) <= ball.lower()
-        assert arb(rigorous.float_above(ball)) >= ball.upper()
+        assert arb(balls.float_below(ball)) <= ball.lower()
+        assert arb(balls.float_above(ball)) >= ball.upper()
 
 
 # ---------------------------------------------------------------------------------------------
@@ -246,10 +249,10 @@ def test_four_eigenvalues_are_those_of_the_whole_dual_matrix(m, n, p, alpha, tau
     alike = structure.class_ids[:, None] == structure.class_ids
     gram = np.where(same, view, np.where(alike, within, between))
     np.fill_diagonal(gram, 1)
-    dual = rigorous._dual([[arb(float(x)) for x in row] for row in gram], structure, loss)
+    dual = enclosures._dual([[arb(float(x)) for x in row] for row in gram], structure, loss)
     entries = np.array([[float(x.mid()) for x in row] for row in dual.matrix.tolist()])
-    cell = rigorous._cell(m, n, p, alpha, tau, self_pairs)
-    value, _, shift = rigorous._block_bounds(cell, arb(v), arb(q))
+    cell = closed_form.cell_of(m, n, p, alpha, tau, self_pairs)
+    value, _, shift = closed_form._block_bounds(cell, arb(v), arb(q))
     assert float(value.mid()) == pytest.approx(float(dual.value.mid()), abs=FLOAT / tau)
     eigenvalues = np.linalg.eigvalsh(entries)
     assert max(0, -eigenvalues[0]) == pytest.approx(float(shift.mid()), abs=FLOAT / tau)
@@ -268,23 +271,23 @@ def test_margins_are_eigenvalues_at_collapse(m, n, p, alpha, tau, self_pairs):
     structure, loss = ClassStructure.balanced(m, n, p), SupCL(alpha, tau, self_pairs)
     alike = structure.class_ids[:, None] == structure.class_ids
     gram = [[arb(1) if x else arb(-1) / (m - 1) for x in row] for row in alike]
-    matrix = rigorous._dual(gram, structure, loss).matrix
+    matrix = enclosures._dual(gram, structure, loss).matrix
     entries = np.array([[float(x.mid()) for x in row] for row in matrix.tolist()])
-    cell = rigorous._cell(m, n, p, alpha, tau, self_pairs)
+    cell = closed_form.cell_of(m, n, p, alpha, tau, self_pairs)
     r = np.exp(-m / ((m - 1) * tau))
     total = p * n - (self_pairs == "exclude") + p * n * (m - 1) * r
     scale = m * n * p * tau * total
     vector = np.zeros(m * n * p)
     vector[:p], vector[p : 2 * p] = 1, -1
     rayleigh = vector @ entries @ vector / (2 * p)
-    margin = float(rigorous.instance_margin(cell).mid())
+    margin = float(balls.instance_margin(cell).mid())
     assert margin == pytest.approx(rayleigh * scale * (n - 1) / n, abs=FLOAT * scale)
     if p > 1:
         vector[:] = 0
         vector[:2] = 1, -1
         rayleigh = vector @ entries @ vector / 2
         factor = p - 1 if self_pairs == "exclude" else 1
-        margin = float(rigorous.view_margin(cell).mid())
+        margin = float(balls.view_margin(cell).mid())
         assert margin == pytest.approx(rayleigh * scale * factor, abs=FLOAT * scale * p)
 
 
@@ -437,8 +440,8 @@ def test_phases_are_proven_for_real_counts():
 def test_a_boundary_wrong_by_a_millionth_is_refuted(monkeypatch, phase, shift):
     narrow = {"alpha": (0.3518, 0.352), "temperature": (0.5, 0.500001), "band": 5e-7}
     assert prove_boundary(phase, 3, 4, **narrow).proven
-    right = rigorous.alpha_c
-    monkeypatch.setattr(rigorous, "alpha_c", lambda cell: right(cell) + shift)
+    right = balls.alpha_c
+    monkeypatch.setattr(theorems, "alpha_c", lambda cell: right(cell) + shift)
     assert prove_boundary(phase, 3, 4, **narrow).refuted is not None
 
 
@@ -479,8 +482,8 @@ def test_normalised_margins_are_the_margins(m, n, p, first, second, included):
 
     def margin(alpha, r):
         tau = -m / (m - 1) / np.log(r)
-        cell = rigorous._Cell(arb(m), arb(n), p, int(included), arb(alpha), arb(tau))
-        return float(rigorous.instance_margin(cell).mid())
+        cell = closed_form.Cell(arb(m), arb(n), p, int(included), arb(alpha), arb(tau))
+        return float(balls.instance_margin(cell).mid())
 
     def at(statement, **point):
         return float(statement({name: arb(x) for name, x in point.items()}).mid())
@@ -488,7 +491,7 @@ def test_normalised_margins_are_the_margins(m, n, p, first, second, included):
     beta, r = first, second
     whole = (1 - beta) * (1 + m * r) + m * n * r
     left = at(
-        rigorous._small_mixing,
+        theorems._small_mixing,
         share=(1 - beta) * (1 + m * r) / whole,
         saturation=m * r / (1 + m * r),
         inverse_classes=1 / m,
@@ -503,13 +506,13 @@ def test_normalised_margins_are_the_margins(m, n, p, first, second, included):
     if included:
         r = second * m ** (-m / (m - 1))
         alpha = (1 + (n - 1) * (1 + s) / 2) / n
-        bound = at(rigorous._guideline_included, inverse_log_classes=1 / np.log(m))
+        bound = at(theorems._guideline_included, inverse_log_classes=1 / np.log(m))
         assert -margin(alpha, r) / (p * (n - 1) * (1 - m * r)) >= bound / 2 > 0
     else:
         omega = second
         whole = 1 - omega + s * p * n
         left = at(
-            rigorous._guideline_excluded,
+            theorems._guideline_excluded,
             share=s * p * n / whole,
             saturation=omega,
             inverse_classes=1 / m,
@@ -526,8 +529,8 @@ def test_reduced_derivatives_have_the_signs_and_values_that_theorems_use():
     for _ in range(50):
         m, n = (int(k) for k in rng.integers(2, 9, 2))
         tau, f, alpha = rng.uniform(0.1, 2), rng.uniform(0.05, 0.95), rng.uniform(0.1, 0.9)
-        cell = rigorous._cell(m, n, 2, alpha, tau, "exclude")
-        ray = rigorous._Ray.of(cell)
+        cell = closed_form.cell_of(m, n, 2, alpha, tau, "exclude")
+        ray = closed_form.Ray.of(cell)
         root = float(theory.delta2(m, n, 2, alpha, tau, "exclude"))
         sign = np.sign(f * m * (n - 1) / (m * n - 1) - root)
         assert np.sign(float(ray.value(arb(f), arb(1 / tau)).mid())) == sign
