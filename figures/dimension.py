@@ -95,7 +95,7 @@ def draw(tables: Tables) -> object:
         loss.axhline(row["bound"], color=show.COLORS[place], lw=1, ls=(0, (4, 2)))
     show.series(optima, loss, "dim", "value", "alpha", names.get, marker=True, ls="", mfc="white")
     loss.plot([], [], color="0.3", ls=(0, (4, 2)), lw=1, label="convex (SDP) bound")
-    loss.set_ylabel(show.LABELS["value"])
+    loss.set_ylabel(show.axis("value"))
     show.series(optima, gap, "dim", "excess", "alpha", marker=True, mfc="white", lw=0.8)
     gap.set_yscale("log")
     gap.set_ylabel("loss above the bound (nats)")
@@ -117,7 +117,7 @@ def draw(tables: Tables) -> object:
     slices.set_xlim(0.25, 0.9)
     slices.set_ylim(-0.02, 0.5)
     slices.set_xlabel(show.ALPHA)
-    slices.set_ylabel(show.LABELS["delta2"])
+    slices.set_ylabel(show.axis("delta2"))
     slices.legend(loc="upper left", handletextpad=0.3)
     slices.set_title(rf"$\tau={TEMPERATURE:g}$", loc="right", y=0.0, pad=4)
 

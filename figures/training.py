@@ -93,8 +93,8 @@ def draw_variance(tables: Tables) -> object:
                 )
         column[0].set_title(rf"$\tau={tau:g}$")
         column[-1].set_xlabel(show.ALPHA)
-    axes[0, 0].set_ylabel(show.LABELS["delta2"])
-    axes[1, 0].set_ylabel(show.LABELS["between_variance"])
+    axes[0, 0].set_ylabel(show.axis("delta2"))
+    axes[1, 0].set_ylabel(show.axis("between_variance"))
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=4, columnspacing=1)
     return figure

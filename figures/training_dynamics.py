@@ -81,8 +81,8 @@ def draw(tables: Tables) -> object:
         ax.set_title(KINDS[kind])
         ax.set_xlim(0, 1)
         ax.set_ylim(0, 1.02)
-        ax.set_xlabel(show.LABELS["delta2"])
-    axes[0, 0].set_ylabel(show.LABELS["between_variance"])
+        ax.set_xlabel(show.axis("delta2"))
+    axes[0, 0].set_ylabel(show.axis("between_variance"))
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=4, columnspacing=1)
 
@@ -118,7 +118,7 @@ def draw(tables: Tables) -> object:
     last.set_xscale("log")
     last.set_ylim(-0.02, 1)
     last.set_xlabel("step + 1")
-    last.set_ylabel(show.LABELS["delta2"])
+    last.set_ylabel(show.axis("delta2"))
     return figure
 
 

@@ -21,7 +21,7 @@ FILES = {
     "outcomes": ("draw_margins", "draw_outcomes", "outcome_map"),
     "report": (),
     "runs": ("KINDS", "draw_run"),
-    "slices": ("bracket_widths", "draw_slices", "slice_panel"),
+    "slices": ("SHOWN", "bracket_widths", "draw_slices", "slice_panel"),
     "style": (
         "COLORS",
         "FORMATS",
@@ -45,7 +45,7 @@ FILES = {
         "slice_values",
         "with_parts",
     ),
-    "words": ("ALPHA", "LABELS", "TAU"),
+    "words": ("ALPHA", "TAU", "WORDS", "axis", "plain", "short"),
 }
 """The files of the room that are asked for by name, and the public names that they give it."""
 

@@ -22,7 +22,7 @@ from ssem_jax.show.style import (
     new_figure,
     plain_log_ticks,
 )
-from ssem_jax.show.words import ALPHA, TAU, VARIABLES
+from ssem_jax.show.words import ALPHA, TAU, WORDS, short
 
 
 def draw_cover(
@@ -54,8 +54,8 @@ def draw_cover(
 def cover(box: dict[str, tuple[float, float]], done: np.ndarray, ax: Axes) -> None:
     """The proven sub-boxes of a box, projected on the two variables that were cut most."""
     names = list(box)
-    order = [name for name in VARIABLES if name in names] + [
-        name for name in names if name not in VARIABLES
+    order = [name for name in WORDS if name in names] + [
+        name for name in names if name not in WORDS
     ]
     order = [name for name in order if box[name][1] > box[name][0]] or order[:1]
     cuts = {name: len(np.unique(done[:, names.index(name)])) for name in order}
@@ -65,7 +65,7 @@ def cover(box: dict[str, tuple[float, float]], done: np.ndarray, ax: Axes) -> No
     if len(chosen) > 1:
         y_ends = done[:, names.index(chosen[1])]
         ax.set_ylim(box[chosen[1]])
-        ax.set_ylabel(VARIABLES.get(chosen[1], chosen[1]))
+        ax.set_ylabel(short(chosen[1]))
     else:
         y_ends = np.tile([0.0, 1.0], (len(done), 1))
         ax.set_ylim(0, 1)
@@ -80,7 +80,7 @@ def cover(box: dict[str, tuple[float, float]], done: np.ndarray, ax: Axes) -> No
     )
     ax.add_collection(patches, autolim=False)
     ax.set_xlim(box[chosen[0]])
-    ax.set_xlabel(VARIABLES.get(chosen[0], chosen[0]))
+    ax.set_xlabel(short(chosen[0]))
     for axis, name in zip("xy", chosen, strict=False):
         low, high = box[name]
         if low > 0 and high / low > 100:

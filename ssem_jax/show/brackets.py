@@ -20,7 +20,7 @@ from ssem_jax.show.style import (
     new_figure,
     plain_log_ticks,
 )
-from ssem_jax.show.words import AXES
+from ssem_jax.show.words import axis
 
 LEAST_SPAN = 0.05
 """Least range of an axis of brackets, so that rounding does not look like a variation."""
@@ -104,7 +104,7 @@ def bracket_curves(
     if high - low < LEAST_SPAN:
         ax.set_ylim((low + high - LEAST_SPAN) / 2, (low + high + LEAST_SPAN) / 2)
     ax.ticklabel_format(axis="y", useOffset=False)
-    ax.set_xlabel(AXES.get(x, x))
+    ax.set_xlabel(axis(x))
 
 
 def draw_brackets(

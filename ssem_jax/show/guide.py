@@ -24,7 +24,7 @@ from ssem_jax.show.style import (
     plain_log_ticks,
 )
 from ssem_jax.show.tables import BOUNDARY_POINTS
-from ssem_jax.show.words import ALPHA, LABELS, TAU
+from ssem_jax.show.words import ALPHA, TAU, axis
 
 GUIDE_WIDTH = 7.6
 """Width in inches of the two panels of a guide."""
@@ -55,7 +55,7 @@ def draw_guide(answer: Guide | UnbalancedGuide) -> Figure:
     with house_style():
         delta2_along_tau(answer, axes[0, 0], temperatures)
         mesh = guide_map(answer, axes[0, 1], temperatures)
-        color_bar(figure, mesh, axes[0, 1], LABELS["delta2"], ticks=VARIANCE_TICKS)
+        color_bar(figure, mesh, axes[0, 1], axis("delta2"), ticks=VARIANCE_TICKS)
         excluded = answer.self_pairs == "exclude"
         figure.suptitle(f"{answer.structure}, self pairs {answer.self_pairs}d", fontsize=9)
         entries = [Line2D([], [], color="black", lw=1.3, label=r"$\alpha_c(\tau)$: collapse below")]
@@ -114,7 +114,7 @@ def delta2_along_tau(answer: Guide, ax: Axes, temperatures: np.ndarray) -> list[
     meets = answer.temperatures_for_wanted
     ax.plot(meets, [answer.wanted] * len(meets), "o", mfc="white", mec=COLORS[0], ms=5)
     ax.plot(answer.temperature, answer.delta2, ls="", zorder=3, **_HERE)
-    ax.set(xscale="log", xlabel=TAU, ylabel=LABELS["delta2"], ylim=(-0.02, None))
+    ax.set(xscale="log", xlabel=TAU, ylabel=axis("delta2"), ylim=(-0.02, None))
     ax.set_xlim(temperatures[0], temperatures[-1])
     plain_log_ticks(ax)
     ax.legend(loc="upper left")

@@ -26,7 +26,7 @@ from ssem_jax.show.style import (
     plain_log_ticks,
 )
 from ssem_jax.show.tables import cell_edges, counts_of, panels, require_columns, rows_of_panel
-from ssem_jax.show.words import ALPHA, LABELS, TAU
+from ssem_jax.show.words import ALPHA, TAU, axis
 
 LEAST_GAP = 1e-16
 """Gaps are drawn no smaller than this."""
@@ -261,10 +261,10 @@ def draw_phases(
         phase_diagram(part, ax, boundary) for (_, part), ax in zip(parts, axes.flat, strict=False)
     ]
     _finish_maps(figure, axes, parts)
-    color_bar(figure, drawn[0].delta2, axes, LABELS["delta2"], ticks=VARIANCE_TICKS)
+    color_bar(figure, drawn[0].delta2, axes, axis("delta2"), ticks=VARIANCE_TICKS)
     views = [artists.view_variance for artists in drawn if artists.view_variance is not None]
     if views:
-        color_bar(figure, views[0], axes, LABELS["view_variance"], ticks=VARIANCE_TICKS)
+        color_bar(figure, views[0], axes, axis("view_variance"), ticks=VARIANCE_TICKS)
     phase_legend(figure, boundary is not None and not boundary.is_empty(), bool(views))
     return figure
 

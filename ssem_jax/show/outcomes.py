@@ -26,7 +26,7 @@ from ssem_jax.show.style import (
     plain_log_ticks,
 )
 from ssem_jax.show.tables import boundary_table
-from ssem_jax.show.words import ALPHA, TAU, VARIABLES
+from ssem_jax.show.words import ALPHA, TAU, short
 
 
 def outcome_map(table: pl.DataFrame, ax: Axes, boundary: pl.DataFrame | None = None) -> Any:
@@ -202,7 +202,7 @@ def _margin_plane(
     ):
         if log:
             (ax.set_xscale if axis is ax.xaxis else ax.set_yscale)("log")
-        axis.set_label_text(VARIABLES.get(name, name))
+        axis.set_label_text(short(name))
     if x_log and x_name == "temperature":
         plain_log_ticks(ax)
     return image
@@ -220,5 +220,5 @@ def _margin_line(part: pl.DataFrame, ax: Axes, axis: tuple[str, bool] | None) ->
         ax.plot(x[chosen], high[chosen], ls="", zorder=3, **look | {"ms": max(look["ms"], 3)})
     if axis and axis[1]:
         ax.set_xscale("log")
-    ax.set_xlabel(VARIABLES.get(axis[0], axis[0]) if axis else "cell")
+    ax.set_xlabel(short(axis[0]) if axis else "cell")
     ax.set_ylabel("margin")

@@ -18,7 +18,7 @@ from ssem_jax.show import boxes, brackets, tables
 from ssem_jax.show.outcomes import draw_outcomes
 from ssem_jax.show.style import PlotError
 from ssem_jax.show.svg import inline_svg
-from ssem_jax.show.words import QUANTITIES, SYMBOLS, value_text
+from ssem_jax.show.words import COORDINATES, number, plain, short
 
 MAPS = 3
 """Shapes of which a map is drawn, at most."""
@@ -110,7 +110,7 @@ def _of_equality(claim: Claim, table: pl.DataFrame) -> tuple[Any, str]:
         True,
     )
     title = "" if cells[other].n_unique() == 1 else _shape_title(worst.row(0, named=True))
-    label = QUANTITIES.get(claim.quantity, claim.quantity)
+    label = short(claim.quantity)
     figure = brackets.draw_brackets(pl.concat(lines), x, label, rank, pl.concat(curves), title)
     return figure, (
         "Left: the prediction (lines) and the certified brackets (bars; a marker in the middle), "
@@ -130,7 +130,7 @@ def _of_windows(
         worst = judgement.counterexample
     if claim.where is not None:
         table = table.filter(pl.Series(np.asarray(claim.where(Cells(table)), bool)))
-    keys = [name for name in SYMBOLS if name not in (along, "dim")]
+    keys = [name for name in COORDINATES if name not in (along, "dim")]
     bracket = getattr(Cells(table), claim.quantity)
     table = table.with_columns(pl.Series("low", bracket.low), pl.Series("high", bracket.high))
     groups = [
@@ -155,10 +155,10 @@ def _of_windows(
     ]
     refuted = (windows["outcome"] == "refuted").to_numpy()
     rank = brackets.Rank(windows["margin_lo"].to_numpy(), refuted, "certified margin", 0.0, False)
-    label = QUANTITIES.get(claim.quantity, claim.quantity)
+    label = short(claim.quantity)
     figure = brackets.draw_brackets(pl.concat(lines), along, label, rank)
     return figure, (
-        f"Left: certified brackets along {SYMBOLS[along]} (bars; a marker in the middle), "
+        f"Left: certified brackets along {plain(along)} (bars; a marker in the middle), "
         f"for {len(chosen)} of {len(groups)} sequences of cells, the one that decides the verdict "
         f"first. Right: for each of all {len(windows)} windows of {claim.window} neighbouring "
         "cells, the smallest margin that the brackets allow; the statement holds above the dashed "
@@ -235,8 +235,7 @@ def _plane_boundary(plane: Plane, box: Mapping[str, tuple[float, float]]) -> pl.
 
 def _ranges(box: Mapping[str, tuple[float, float]]) -> str:
     return ", ".join(
-        f"{escape(SYMBOLS.get(name, name.replace('_', ' ')))} in [{low:.6g}, {high:.6g}]"
-        for name, (low, high) in box.items()
+        f"{escape(plain(name))} in [{low:.6g}, {high:.6g}]" for name, (low, high) in box.items()
     )
 
 
@@ -256,15 +255,15 @@ def _belongs(row: dict[str, Any], group: pl.DataFrame, keys: Sequence[str]) -> b
 
 def _labels(groups: list[pl.DataFrame], keys: Sequence[str]) -> list[str]:
     """What tells groups apart: the values of the keys that vary among them."""
-    symbols = {key: symbol for key, symbol in SYMBOLS.items() if key in {*keys, "num_instances"}}
+    said = {*keys, "num_instances"}
     if "sizes" in keys:
-        symbols |= {key: SYMBOLS[key] for key in ("num_classes", "num_views")}
+        said |= {"num_classes", "num_views"}
     rows = [group.row(0, named=True) for group in groups]
-    varying = [key for key in symbols if len({row[key] for row in rows}) > 1]
+    varying = [key for key in COORDINATES if key in said]
+    varying = [key for key in varying if len({row[key] for row in rows}) > 1]
     varying = [key for key in varying if all(group[key].n_unique() == 1 for group in groups)]
     return [
-        ", ".join(f"{symbols[key]} = {value_text(row[key])}" for key in varying)
-        or f"case {place + 1}"
+        ", ".join(f"{plain(key)} = {number(row[key])}" for key in varying) or f"case {place + 1}"
         for place, row in enumerate(rows)
     ]
 
@@ -276,4 +275,4 @@ def _bars(x: pl.Series, low: pl.Series, high: pl.Series, label: str) -> pl.DataF
 
 def _shape_title(row: dict[str, Any]) -> str:
     keys = ("num_classes", "num_instances", "num_views", "dim")
-    return ", ".join(f"{SYMBOLS[key]} = {row[key]}" for key in keys)
+    return ", ".join(f"{plain(key)} = {row[key]}" for key in keys)

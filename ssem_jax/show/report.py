@@ -20,8 +20,9 @@ from typing import Any
 from ssem_jax.certificate import COLLAPSE_TOLERANCE, GAP_TOLERANCE
 from ssem_jax.claims import BOUNDARY_BAND, EQUALITY_TOLERANCE, Claim, Judgement, Report, Verdict
 from ssem_jax.show.pictures import picture
-from ssem_jax.show.words import SYMBOLS, value_text
-from ssem_jax.sweep import plain, versions
+from ssem_jax.show.words import COORDINATES, number, plain
+from ssem_jax.sweep import plain as plain_value
+from ssem_jax.sweep import versions
 
 PAGE, DOCUMENT = "report.html", "report.json"
 """Names of the two files."""
@@ -37,7 +38,7 @@ def write(report: Report, folder: Path) -> Path:
     Returns:
         The path of report.html.
     """
-    document = json.dumps(report.to_json(), indent=2, ensure_ascii=False, default=plain)
+    document = json.dumps(report.to_json(), indent=2, ensure_ascii=False, default=plain_value)
     (folder / DOCUMENT).write_text(document, encoding="utf-8")
     path = folder / PAGE
     path.write_text(page(report), encoding="utf-8")
@@ -275,7 +276,7 @@ def _counterexample(judgement: Judgement) -> str:
         "Smallest counterexample, certified"
         + (": cells that follow one another" if len(cells) > 1 else ""),
         [
-            {SYMBOLS[name]: value_text(cell[name]) for name in SYMBOLS if cell[name] is not None}
+            {plain(name): number(cell[name]) for name in COORDINATES if cell[name] is not None}
             | {
                 "loss found": f"{cell['value']:.12g}",
                 "no embedding below": f"{cell['lower']:.12g}",

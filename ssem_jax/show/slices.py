@@ -21,7 +21,10 @@ from ssem_jax.show.style import (
     plain_log_ticks,
 )
 from ssem_jax.show.tables import panels, require_columns, rows_of_panel, slice_values, with_parts
-from ssem_jax.show.words import ALPHA, LABELS, TAU
+from ssem_jax.show.words import axis
+
+SHOWN = ("delta2", "view_variance", "within_variance", "between_variance", "value")
+"""Quantities that slices can show."""
 
 
 class SliceArtists(NamedTuple):
@@ -54,7 +57,7 @@ def slice_panel(
         table: cells of one shape.
         ax: axes to draw into.
         along: "alpha" or "temperature".
-        quantity: one of `LABELS`.
+        quantity: one of `SHOWN`.
         curves: closed forms, of :func:`slice_table`; without them no line is drawn.
         fixed: values of the other hyper-parameter; by default those of :func:`slice_values`.
 
@@ -64,9 +67,9 @@ def slice_panel(
     Raises:
         PlotError: an unknown quantity or axis, or cells without α or τ.
     """
-    if along not in ("alpha", "temperature") or quantity not in LABELS:
+    if along not in ("alpha", "temperature") or quantity not in SHOWN:
         raise PlotError(
-            f"slices run along alpha or temperature and show one of {', '.join(LABELS)}; "
+            f"slices run along alpha or temperature and show one of {', '.join(SHOWN)}; "
             f"got along={along!r}, quantity={quantity!r}."
         )
     require_columns(table, "alpha", "temperature")
@@ -103,8 +106,8 @@ def slice_panel(
     if along == "temperature":
         ax.set_xscale("log")
         plain_log_ticks(ax)
-    ax.set_xlabel(ALPHA if along == "alpha" else TAU)
-    ax.set_ylabel(LABELS[quantity])
+    ax.set_xlabel(axis(along))
+    ax.set_ylabel(axis(quantity))
     return found
 
 
@@ -140,7 +143,7 @@ def bracket_widths(
     if along == "temperature":
         ax.set_xscale("log")
         plain_log_ticks(ax)
-    ax.set_xlabel(ALPHA if along == "alpha" else TAU)
+    ax.set_xlabel(axis(along))
     ax.set_ylabel(r"bracket width, $\delta^2$")
     return lines
 
@@ -155,7 +158,7 @@ def draw_slices(
 
     Args:
         table: cells of :func:`ssem_jax.sweep.sweep`.
-        quantities: rows of panels for each shape, of `LABELS`.
+        quantities: rows of panels for each shape, of `SHOWN`.
         curves: closed forms for each axis, {"alpha": …, "temperature": …} of :func:`slice_table`.
 
     Returns:

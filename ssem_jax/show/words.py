@@ -1,68 +1,97 @@
-"""Words for symbols and quantities: one table, for axes, labels and sentences."""
+"""Words for symbols: one table, from which axes, labels, captions and titles take theirs."""
 
 from __future__ import annotations
 
-from typing import Any
-
-ALPHA = r"mixing coefficient $\alpha$"
-TAU = r"temperature $\tau$"
-LABELS = {
-    "delta2": r"$\delta^2$ (sq. length)",
-    "view_variance": r"$v$ (sq. length)",
-    "within_variance": r"$V_{\mathrm{within}}$ (sq. length)",
-    "between_variance": r"$V_{\mathrm{between}}$ (sq. length)",
-    "value": r"loss $L$ (nats)",
-}
-"""Quantities that slices can show, with symbol and unit."""
-
-VARIABLES = {
-    "temperature": r"$\tau$",
-    "alpha": r"$\alpha$",
-    "num_classes": "$m$",
-    "num_instances": "$n$",
-    "num_views": "$p$",
-    "fraction": r"$\delta^2 / \delta^2_{\max}$",
-    "share": r"share $\varphi$",
-    "saturation": r"saturation $\xi$",
-    "inverse_classes": "$1/m$",
-    "inverse_instances": "$1/n$",
-    "inverse_class_size": "$1/(pn)$",
-    "inverse_log_classes": r"$1/\log m$",
-    "weight": "weight $w$",
-    "limit": r"limit $\theta$",
-}
-"""Variables of box proofs as axis labels, in the order of preference for a picture."""
+from typing import Any, NamedTuple
 
 
-AXES = {
-    "alpha": ALPHA,
-    "temperature": TAU,
-    "num_classes": "number of classes $m$",
-    "num_instances": "instances per class $n$",
-    "num_views": "views $p$",
-}
+class Word(NamedTuple):
+    """What a quantity or a variable is called.
 
-SYMBOLS = {
-    "num_classes": "m",
-    "num_instances": "n",
-    "num_views": "p",
-    "dim": "d",
-    "alpha": "α",
-    "temperature": "τ",
-    "self_pairs": "self pairs",
-    "mean": "mean over",
-}
-QUANTITIES = {
-    "delta2": r"$\delta^2$",
-    "view_variance": "view variance",
-    "minimum": "minimal loss $L$ (nats)",
-    "within_similarity": "within-class similarity",
-    "between_similarity": "between-class similarity",
-    "total_variance": "total variance",
-    "between_variance": "between-class variance",
-    "mean_squared": "squared norm of the mean",
+    Attributes:
+        plain: in a sentence, in Unicode.
+        short: in a picture that has little room, as TeX.
+        axis: in full, with symbol and unit; empty where `short` says it all.
+    """
+
+    plain: str
+    short: str
+    axis: str = ""
+
+
+# In the order in which a picture of many variables prefers them: τ across, α up.
+WORDS = {
+    "temperature": Word("τ", r"$\tau$", r"temperature $\tau$"),
+    "alpha": Word("α", r"$\alpha$", r"mixing coefficient $\alpha$"),
+    "num_classes": Word("m", "$m$", "number of classes $m$"),
+    "num_instances": Word("n", "$n$", "instances per class $n$"),
+    "num_views": Word("p", "$p$", "views $p$"),
+    "dim": Word("d", "$d$", "dimension $d$"),
+    "self_pairs": Word("self pairs", "self pairs"),
+    "mean": Word("mean over", "mean over"),
+    # Quantities that are bracketed, predicted or found.
+    "delta2": Word("δ²", r"$\delta^2$", r"$\delta^2$ (sq. length)"),
+    "view_variance": Word("view variance", "view variance", r"$v$ (sq. length)"),
+    "within_variance": Word(
+        "within-class variance",
+        "within-class variance",
+        r"$V_{\mathrm{within}}$ (sq. length)",
+    ),
+    "between_variance": Word(
+        "between-class variance",
+        "between-class variance",
+        r"$V_{\mathrm{between}}$ (sq. length)",
+    ),
+    "total_variance": Word("total variance", "total variance"),
+    "mean_squared": Word("squared norm of the mean", "squared norm of the mean"),
+    "within_similarity": Word("within-class similarity", "within-class similarity"),
+    "between_similarity": Word("between-class similarity", "between-class similarity"),
+    "value": Word("loss", "loss $L$", "loss $L$ (nats)"),
+    "minimum": Word("minimal loss", "minimal loss $L$ (nats)"),
+    # Variables of box proofs alone.
+    "fraction": Word("δ²/δ²_max", r"$\delta^2 / \delta^2_{\max}$"),
+    "share": Word("share φ", r"share $\varphi$"),
+    "saturation": Word("saturation ξ", r"saturation $\xi$"),
+    "inverse_classes": Word("1/m", "$1/m$"),
+    "inverse_instances": Word("1/n", "$1/n$"),
+    "inverse_class_size": Word("1/(pn)", "$1/(pn)$"),
+    "inverse_log_classes": Word("1/log m", r"$1/\log m$"),
+    "weight": Word("weight w", "weight $w$"),
+    "limit": Word("limit θ", r"limit $\theta$"),
 }
 
+COORDINATES = (
+    "num_classes",
+    "num_instances",
+    "num_views",
+    "dim",
+    "alpha",
+    "temperature",
+    "self_pairs",
+    "mean",
+)
+"""What tells the cells of a table apart, in the order in which a sentence says it."""
 
-def value_text(value: Any) -> str:
+
+def plain(name: str) -> str:
+    """For a sentence: "α". A name that is not in the table stands for itself, spaced."""
+    return WORDS[name].plain if name in WORDS else name.replace("_", " ")
+
+
+def short(name: str) -> str:
+    r"""For a picture with little room: "$\alpha$". An unknown name stands for itself."""
+    return WORDS[name].short if name in WORDS else name
+
+
+def axis(name: str) -> str:
+    r"""For an axis: "mixing coefficient $\alpha$". An unknown name stands for itself."""
+    return WORDS[name].axis or WORDS[name].short if name in WORDS else name
+
+
+def number(value: Any) -> str:
+    """A value in a sentence: three digits of a float."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+ALPHA, TAU = axis("alpha"), axis("temperature")
+"""The two axes that most figures have."""

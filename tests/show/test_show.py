@@ -157,7 +157,7 @@ def test_gap_map_carries_gaps_and_outlines_uncertified_cells(ax):
 
 
 @pytest.mark.parametrize("along", ["alpha", "temperature"])
-@pytest.mark.parametrize("quantity", show.LABELS)
+@pytest.mark.parametrize("quantity", show.SHOWN)
 def test_slices_carry_theory_points_and_brackets(ax, along, quantity):
     table = made_up(2, 2, 2, "exclude")
     curves = show.slice_table(table, along)
@@ -317,7 +317,7 @@ def test_the_room_offers_its_names_and_imports_matplotlib_only_for_a_figure():
         for name in names:
             assert getattr(show, name) is getattr(module, name)
     code = (
-        "import sys; from ssem_jax import show; show.words.SYMBOLS, show.explorer.page; "
+        "import sys; from ssem_jax import show; show.words.WORDS, show.explorer.page; "
         "assert 'matplotlib' not in sys.modules; show.style; assert 'matplotlib' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
