@@ -27,7 +27,7 @@ import enum
 import jax
 import numpy as np
 
-from ssem_jax.certificate import certify
+from ssem_jax.certificate import certificate_key, certify
 from ssem_jax.claims import Cells, Interval, decided
 from ssem_jax.imbalance import bracket_reduced, instance_functionals, reducible
 from ssem_jax.losses import GramLoss, SupCL
@@ -69,7 +69,8 @@ def least_rank(problem: Problem, seed: int = 0) -> np.ndarray:
     if structure.is_balanced:
         n = structure.instances_per_class
         free = Problem(structure, admitting_dimension(structure, loss), loss)
-        brackets = certify(solve(free, jax.random.key(seed))).brackets
+        key = jax.random.key(seed)
+        brackets = certify(solve(free, key), certificate_key(key)).brackets
         view, instance, mean = (
             brackets[name] for name in ("view_variance", "delta2", "mean_squared")
         )
@@ -133,7 +134,8 @@ def excess(cells: Cells, seed: int = 0) -> Interval:
     for rows, problem in cells.problems():
         structure, loss = problem.structure, problem.loss
         free = Problem(structure, admitting_dimension(structure, loss), loss)
-        best = certify(solve(free, jax.random.key(seed)))
+        key = jax.random.key(seed)
+        best = certify(solve(free, key), certificate_key(key))
         value = cells.table["value"].to_numpy()[rows]
         low[rows] = np.maximum(value - np.asarray(best.lower + best.gap), 0)
         high[rows] = cells.minimum.high[rows] - np.asarray(best.lower)

@@ -12,10 +12,25 @@ import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
 from ssem_jax import theory
-from ssem_jax.certificate import GAP_TOLERANCE, Certificate, certify, certify_embeddings
-from ssem_jax.losses import SupCL
-from ssem_jax.problem import ClassStructure, Phase, Problem, full_dimension
+from ssem_jax.certificate import (
+    GAP_TOLERANCE,
+    Certificate,
+    certificate_key,
+    certify,
+    certify_blocks,
+    certify_classes,
+    certify_embeddings,
+    check_size,
+)
+from ssem_jax.convexity import admit
+from ssem_jax.imbalance import CLASS_LIMIT, reducible, solve_reduced
+from ssem_jax.losses import ClassContrast, GramLoss, SupCL, SupCon
+from ssem_jax.optima import spectral_optimum
+from ssem_jax.pairwise import Spectral
+from ssem_jax.problem import ClassStructure, Phase, Problem, check_rows, require_x64
+from ssem_jax.simplex import Similarities
 from ssem_jax.solve import solve
+from ssem_jax.sweep import admitting_dimension
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,8 +40,9 @@ class Audit:
     Attributes:
         structure: classes, instances and views of the embeddings.
         certificate: of the embeddings, with the best lower bound at hand.
-        optimum: certificate of a minimum found for the same problem.
-        prediction: closed-form variances at the optimum; None for classes of different size.
+        optimum: certificate of a minimum of the same loss: of its closed form where one is known,
+            of the program of its classes, or of embeddings found from a random start.
+        prediction: variances at the optimum where a closed form is known; else None.
     """
 
     structure: ClassStructure
@@ -77,40 +93,120 @@ class Audit:
 def audit(
     embeddings: Float[np.ndarray, "N d"],
     labels: Any,
-    loss: SupCL,
+    loss: GramLoss,
     *,
     num_views: int = 1,
     key: PRNGKeyArray | None = None,
 ) -> Audit:
     """Certify labelled embeddings against the global optimum over all dimensions.
 
+    Everything is checked before anything is computed. What the embeddings are held against is the
+    cheapest optimum that can be certified (see :class:`Audit`).
+
     Args:
         embeddings: (N, d); rows are normalised. The views of an instance are adjacent rows.
         labels: N labels of any kind.
-        loss: the loss and its hyper-parameters.
+        loss: a convex loss with its hyper-parameters, shipped or made by
+            :func:`ssem_jax.gram_loss`.
         num_views: p.
-        key: of the random start of the reference solution; seed 0 if not given.
+        key: of random starts, where they are needed: of the reference solution, and of bounds for
+            more embeddings than a dual matrix is formed of. Seed 0 if not given.
 
     Raises:
-        ValueError: labels and embeddings that do not fit, or embeddings that are no unit vectors
-            up to scale; and what :func:`ssem_jax.solve` and :func:`ssem_jax.certify` raise.
+        ValueError: labels and embeddings that do not fit, or rows that are zero or not finite; a
+            loss that the structure does not admit, that is not convex, or whose hyper-parameters
+            carry a batch axis; and what :func:`ssem_jax.certify` raises.
     """
-    points = np.asarray(embeddings)
+    require_x64()
+    points = _points(embeddings)
     structure, order = ClassStructure.from_labels(labels, num_views)
-    if points.ndim != 2 or len(points) != len(order):
+    if len(points) != len(order):
         raise ValueError(
             f"there must be one label for each embedding; got {len(order)} labels and embeddings "
             f"of shape {points.shape}."
         )
-    problem = Problem(structure, full_dimension(structure, loss.self_pairs), loss)
-    optimum = certify(solve(problem, jax.random.key(0) if key is None else key))
-    certificate = certify_embeddings(points[order], structure, loss, optimum)
-    prediction = None
-    if structure.is_balanced:
-        counts = (structure.num_classes, structure.instances_per_class, structure.num_views)
-        hyper = (float(loss.alpha), float(loss.temperature))
-        prediction = theory.variances(*counts, *hyper, self_pairs=loss.self_pairs)
+    _check_loss(loss, structure)
+    key = jax.random.key(0) if key is None else key
+    problem = Problem(structure, admitting_dimension(structure, loss), loss)
+    optimum, prediction = _optimum(problem, key)
+    chance = jax.random.fold_in(certificate_key(key), 1)  # the reference has the other one
+    certificate = certify_embeddings(points[order], structure, loss, optimum, chance)
     return Audit(structure, certificate, optimum, prediction)
+
+
+def _points(embeddings: Float[np.ndarray, "N d"]) -> Float[np.ndarray, "N d"]:
+    """The embeddings in float64, whose rows may be normalised."""
+    given = np.asarray(embeddings)
+    if given.ndim != 2 or not given.size or not np.can_cast(given.dtype, np.float64, "same_kind"):
+        raise ValueError(
+            "embeddings must be an array of numbers with one row for each label, (N, d); got shape "
+            f"{given.shape} of {given.dtype}."
+        )
+    points = given.astype(np.float64)
+    check_rows(points)
+    return points
+
+
+def _check_loss(loss: GramLoss, structure: ClassStructure) -> None:
+    """Raise a ValueError unless a certificate of one cell can be made."""
+    if not isinstance(loss, GramLoss):
+        raise ValueError(
+            f"the loss must be one of the Gram matrix, as SupCL(alpha, temperature); got {loss!r}."
+        )
+    loss.check(structure)
+    shapes = [np.shape(leaf) for leaf in jax.tree.leaves(loss)]
+    if any(shapes):
+        raise ValueError(
+            f"embeddings are audited for one cell; the hyper-parameters of {type(loss).__name__} "
+            f"have shapes {shapes}. Choose one value of each."
+        )
+    if not loss.convex:
+        raise ValueError(
+            f"{type(loss).__name__} is not convex in the Gram matrix, so nothing bounds it from "
+            "below and no gap can be told."
+        )
+    check_size(loss, structure)
+    admit(loss, structure)
+
+
+def _optimum(problem: Problem, key: PRNGKeyArray) -> tuple[Certificate, theory.Variances | None]:
+    """A certified minimum, by the cheapest way there is; and its variances in closed form."""
+    loss, structure = problem.loss, problem.structure
+    known = _closed_form(loss, structure)
+    if known is not None:
+        similarities, prediction = known
+        return certify_blocks(problem, similarities), prediction
+    # Of other losses the program of the classes costs as much as free minimisation, or more.
+    if isinstance(loss, ClassContrast) and reducible(loss, structure, CLASS_LIMIT):
+        found = certify_classes(solve_reduced(problem))
+        if found.certified:
+            return found, None
+    return certify(solve(problem, key), certificate_key(key)), None
+
+
+def _closed_form(
+    loss: GramLoss, structure: ClassStructure
+) -> tuple[Similarities, theory.Variances] | None:
+    """The optimum of balanced classes where theory has it. Subclasses are losses of their own."""
+    if not structure.is_balanced:
+        return None
+    m, n, p = counts = structure.num_classes, structure.instances_per_class, structure.num_views
+    if type(loss) is SupCon:  # its one mean runs over (n-1)p and p-1 positives
+        loss = SupCL((p - 1) / (n * p - 1), loss.temperature, "exclude")
+    if type(loss) is SupCL:
+        hyper = (float(loss.alpha), float(loss.temperature), loss.self_pairs)
+        return theory.similarities(*counts, *hyper), theory.variances(*counts, *hyper)
+    if type(loss) is Spectral:
+        best = spectral_optimum(*counts, loss.alpha, loss.scale)
+        view, instance = best.view_variance, best.delta2
+        similarities = Similarities(
+            1 - view * p / max(p - 1, 1),
+            1 - (view + instance * n / (n - 1) if n > 1 else 0),
+            best.mean_squared - best.between / (m - 1),
+        )
+        total, within = 1 - best.mean_squared, view + instance
+        return similarities, theory.Variances(total, within, best.between, view)
+    return None
 
 
 def read_embeddings(path: str | os.PathLike[str]) -> np.ndarray:

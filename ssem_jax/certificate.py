@@ -31,6 +31,7 @@ Everything is computed from the embeddings; nothing is taken over from a solver.
 
 from __future__ import annotations
 
+import zlib
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -43,10 +44,18 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from ssem_jax.blockwise import blockwise_dual
 from ssem_jax.convexity import admit
 from ssem_jax.eigenbound import FAILURE_PROBABILITY, cholesky_bound, lanczos_bound
-from ssem_jax.imbalance import bracket_quantities, reducible
+from ssem_jax.imbalance import ReducedSolution, bracket_quantities, reducible
 from ssem_jax.losses import GramLoss, SupCL
 from ssem_jax.metrics import variances
-from ssem_jax.problem import ClassStructure, Phase, Problem, pytree_dataclass, require_x64
+from ssem_jax.problem import (
+    ClassStructure,
+    Phase,
+    Problem,
+    cell_keys,
+    check_rows,
+    pytree_dataclass,
+    require_x64,
+)
 from ssem_jax.reduced import (
     QUANTITIES,
     Reduced,
@@ -58,7 +67,7 @@ from ssem_jax.reduced import (
 from ssem_jax.schedule import Kernel, chunk_capacity, map_first, run_chunks
 from ssem_jax.simplex import Similarities
 from ssem_jax.solution import Solution
-from ssem_jax.sphere import normalize
+from ssem_jax.sphere import normalize, rescaled
 
 UNIT_ROUNDING = float(np.finfo(np.float64).eps) / 2
 
@@ -281,14 +290,9 @@ def certify_embeddings(
             f"{structure} has {structure.num_embeddings} embeddings, one per row; "
             f"got shape {points.shape}."
         )
-    norms = np.linalg.norm(points, axis=1)
-    if not np.all(np.isfinite(norms) & (norms > 0)):
-        row = int(np.argmin(np.isfinite(norms) & (norms > 0)))
-        raise ValueError(
-            f"every embedding must be finite and not zero; row {row} has norm {norms[row]}."
-        )
+    check_rows(points)
     problem = Problem(structure, points.shape[1], loss)
-    return _certify(problem, np.asarray(normalize(jnp.asarray(points))), reference, key)
+    return _certify(problem, np.asarray(normalize(jnp.asarray(rescaled(points)))), reference, key)
 
 
 def certify_blocks(problem: Problem, similarities: Similarities) -> Certificate:
@@ -355,10 +359,66 @@ def certify_blocks(problem: Problem, similarities: Similarities) -> Certificate:
     return _assemble(problem, leaves, 0.0)
 
 
+def certify_classes(solution: ReducedSolution) -> Certificate:
+    r"""The certificate that the solution of the program of the classes is, for all embeddings.
+
+    With :math:`n_k p` embeddings in class k, the N × N dual matrix has the eigenvalues
+    :math:`r_k / (n_k p)` for the slacks r of instances and views, and those of
+    :math:`D^{-1/2} S D^{-1/2}`, D = Diag(n_k p), for the class means.
+
+    Args:
+        solution: from :func:`ssem_jax.solve_reduced`, one cell or a batch.
+
+    Returns:
+        The certificate; `variances` are those of the solution, averaged over its embeddings.
+    """
+    problem, structure = solution.problem, solution.problem.structure
+    losses, size = problem.cells()
+    value, lower, gap = (
+        np.broadcast_to(each, (size,)) for each in (solution.value, solution.lower, solution.gap)
+    )
+    counts = np.asarray(structure.sizes) * structure.num_views
+    share, m = counts / counts.sum(), structure.num_classes
+    gram = np.asarray(solution.class_gram).reshape(size, m, m)
+    view, instance = (
+        np.asarray(each).reshape(size, m) @ share
+        for each in (solution.view_variance, solution.instance_variance)
+    )
+    mean_sq = gram @ share @ share
+    between = np.diagonal(gram, axis1=1, axis2=2) @ share - mean_sq
+    found = np.stack([view, instance, between, mean_sq], axis=1)
+    scale = np.sqrt(np.outer(counts, counts))
+    dual = np.asarray(solution.class_dual).reshape(size, m, m) / scale
+    eigenvalue = np.linalg.eigvalsh(dual)[:, 0]
+    several = np.asarray(structure.sizes) > 1
+    present = ((solution.instance_slack, several), (solution.view_slack, structure.num_views > 1))
+    for slack, here in present:
+        each = np.where(here, np.asarray(slack).reshape(size, m) / counts, np.inf)
+        eigenvalue = np.minimum(eigenvalue, each.min(axis=1))
+    low, high = _brackets(losses, structure, found, lower + gap)
+    return _assemble(problem, (value, lower, gap, eigenvalue, found, low, high), 0.0)
+
+
 def _check_concrete(problem: Problem, points: Any) -> None:
     require_x64()
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((problem, points))):
         raise ValueError("a certificate is made on the host; call it outside jax.jit and jax.vmap.")
+
+
+def check_size(loss: GramLoss, structure: ClassStructure) -> None:
+    """Raise a ValueError where there are more embeddings than a dual matrix is formed of, and no
+    other way to certify the loss."""
+    if structure.num_embeddings > CHOLESKY_LIMIT and not isinstance(loss, SupCL):
+        raise ValueError(
+            f"only SupCL is certified without its dual matrix, which is formed up to "
+            f"{CHOLESKY_LIMIT} embeddings; got {structure.num_embeddings} and "
+            f"{type(loss).__name__}."
+        )
+
+
+def certificate_key(key: PRNGKeyArray) -> PRNGKeyArray:
+    """The key to certify with what was solved with `key`: their random numbers are independent."""
+    return jax.random.fold_in(key, zlib.crc32(b"certificate"))
 
 
 def _certify(
@@ -371,17 +431,14 @@ def _certify(
     structure = problem.structure
     num_points = structure.num_embeddings
     formed = num_points <= CHOLESKY_LIMIT
-    if not formed and not isinstance(problem.loss, SupCL):
-        raise ValueError(
-            f"only SupCL is certified without its dual matrix, which is formed up to "
-            f"{CHOLESKY_LIMIT} embeddings; got {num_points} and {type(problem.loss).__name__}."
-        )
+    check_size(problem.loss, structure)
     if not formed and key is None:
         raise ValueError(
             f"beyond {CHOLESKY_LIMIT} embeddings a certificate is probabilistic; got {num_points}. "
             "Give it a random key: key=jax.random.key(0)."
         )
     losses, size = problem.cells()
+    keys = None if formed else cell_keys(problem, key)
     admit(losses, structure)
     embeddings = np.asarray(embeddings).reshape(size, num_points, problem.dim)
     prepared, plain = losses.prepare(structure), losses.unconventional()
@@ -390,8 +447,7 @@ def _certify(
         points = jnp.asarray(embeddings[cell])
         if formed:
             return _bound_factored(_cell(plain, cell), prepared, points)
-        start = jax.random.fold_in(key, cell)
-        return _bound_by_products(_cell(losses, cell), structure, points, start)
+        return _bound_by_products(_cell(losses, cell), structure, points, keys[cell])
 
     def bound(cells: np.ndarray, count: Array) -> tuple[_Dual, Array]:
         points = jnp.asarray(embeddings[cells])

@@ -603,9 +603,10 @@ def _run(losses: GramLoss, structure: ClassStructure, size: int, kernel: Callabl
     return jax.tree.map(lambda *leaves: np.concatenate(leaves)[order], *parts)
 
 
-def reducible(loss: GramLoss, structure: ClassStructure) -> bool:
-    """Whether averaging is allowed (a convex symmetric loss) and leaves a problem to bracket."""
-    few = structure.num_classes <= BRACKET_CLASS_LIMIT
+def reducible(loss: GramLoss, structure: ClassStructure, limit: int = BRACKET_CLASS_LIMIT) -> bool:
+    """Whether averaging is allowed (a convex symmetric loss) and leaves a problem to bracket; with
+    `CLASS_LIMIT` as the limit, one to solve."""
+    few = structure.num_classes <= limit
     return loss.convex and loss.symmetric and few and _small(loss, structure)
 
 

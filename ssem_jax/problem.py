@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import re
+import zlib
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from functools import cached_property
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 import jax
 import numpy as np
 from jax.core import Tracer
+from jaxtyping import PRNGKeyArray
 
 if TYPE_CHECKING:
     from ssem_jax.losses import GramLoss
@@ -128,6 +130,15 @@ def check_count(name: str, value: Any, least: int) -> int:
     if not number or not float(value).is_integer() or value < least:
         raise ValueError(f"{name} must be an integer of at least {least}; got {value!r}.")
     return int(value)
+
+
+def check_rows(points: np.ndarray) -> None:
+    """Raise a ValueError unless every row is finite and not zero."""
+    good = np.all(np.isfinite(points), axis=1) & np.any(points != 0, axis=1)
+    if not good.all():
+        row = int(np.argmin(good))
+        what = "is zero" if np.all(points[row] == 0) else "is not finite"
+        raise ValueError(f"every embedding must be finite and not zero; row {row} {what}.")
 
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
@@ -323,6 +334,22 @@ class Problem:
             return np.broadcast_to(np.asarray(leaf, np.float64) + 0.0, (size,))
 
         return jax.tree.map(batched, self.loss), size
+
+
+def cell_keys(problem: Problem, key: PRNGKeyArray) -> PRNGKeyArray:
+    """A key for each cell, from the cell's own coordinates.
+
+    So a cell's result depends neither on the batch that it is solved in nor on its place there.
+    """
+    losses, size = problem.cells()
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(losses)]
+    name = f"{type(problem.loss).__name__}|{problem.structure}|{problem.dim}|"
+    name += stable_text(jax.tree.structure(problem.loss))
+    hashes = [
+        zlib.crc32((name + "|" + ",".join(leaf[cell].tobytes().hex() for leaf in leaves)).encode())
+        for cell in range(size)
+    ]
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, np.asarray(hashes, np.uint32))
 
 
 def full_dimension(structure: ClassStructure, self_pairs: str = "include") -> int:

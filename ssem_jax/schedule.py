@@ -16,6 +16,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import jax
@@ -81,6 +82,19 @@ def run_chunks(
     num_threads = max(worker_count(), len(devices))
     for place, results in in_threads(run, range(len(chunks)), num_threads):
         yield chunks[place], results
+
+
+@contextmanager
+def without_mesh() -> Iterator[None]:
+    """A `with` block in which no mesh of the caller is set.
+
+    Under `jax.set_mesh` new arrays lie on all devices of the mesh, and kernels on one of them.
+    """
+    if not hasattr(jax, "set_mesh") or jax.sharding.get_abstract_mesh().empty:
+        yield
+    else:
+        with jax.set_mesh(None):
+            yield
 
 
 def in_this_mode(function: Callable[..., T]) -> Callable[..., T]:

@@ -24,7 +24,6 @@ The solver forms its own dual matrix in order to escape and to stop. It certifie
 from __future__ import annotations
 
 import dataclasses
-import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
@@ -36,7 +35,7 @@ from jax.core import Tracer
 from jaxtyping import Array, PRNGKeyArray
 
 from ssem_jax.losses import GramLoss, SupCL
-from ssem_jax.problem import ClassStructure, Problem, check_count, require_x64, stable_text
+from ssem_jax.problem import ClassStructure, Problem, cell_keys, check_count, require_x64
 from ssem_jax.schedule import Kernel, chunk_capacity, map_first, run_chunks
 from ssem_jax.solution import Solution, Status
 from ssem_jax.sphere import inner, normalize, project, random_points, retract
@@ -443,22 +442,6 @@ def _random_starts(keys: PRNGKeyArray, num_points: int, dim: int) -> tuple[Array
     # One at a time: a batched factorisation waits for the threads that run the other chunks.
     basis, coordinates = jax.lax.map(lambda one: jnp.linalg.qr(one.T), points)
     return normalize(coordinates.mT), basis
-
-
-def cell_keys(problem: Problem, key: PRNGKeyArray) -> PRNGKeyArray:
-    """A key for each cell, from the cell's own coordinates.
-
-    So a cell's result depends neither on the batch that it is solved in nor on its place there.
-    """
-    losses, size = problem.cells()
-    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(losses)]
-    name = f"{type(problem.loss).__name__}|{problem.structure}|{problem.dim}|"
-    name += stable_text(jax.tree.structure(problem.loss))
-    hashes = [
-        zlib.crc32((name + "|" + ",".join(leaf[cell].tobytes().hex() for leaf in leaves)).encode())
-        for cell in range(size)
-    ]
-    return jax.vmap(jax.random.fold_in, (None, 0))(key, np.asarray(hashes, np.uint32))
 
 
 @dataclasses.dataclass

@@ -47,7 +47,7 @@ def rescaled(points: Float[np.ndarray, "N d"]) -> Float[np.ndarray, "N d"]:
     return np.ldexp(points, -np.frexp(largest)[1])
 
 
-def product(left: Float[Array, "*n k"], right: Float[Array, "k *m"]) -> Float[Array, "*n *m"]:
+def product(left: Array, right: Array) -> Array:
     """left @ right in the full precision of their type.
 
     Left to itself, JAX multiplies float32 matrices on recent GPUs in TF32, of 10 bits: cosines err

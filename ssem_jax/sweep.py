@@ -71,7 +71,14 @@ import polars as pl
 from threadpoolctl import threadpool_limits
 
 from ssem_jax import cache, theory
-from ssem_jax.certificate import GAP_TOLERANCE, Certificate, certify, certify_blocks
+from ssem_jax.certificate import (
+    GAP_TOLERANCE,
+    Certificate,
+    certificate_key,
+    certify,
+    certify_blocks,
+    check_size,
+)
 from ssem_jax.losses import GramLoss, SupCL
 from ssem_jax.problem import (
     ClassStructure,
@@ -83,6 +90,7 @@ from ssem_jax.problem import (
     stable_text,
 )
 from ssem_jax.reduced import QUANTITIES
+from ssem_jax.schedule import in_this_mode
 from ssem_jax.solution import Solution, Status
 from ssem_jax.solve import solve
 from ssem_jax.workers import lost_worker
@@ -229,8 +237,9 @@ def solve_batch(
     problem: Problem, seed: int, num_starts: int, progress: Progress | None
 ) -> pl.DataFrame:
     """Solve and certify one batch: the rows of its cells."""
-    solution = solve(problem, jax.random.key(seed), num_starts=num_starts, progress=progress)
-    return tabulate(certify(solution), solution, seed)
+    key = jax.random.key(seed)
+    solution = solve(problem, key, num_starts=num_starts, progress=progress)
+    return tabulate(certify(solution, certificate_key(key)), solution, seed)
 
 
 def certify_theory(problem: Problem) -> Certificate:
@@ -449,6 +458,8 @@ def sweep(
     check_choice("witness", witness, tuple(PART_CELLS))
     batches = [batch for problem in problems for batch in split(problem, witness)]
     join([pl.DataFrame(schema=schema_of(batch.loss)) for batch in batches])  # or refuse now
+    for batch in batches if witness == "solve" else ():
+        check_size(batch.loss, batch.structure)
     tables: dict[int, pl.DataFrame] = {}
     with (
         nullcontext()
@@ -469,10 +480,9 @@ def sweep(
         def submit(number: int) -> None:
             # A function cannot be sent to another process: that one counts whole batches.
             report = () if executor else (progress,)
+            compute = compute_batch if executor else in_this_mode(compute_batch)
             try:
-                future = pool.submit(
-                    compute_batch, batches[number], witness, seed, num_starts, *report
-                )
+                future = pool.submit(compute, batches[number], witness, seed, num_starts, *report)
             except (RuntimeError, OSError) as error:
                 raise RunError(f"the executor takes no more work ({error}); {KEPT}") from error
             running[future] = number

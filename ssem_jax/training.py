@@ -40,7 +40,7 @@ from ssem_jax.imbalance import solve_reduced
 from ssem_jax.losses import SupCL
 from ssem_jax.metrics import Variances
 from ssem_jax.problem import ClassStructure, Problem, precision, pytree_dataclass
-from ssem_jax.schedule import whole
+from ssem_jax.schedule import whole, without_mesh
 from ssem_jax.sphere import normalize
 
 Scalar = Float[Array, ""]
@@ -271,7 +271,7 @@ def _predict(
     """Variances of the batch, and by class, for sorted sizes."""
     structure, loss = ClassStructure(sizes, num_views), SupCL(alpha, temperature, *convention)
     loss.check(structure)
-    with precision(64):
+    with precision(64), without_mesh():
         if structure.is_balanced:
             counts = (structure.num_classes, sizes[0], num_views)
             found = theory.variances(*counts, alpha, temperature, loss.self_pairs)

@@ -1,7 +1,10 @@
 """`ssem audit` on what another program found: pymanopt's embeddings, through a file."""
 
+import importlib
 import json
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pymanopt
 import pytest
@@ -9,6 +12,9 @@ from pymanopt.optimizers import ConjugateGradient
 
 import ssem_jax as sx
 from ssem_jax.cli import main
+
+audits = importlib.import_module("ssem_jax.audit")
+certificates = importlib.import_module("ssem_jax.certificate")
 
 EXCESS_TOLERANCE = 1e-9
 """The audit's gap is the excess over the optimum, up to the certified gap of its reference."""
@@ -61,3 +67,164 @@ def test_audit_gives_the_true_gap_of_foreign_embeddings(tmp_path, capsys, alpha,
     assert document["optimal"] == (document["gap"] <= document["gap_tolerance"])
     assert end.value.code == (0 if document["optimal"] else 1)
     assert not (document["optimal"] and excess > EXCESS_TOLERANCE)
+
+
+# ------------------------------------------------------------------------------------- references
+
+TWO_BY_FOUR = np.repeat([0, 1], 4)
+
+
+def rows_of(labels, dim=5, seed=0):
+    return np.random.default_rng(seed).normal(size=(len(labels), dim))
+
+
+@pytest.fixture
+def frugal(monkeypatch):
+    """No free minimisation: a closed form or the program of the classes must do."""
+
+    def refuse(*_, **__):
+        raise AssertionError("the embeddings were minimised freely")
+
+    monkeypatch.setattr(audits, "solve", refuse)
+
+
+@pytest.mark.parametrize(
+    ("loss", "num_views"),
+    [
+        (sx.SupCL(0.5, 0.1), 1),
+        (sx.SupCon(0.1), 1),
+        (sx.Spectral(0.5, 3.0), 1),
+        pytest.param(sx.SupCon(0.1), 2, marks=pytest.mark.slow),
+        pytest.param(sx.decoupled_contrast(0.2), 2, marks=pytest.mark.slow),
+        pytest.param(sx.Spectral(0.8, 3.0), 2, marks=pytest.mark.slow),
+    ],
+)
+def test_balanced_closed_forms_are_the_reference(frugal, loss, num_views):
+    found = sx.audit(rows_of(TWO_BY_FOUR), TWO_BY_FOUR, loss, num_views=num_views)
+    assert found.optimum.certified
+    assert found.certificate.lower >= found.optimum.lower
+    assert found.certificate.gap > 0.1
+    expected = [
+        found.prediction.view,
+        found.prediction.within - found.prediction.view,
+        found.prediction.between,
+        1 - found.prediction.total,
+    ]
+    np.testing.assert_allclose(found.optimum.variances, expected, rtol=0, atol=1e-12)
+    assert found.to_json()["predicted"]["view_variance"] == float(found.prediction.view)
+
+
+@pytest.mark.parametrize(
+    ("labels", "loss"),
+    [
+        (np.repeat([0, 1, 2], [1, 3, 4]), sx.SupCL(0.6, 0.3)),
+        (TWO_BY_FOUR, sx.WeightedSupCL(0.5, 0.3, (1.0, 2.0))),
+    ],
+)
+def test_the_program_of_the_classes_is_the_reference(frugal, labels, loss):
+    found = sx.audit(rows_of(labels), labels, loss)
+    assert found.optimum.certified
+    assert found.prediction is None
+    assert found.certificate.lower >= found.optimum.lower
+    # The same as a certificate of embeddings that attain it.
+    problem = sx.Problem(found.structure, 7, loss)
+    free = sx.certify(sx.solve(problem, jax.random.key(0)))
+    assert abs(float(free.value - found.optimum.value)) <= EXCESS_TOLERANCE
+    np.testing.assert_allclose(found.optimum.variances, free.variances, atol=1e-6)
+    np.testing.assert_allclose(found.optimum.low, free.low, atol=1e-5)
+    np.testing.assert_allclose(found.optimum.high, free.high, atol=1e-5)
+    assert abs(float(free.eigenvalue - found.optimum.eigenvalue)) <= 1e-8
+    assert int(found.optimum.phase) == int(free.phase)
+
+
+@sx.gram_loss(convex=True)
+def pulled_to_zero(gram, structure, *, strength=1.0):
+    """Convex, but not symmetric: the first row counts more."""
+    weights = jnp.ones(len(gram)).at[0].set(2)
+    return strength * jnp.mean(weights[:, None] * weights * gram**2)
+
+
+@pytest.mark.parametrize(
+    ("loss", "num_views"),
+    [
+        (pulled_to_zero(strength=1.5), 1),
+        pytest.param(sx.Sigmoid(5.0, 1.0), 2, marks=pytest.mark.slow),
+        pytest.param(sx.Sincere(0.1), 1, marks=pytest.mark.slow),
+    ],
+)
+def test_other_losses_are_minimised_freely(loss, num_views):
+    found = sx.audit(rows_of(TWO_BY_FOUR), TWO_BY_FOUR, loss, num_views=num_views)
+    assert found.optimum.certified
+    assert found.certificate.lower >= found.optimum.lower
+    assert found.certificate.gap > 0
+    assert found.prediction is None
+
+
+def test_everything_is_checked_before_anything_is_computed(monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("computed before it was checked")
+
+    for name in ("_optimum", "certify_embeddings"):
+        monkeypatch.setattr(audits, name, refuse)
+    labels = np.array(["b", "a", "b", "a"])  # sorting moves row 3 to place 1
+    rows, loss = rows_of(labels), sx.SupCL(0.5, 0.1)
+    zero, infinite = rows.copy(), rows.copy()
+    zero[3], infinite[2, 1] = 0, np.inf
+    for arguments, message in [
+        ((zero, labels, loss), "row 3 is zero"),
+        ((infinite, labels, loss), "row 2 is not finite"),
+        ((rows[:3], labels, loss), r"one label for each embedding; got 4 labels .*\(3, 5\)"),
+        ((rows[0], labels, loss), r"\(N, d\); got shape \(5,\)"),
+        ((rows[:, :0], labels, loss), r"got shape \(4, 0\)"),
+        ((rows + 1j, labels, loss), "got shape .* of complex128"),
+        ((rows.astype(str), labels, loss), "an array of numbers"),
+        ((rows, labels[:1].repeat(4), loss), "at least 2 classes"),
+        ((rows, labels, sx.SupCL(np.array([0.5, 0.6]), np.array([0.1, 0.1]))), "one cell"),
+        ((rows, labels, sx.SupConIn(0.1)), "SupConIn is not convex"),
+        ((rows, labels, sx.SupCL), "the loss must be one of the Gram matrix"),
+        ((rows, labels, sx.SupCL(0.5, 0.1, "exclude")), "num_views must be at least 2"),
+        ((rows, labels, sx.WeightedSupCL(0.5, 0.1, (1.0,))), "class_weights must have one number"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            sx.audit(*arguments)
+    with monkeypatch.context() as limits:
+        limits.setattr(certificates, "CHOLESKY_LIMIT", 3)
+        with pytest.raises(ValueError, match="only SupCL is certified without its dual matrix"):
+            sx.audit(rows, labels, sx.SupCon(0.1))
+    with jax.enable_x64(False), pytest.raises(ValueError, match="verification needs float64"):
+        sx.audit(rows, labels, loss)
+
+
+def test_the_key_reaches_probabilistic_certificates(monkeypatch):
+    """Beyond the limit of what is factored, which is lowered here."""
+    monkeypatch.setattr(certificates, "CHOLESKY_LIMIT", 7)
+    monkeypatch.setattr(certificates, "DENSE_LIMIT", 3)
+    keys = []
+    by_products = certificates._bound_by_products
+
+    def noted(loss, structure, points, key):
+        keys.append(jax.random.key_data(key).tolist())
+        return by_products(loss, structure, points, key)
+
+    monkeypatch.setattr(certificates, "_bound_by_products", noted)
+    rows, loss = rows_of(TWO_BY_FOUR), sx.SupCL(0.5, 0.2)
+    for key in (None, jax.random.key(0), jax.random.key(1)):
+        found = sx.audit(rows, TWO_BY_FOUR, loss, key=key)
+        assert found.certificate.probabilistic
+        assert not found.optimum.probabilistic
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_rows_of_any_length_and_type():
+    rows, loss = rows_of(TWO_BY_FOUR), sx.SupCL(0.5, 0.1)
+    expected = sx.audit(rows, TWO_BY_FOUR, loss).certificate
+    lengths = np.array([5e-320, 1e-200, 1e-160, 1, 1, 1e160, 1e200, 1e307])
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    found = sx.audit(unit * lengths[:, None], TWO_BY_FOUR, loss).certificate
+    assert float(found.value) == pytest.approx(float(expected.value), abs=2e-3)  # of few bits
+    lengths[0] = 1e-250
+    found = sx.audit(unit * lengths[:, None], TWO_BY_FOUR, loss).certificate
+    direct = expected
+    assert float(found.value) == pytest.approx(float(direct.value), rel=1e-13)
+    short = sx.audit(jnp.asarray(rows, jnp.bfloat16), TWO_BY_FOUR, loss).certificate
+    assert float(short.value) == pytest.approx(float(expected.value), abs=0.1)

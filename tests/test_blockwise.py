@@ -274,6 +274,57 @@ def test_memory_is_that_of_the_rows_and_a_few_tiles(self_pairs):
     assert used < 4 * num_rows**2 / 50
 
 
+# ----------------------------------------------------------------------------------- precision
+
+
+def dots(jaxpr):
+    """All matrix products in a program and in those that it calls."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            yield equation
+        for inner in jax.tree.leaves(
+            list(equation.params.values()), is_leaf=lambda leaf: hasattr(leaf, "eqns")
+        ):
+            inner = getattr(inner, "jaxpr", inner)
+            if hasattr(inner, "eqns"):
+                yield from dots(inner)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_products_keep_the_precision_of_float32(dtype):
+    """On recent GPUs JAX would take float32 matrices as TF32 by default."""
+    rows, ids = jnp.asarray(random_rows(12), dtype), np.arange(12)
+    structure = ClassStructure((3, 3), 2)
+    losses = {
+        "tiles": lambda rows: blockwise_supcl(rows, ids // 4, ids // 2, 0.5, 0.1),
+        "dense": lambda rows: SupCL(0.5, 0.1)(rows, structure),
+    }
+    for name, loss in losses.items():
+        found = list(dots(jax.make_jaxpr(jax.value_and_grad(loss))(rows).jaxpr))
+        assert len(found) >= 2, name
+        for equation in found:
+            highest = jax.lax.Precision.HIGHEST
+            assert equation.params["precision"] == (highest, highest), name
+            assert {operand.aval.dtype for operand in equation.invars} == {jnp.dtype("float32")}
+
+
+# ------------------------------------------------------------------------------------------- ids
+
+
+@pytest.mark.parametrize("traced", [False, True])
+def test_instance_ids_count_within_their_class(traced):
+    """Ids may start anew in every class; they may be of another type than those of classes."""
+    rows, classes = random_rows(8), np.repeat([3, -7], 4)
+    unique = np.array([0, 0, 1, 1, 2, 2, 3, 3])
+    anew = np.array([5, 5, 9, 9, 5, 5, 9, 9], np.uint32)
+
+    def value(rows, classes, instances):
+        return blockwise_supcl(rows, classes, instances, 0.5, 0.3, "exclude")
+
+    value = jax.jit(value) if traced else value
+    assert value(rows, classes, anew) == value(rows, classes, unique)
+
+
 # ---------------------------------------------------------------------------------------- misuse
 
 

@@ -1,5 +1,6 @@
 """Chunks over threads: every cell once, whatever order they finish in."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -13,7 +14,15 @@ import numpy as np
 import pytest
 
 from ssem_jax import schedule
-from ssem_jax.schedule import Kernel, chunk_capacity, map_first, run_chunks, worker_count
+from ssem_jax.problem import precision
+from ssem_jax.schedule import (
+    Kernel,
+    chunk_capacity,
+    in_threads,
+    map_first,
+    run_chunks,
+    worker_count,
+)
 
 
 def squares(chunk, count):
@@ -111,6 +120,62 @@ def test_leaving_early_stops_the_rest():
     next(running)
     running.close()
     assert len(calls) < 100
+
+
+def test_threads_compute_in_the_precision_of_the_caller():
+    """A block in 64 bits holds in its own thread alone, and so does one in 32."""
+
+    def work(chunk, count):
+        assert count.dtype == jnp.result_type(int)
+        return jnp.ones(len(chunk)) * count
+
+    try:
+        for bits in (32, 64):
+            jax.config.update("jax_enable_x64", bits == 64)
+            for wanted in (32, 64):
+                with precision(wanted):
+                    for _, results in run_chunks(work, np.arange(5), 2):
+                        assert results.dtype == f"float{wanted}"
+                    threads = in_threads(lambda _: jnp.ones(()).dtype, range(2), 2)
+                    assert {dtype for _, dtype in threads} == {jnp.dtype(f"float{wanted}")}
+    finally:
+        jax.config.update("jax_enable_x64", True)
+
+
+class Door:
+    """A lock that tells when three threads have asked for it."""
+
+    def __init__(self):
+        self.lock, self.crowded, self.asked = (
+            threading.Lock(),
+            threading.Event(),
+            itertools.count(1),
+        )
+
+    def __enter__(self):
+        if next(self.asked) == 3:
+            self.crowded.set()
+        self.lock.acquire()
+
+    def __exit__(self, *_):
+        self.lock.release()
+
+
+def test_threads_that_waited_for_a_compilation_work_at_the_same_time():
+    """The two that waited meet inside the function, or the barrier breaks."""
+    kernel, first, inside = Kernel(lambda number: number), iter([True]), threading.Barrier(2)
+    kernel.compiling = door = Door()
+
+    def function(number):
+        if next(first, False):
+            assert door.crowded.wait(timeout=20)
+        else:
+            inside.wait(timeout=20)
+        return number
+
+    kernel.function = function
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(kernel, [1.0, 2.0, 3.0])) == [1, 2, 3]
 
 
 def test_results_come_to_the_host():

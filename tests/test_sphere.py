@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ssem_jax.losses import SupCL
 from ssem_jax.problem import ClassStructure
-from ssem_jax.sphere import inner, normalize, project, random_points, retract
+from ssem_jax.sphere import inner, normalize, project, random_points, rescaled, retract
 
 solve = importlib.import_module("ssem_jax.solve")  # the package exports the function `solve`
 
@@ -137,6 +137,52 @@ def test_normalize_keeps_zero_rows():
     points = normalize(np.array([[3.0, 4.0], [0.0, 0.0]]))
     assert np.abs(points[0] - np.array([0.6, 0.8])).max() <= UNIT
     assert np.array_equal(points[1], [0, 0])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "lengths"),
+    [
+        (np.float32, [1e-37, 1e-30, 1e-19, 1.0, 1e19, 1e30, 2e38]),
+        (np.float64, [2e-307, 1e-160, 1.0, 1e160, 1e308]),
+    ],
+)
+def test_normalize_takes_rows_of_any_length(dtype, lengths):
+    """Squares of the first and the last ones are no numbers of their type."""
+    rows = np.outer(lengths, [0.6, 0.0, -0.8]).astype(dtype)
+    unit = 4 * np.finfo(dtype).eps
+    for each in (normalize, jax.jit(normalize)):
+        assert np.abs(each(rows) - np.array([0.6, 0.0, -0.8])).max() <= unit
+    slope = jax.jit(jax.grad(lambda rows: jnp.sum(normalize(rows)[:, 0])))(rows)
+    exact = np.outer(1 / np.asarray(lengths), [0.64, 0.0, 0.48])
+    kept = np.abs(exact) < np.finfo(dtype).max
+    kept &= np.abs(exact) > np.finfo(dtype).tiny
+    assert np.all(np.abs(slope - exact)[kept] <= 4 * unit * np.abs(exact)[kept])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_normalize_gives_the_bits_of_the_plain_formula(dtype):
+    lengths = np.exp(np.random.default_rng(0).normal(0, 4, size=(500, 1)))
+    rows = (gaussian(500, 7, 1) * lengths).astype(dtype)
+    plain = jax.jit(lambda rows: rows / jnp.sqrt(jnp.sum(rows * rows, 1, keepdims=True)))
+    np.testing.assert_array_equal(jax.jit(normalize)(rows), plain(rows))
+
+
+def test_rows_without_a_direction():
+    rows = jnp.array([[0.0, 0.0], [np.nan, 1.0], [np.inf, 1.0]])
+    found = normalize(rows)
+    assert np.array_equal(found[0], [0, 0])
+    assert np.all(np.isnan(found[1]))
+    assert np.isnan(found[2, 0])
+    slope = jax.grad(lambda rows: jnp.sum(normalize(rows) * jnp.arange(1.0, 3)))(rows[:1])
+    assert np.array_equal(slope, [[0, 0]])
+
+
+def test_rescaled_rows_are_normal_numbers():
+    rows = np.outer([5e-324, 1e-310, 1.5, 1.7e308], [0.0, 1.0])
+    found = rescaled(rows)
+    assert np.array_equal(found > 0, rows > 0)
+    assert np.all((found[:, 1] >= 0.5) & (found[:, 1] < 1))
+    assert np.array_equal(found[:, 1], np.frexp(rows[:, 1])[0])
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import ssem_jax as sx
+from ssem_jax import training
 from ssem_jax.problem import precision
 from ssem_jax.training import batch_variances, predict_batch, supcl_loss
 
@@ -35,8 +36,23 @@ SAME = 1e-14
 """Relative difference of two float64 sums of the same few hundred terms in another order."""
 
 
+MESH_ROUNDINGS = 8
+"""Difference of two sums over a batch in another order, in eps of one plus the largest entry; the
+worst seen is 2."""
+
 LABELS = np.repeat([0, 1, 2, 3, 4], [1, 2, 4, 3, 2])
 """Of a batch of twelve: unbalanced, with a class of one instance."""
+
+
+@pytest.fixture(params=["32 bits", "64 bits", "32 bits, 64 in a block"])
+def mode(request):
+    """JAX as a training script finds it by default, as verification sets it, and in between."""
+    jax.config.update("jax_enable_x64", request.param.startswith("64"))
+    try:
+        with precision(64 if "64" in request.param else 32):
+            yield request.param
+    finally:
+        jax.config.update("jax_enable_x64", True)
 
 
 def batch(seed, num_views=2, dim=6, dtype=np.float32):
@@ -55,9 +71,10 @@ def verification(views, labels, alpha, tau, self_pairs, mean):
     """Value and gradient of the dense float64 loss, rows in the order of `views`."""
     num_views = views.shape[1]
     structure, order = sx.ClassStructure.from_labels(np.repeat(labels, num_views), num_views)
-    rows = jnp.asarray(views, jnp.float64).reshape(-1, views.shape[-1])
-    value, slope = dense(sx.SupCL(alpha, tau, self_pairs, mean), rows[order], structure)
-    return value, slope[np.argsort(order)].reshape(views.shape)
+    with precision(64):
+        rows = jnp.asarray(views, jnp.float64).reshape(-1, views.shape[-1])
+        value, slope = dense(sx.SupCL(alpha, tau, self_pairs, mean), rows[order], structure)
+        return float(value), np.asarray(slope[np.argsort(order)]).reshape(views.shape)
 
 
 def assert_float32_accurate(found, exact, tau, extra=0.0):
@@ -70,7 +87,7 @@ def assert_float32_accurate(found, exact, tau, extra=0.0):
 
 @pytest.mark.parametrize(("self_pairs", "mean"), CONVENTIONS)
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_it_is_the_verification_loss_to_float32_accuracy(self_pairs, mean, dtype):
+def test_it_is_the_verification_loss_to_float32_accuracy(self_pairs, mean, dtype, mode):
     @jax.jit
     def found(views, labels, alpha, tau):
         def value(views):
@@ -204,10 +221,64 @@ print(json.dumps({"differences": differences}))
 """
 
 
-def test_a_sharded_batch_has_the_loss_and_gradient_of_the_whole():
+ON_MESHES = """
+import json, jax, jax.numpy as jnp, numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
+import ssem_jax as sx
+from test_training import batch
+
+assert len(jax.devices()) == 2
+structure = sx.ClassStructure((3, 3), 2)
+differences = {}
+
+def compare(name, found, expected):
+    pairs = zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True)
+    eps = float(jnp.finfo(jnp.result_type(float)).eps)
+    errors = [np.max(np.abs(a - b)) / (1 + np.max(np.abs(b))) / eps for a, b in pairs]
+    differences[name] = max(map(float, errors))
+
+def loss(weights, views, labels):
+    return sx.supcl_loss(views @ weights, labels, alpha=0.4, temperature=0.3, block_size=5)
+
+def step(weights, views, labels, monitor):
+    found = jax.value_and_grad(loss, argnums=(0, 1))(weights, views, labels)
+    return found, monitor.update(sx.batch_variances(views, labels)).average
+
+@jax.jit
+def dense(rows):
+    return jax.value_and_grad(lambda rows: sx.SupCL(0.4, 0.3)(rows, structure))(rows)
+
+for bits in (32, 64):
+    jax.config.update("jax_enable_x64", bits == 64)
+    views, labels = batch(5, dtype=np.float64)
+    weights = np.random.default_rng(1).normal(size=(6, 4))
+    views, weights = (jnp.asarray(part, float) for part in (views, weights))
+    rows = views[:6].reshape(12, -1)
+    single = jax.jit(step)(weights, views, labels, sx.BatchMonitor())
+    for kind in (AxisType.Explicit, AxisType.Auto):
+        mesh = jax.make_mesh((2,), ("batch",), axis_types=(kind,))
+        over, everywhere = NamedSharding(mesh, P("batch")), NamedSharding(mesh, P())
+        parts = jax.device_put((weights, views, labels), (everywhere, over, over))
+        name = f"{bits} bits, {kind.name}"
+        compare(name + ", elsewhere", jax.jit(step)(*parts, sx.BatchMonitor()), single)
+        with jax.set_mesh(mesh):
+            compare(name, jax.jit(step)(*parts, sx.BatchMonitor()), single)
+            compare(name + ", dense", dense(jax.device_put(rows, over)), dense(rows))
+            if bits == 32:
+                spread = sx.batch_variances(parts[1], parts[2])  # without jit
+                compare(name + ", spread", spread, sx.batch_variances(views, labels))
+                sx.training._predict.cache_clear()
+                predicted = sx.predict_batch(parts[2], 2, alpha=0.5, temperature=0.1)
+                assert 0 < predicted.within < 1
+print(json.dumps({"differences": differences}))
+"""
+
+
+def differences_on_two_devices(code):
+    """What a script that compares two devices with one prints."""
     flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
     result = subprocess.run(
-        [sys.executable, "-c", ON_TWO_DEVICES],
+        [sys.executable, "-c", code],
         capture_output=True,
         text=True,
         env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
@@ -216,9 +287,21 @@ def test_a_sharded_batch_has_the_loss_and_gradient_of_the_whole():
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    differences = json.loads(result.stdout)["differences"]
+    return json.loads(result.stdout)["differences"]
+
+
+def test_a_sharded_batch_has_the_loss_and_gradient_of_the_whole():
+    differences = differences_on_two_devices(ON_TWO_DEVICES)
     assert len(differences) == 2 * (1 + 4) + 1
     assert {name: gap for name, gap in differences.items() if not gap <= SAME} == {}
+
+
+def test_meshes_of_either_kind_have_the_loss_and_gradient_of_the_whole():
+    """In 32 and in 64 bits, without an axis name: explicit axes, as `jax.make_mesh` makes them by
+    default, and automatic ones."""
+    differences = differences_on_two_devices(ON_MESHES)
+    assert len(differences) == 2 * (3 + 3) + 2
+    assert {name: gap for name, gap in differences.items() if not gap <= MESH_ROUNDINGS} == {}
 
 
 # ------------------------------------------------------------------------------------- the monitor
@@ -236,7 +319,7 @@ def test_the_variances_of_a_batch_are_those_of_its_structure():
     assert all(part.dtype == jnp.float32 for part in short)
 
 
-def test_the_running_average_is_that_of_its_weights():
+def test_the_running_average_is_that_of_its_weights(mode):
     decay, draws = 0.7, np.random.default_rng(0).uniform(size=(5, 6)).astype(np.float32)
     monitor = sx.BatchMonitor(decay)
     assert np.all(np.isnan(monitor.average))
@@ -269,6 +352,74 @@ def test_the_prediction_of_a_balanced_batch_is_the_closed_form_in_float32_too():
         float(sx.theory.view_variance(3, 2, 2, 0.0, 0.1, "exclude")), abs=1e-15
     )
     assert apart.within == apart.variances.view > 0
+
+
+def test_predictions_have_the_same_bits_in_every_mode(mode, monkeypatch):
+    monkeypatch.setattr(training, "_predict", training._predict.__wrapped__)  # nothing is kept
+    hyper = {"alpha": 0.5, "temperature": 0.1}
+    for labels in ([0, 0, 0, 1, 1, 2], [0, 0, 1, 1]):
+        found = predict_batch(np.array(labels), 2, **hyper)
+        with precision(64):
+            exact = predict_batch(np.array(labels), 2, **hyper)
+        assert found.variances == exact.variances
+        np.testing.assert_array_equal(found.class_delta2, exact.class_delta2)
+
+
+def test_the_training_example(mode):
+    """README's, on a linear encoder: loss, monitor and prediction of an unbalanced batch."""
+    images, labels = batch(4)
+    weights = jnp.asarray(np.random.default_rng(2).normal(size=(6, 4)), jnp.float32)
+
+    @jax.jit
+    def step(weights, images, labels, monitor):
+        def objective(weights):
+            views = images @ weights
+            return supcl_loss(views, labels, alpha=0.5, temperature=0.1), views
+
+        (loss, views), slope = jax.value_and_grad(objective, has_aux=True)(weights)
+        return weights - 0.1 * slope, loss, monitor.update(batch_variances(views, labels))
+
+    monitor, losses = sx.BatchMonitor(), []
+    for _ in range(20):
+        weights, loss, monitor = step(weights, images, labels, monitor)
+        losses.append(float(loss))
+    assert (weights.dtype, loss.dtype) == (jnp.float32, jnp.float32)
+    assert losses[-1] < losses[0]
+    predicted = predict_batch(labels, 2, alpha=0.5, temperature=0.1)
+    average = monitor.average
+    assert 0 < average.within < 1
+    assert float(average.within + average.between) == pytest.approx(float(average.total), rel=1e-6)
+    assert predicted.structure.sizes == (1, 2, 4, 3, 2)
+    assert 0 <= predicted.within < 1
+
+
+@pytest.mark.parametrize("length", [1e-30, 1e25])
+def test_rows_of_any_length_have_the_loss_of_their_directions(length):
+    """Squares of these lengths are no float32: such rows counted as zero."""
+    views, labels = batch(6)
+    hyper = {"alpha": 0.5, "temperature": 0.1}
+    value, slope = _differentiated(views, labels, **hyper)
+    scaled = (views * np.float32(length)).astype(np.float32)
+    found, moved = _differentiated(scaled, labels, **hyper)
+    assert float(found) == pytest.approx(float(value), rel=1e-5)
+    np.testing.assert_allclose(np.asarray(moved, float) * length, slope, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(_variances(scaled, labels), _variances(views, labels), atol=1e-6)
+
+
+def test_instance_ids_may_start_anew_in_every_class():
+    views, labels = batch(7, dtype=np.float64)
+    order = np.argsort(labels, kind="stable")
+    rows, classes = views[order].reshape(-1, views.shape[2]), np.repeat(labels[order], 2)
+    unique = np.repeat(np.arange(len(labels)), 2)
+    _, first, sizes = np.unique(classes, return_index=True, return_counts=True)
+    anew = unique - np.repeat(unique[first], sizes)
+    assert len(np.unique(anew)) < len(labels)
+    hyper = {"alpha": 0.3, "temperature": 0.2, "self_pairs": "exclude"}
+    for loss, spread in ((supcl_loss, batch_variances), (_jitted, _variances)):
+        values = [loss(rows, classes, instance_ids=ids, **hyper) for ids in (unique, anew)]
+        assert values[0] == values[1]
+        found = [spread(rows, classes, instance_ids=ids) for ids in (unique, anew)]
+        assert found[0] == found[1]
 
 
 def test_the_prediction_of_an_unbalanced_batch_is_what_free_minimisation_finds():
