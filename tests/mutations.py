@@ -1,0 +1,435 @@
+"""Single faults put into the source, to see whether the fast tests notice.
+
+    python -m tests.mutations --list                  # all mutants, none run
+    python -m tests.mutations --jobs 2 --out m.jsonl  # run them; goes on where it was stopped
+    python -m tests.mutations --only theory.py        # those of one file
+
+Two sorts of mutants. **Drawn**: for every file of `TESTS` a fixed number of single changes of its
+syntax tree (`OPERATORS`: signs, products, comparisons, constants, dropped factors and signs,
+swapped arguments, least for largest), drawn with a seed of its own among all that it admits, so
+that text may move without changing what is asked. **Written**: faults of meaning, `WRITTEN`, each
+an old text that must occur exactly once and a new one; margins of rounding, above all, which a
+drawn fault seldom meets.
+
+Each mutant is a copy of the tree in which one file is changed. The tests that the file maps to run
+there, one process, stopped at the first failure. A mutant that no test fails **survives**, unless
+it never ends, which counts as noticed. With ``--verify``, `ssem verify --quick` judges survivors as
+well. Survivors are printed; `ARGUED` says of those that are no fault why not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import difflib
+import hashlib
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+COPIED = ("ssem_jax", "proofs_numeric", "tests", "figures", "pyproject.toml", "README.md")
+"""What tests need of the tree."""
+TIMEOUT = 900.0
+"""Seconds after which a mutant counts as noticed: it does not end, or users would not wait."""
+
+TESTS: dict[str, tuple[int, tuple[str, ...]]] = {
+    "ssem_jax/theory.py": (16, ("test_theory.py",)),
+    "ssem_jax/losses.py": (14, ("test_losses.py",)),
+    "ssem_jax/gram.py": (6, ("test_gram.py", "test_losses.py", "test_certificate.py")),
+    "ssem_jax/pairwise.py": (14, ("test_pairwise.py", "test_fuzz.py")),
+    "ssem_jax/metrics.py": (10, ("test_metrics.py",)),
+    "ssem_jax/simplex.py": (6, ("test_simplex.py",)),
+    "ssem_jax/sphere.py": (4, ("test_sphere.py",)),
+    "ssem_jax/optima.py": (10, ("test_optima.py",)),
+    "ssem_jax/solve.py": (14, ("test_solve.py",)),
+    "ssem_jax/reduced.py": (16, ("test_reduced.py", "test_certificate.py")),
+    "ssem_jax/imbalance.py": (18, ("test_imbalance.py",)),
+    "ssem_jax/training.py": (10, ("test_training.py",)),
+    "ssem_jax/blockwise.py": (8, ("test_blockwise.py",)),
+    "ssem_jax/eigenbound.py": (10, ("test_eigenbound.py", "test_certificate.py")),
+    "ssem_jax/certificate.py": (16, ("test_certificate.py", "test_fuzz.py")),
+    "ssem_jax/convexity.py": (8, ("test_convexity.py",)),
+    "ssem_jax/sweep.py": (12, ("test_sweep.py",)),
+    "ssem_jax/claims.py": (16, ("test_claims.py", "test_proofs.py", "test_search.py")),
+    "ssem_jax/search.py": (10, ("test_search.py",)),
+    "ssem_jax/rigorous.py": (16, ("test_rigorous.py", "test_proofs.py")),
+}
+"""File → how many mutants are drawn, and the tests that should notice, the likeliest first."""
+
+WRITTEN: list[tuple[str, str, str]] = []
+"""(file, old, new): faults of meaning."""
+
+ARGUED: dict[str, str] = {}
+"""Survivor → why it is no fault."""
+
+
+class Mutant(NamedTuple):
+    """One fault: a file and its changed text."""
+
+    file: str
+    kind: str
+    line: int
+    text: str
+    change: str
+
+    @property
+    def name(self) -> str:
+        """The same wherever the text moves to."""
+        return hashlib.sha256(f"{self.file} {self.kind} {self.change}".encode()).hexdigest()[:10]
+
+
+# ----------------------------------------------------------------------------------- drawing
+
+
+def _comparison(node: ast.AST) -> Iterator[ast.AST]:
+    swaps = {
+        ast.Lt: ast.Gt,
+        ast.Gt: ast.Lt,
+        ast.LtE: ast.Lt,
+        ast.GtE: ast.Gt,
+        ast.Eq: ast.NotEq,
+        ast.NotEq: ast.Eq,
+    }
+    if isinstance(node, ast.Compare) and type(node.ops[0]) in swaps:
+        yield ast.Compare(node.left, [swaps[type(node.ops[0])](), *node.ops[1:]], node.comparators)
+
+
+def _arithmetic(node: ast.AST) -> Iterator[ast.AST]:
+    swaps = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult}
+    if isinstance(node, ast.BinOp) and type(node.op) in swaps and not _text(node):
+        yield ast.BinOp(node.left, swaps[type(node.op)](), node.right)
+
+
+def _text(node: ast.BinOp) -> bool:
+    """Whether it joins text or lists, of which no other operation is possible."""
+    literal = (ast.JoinedStr, ast.List, ast.Tuple)
+    return any(
+        isinstance(side, literal)
+        or (isinstance(side, ast.Constant) and isinstance(side.value, str))
+        for side in (node.left, node.right)
+    )
+
+
+def _dropped(node: ast.AST) -> Iterator[ast.AST]:
+    """One of two factors or terms, or a sign."""
+    operations = ast.Mult | ast.Div | ast.Add | ast.Sub
+    if isinstance(node, ast.BinOp) and isinstance(node.op, operations) and not _text(node):
+        yield node.left
+        if isinstance(node.op, ast.Mult | ast.Add):
+            yield node.right
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.Not | ast.Invert):
+        yield node.operand
+
+
+def _constant(node: ast.AST) -> Iterator[ast.AST]:
+    if isinstance(node, ast.Constant) and type(node.value) is int:
+        yield ast.Constant(node.value + 1)
+        if node.value > 0:
+            yield ast.Constant(node.value - 1)
+    if isinstance(node, ast.Constant) and type(node.value) is float and node.value:
+        yield ast.Constant(2 * node.value)
+
+
+def _swapped(node: ast.AST) -> Iterator[ast.AST]:
+    """The first two arguments of a call."""
+    if isinstance(node, ast.Call) and len(node.args) >= 2:
+        first, second, *rest = node.args
+        starred = isinstance(first, ast.Starred) or isinstance(second, ast.Starred)
+        name = ast.unparse(node.func).rpartition(".")[2]
+        if not starred and name not in COMMUTATIVE and ast.dump(first) != ast.dump(second):
+            yield ast.Call(node.func, [second, first, *rest], node.keywords)
+
+
+COMMUTATIVE = {"isinstance", "maximum", "minimum", "max", "min", "zip", "_least_product"}
+_OPPOSITE = {
+    "maximum": "minimum",
+    "max": "min",
+    "argmax": "argmin",
+    "any": "all",
+    "ceil": "floor",
+    "triu": "tril",
+    "low": "high",
+    "lower": "upper",
+}
+_OPPOSITE |= {value: key for key, value in _OPPOSITE.items()}
+
+
+def _opposite(node: ast.AST) -> Iterator[ast.AST]:
+    """The least for the largest."""
+    if isinstance(node, ast.Attribute) and node.attr in _OPPOSITE:
+        yield ast.Attribute(node.value, _OPPOSITE[node.attr], node.ctx)
+    named = isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    if named and node.func.id in _OPPOSITE:
+        name = ast.Name(_OPPOSITE[node.func.id], node.func.ctx)
+        yield ast.Call(name, node.args, node.keywords)
+    if isinstance(node, ast.BoolOp):
+        other = ast.Or() if isinstance(node.op, ast.And) else ast.And()
+        yield ast.BoolOp(other, node.values)
+
+
+OPERATORS = {
+    "comparison": _comparison,
+    "arithmetic": _arithmetic,
+    "dropped": _dropped,
+    "constant": _constant,
+    "swapped": _swapped,
+    "opposite": _opposite,
+}
+
+
+def _code(node: ast.AST, inside: bool = False) -> Iterator[ast.expr]:
+    """The expressions in the bodies of functions, but annotations, decorators and what is said."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        if node.name in ("__repr__", "__str__", "__hash__"):
+            return
+        inner = [*node.body, *node.args.defaults, *(d for d in node.args.kw_defaults if d)]
+        for child in inner:
+            yield from _code(child, True)
+        return
+    if isinstance(node, ast.Raise | ast.JoinedStr | ast.Import | ast.ImportFrom):
+        return
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        return
+    if isinstance(node, ast.ClassDef):
+        for child in node.body:
+            yield from _code(child, inside)
+        return
+    if isinstance(node, ast.AnnAssign):
+        if node.value is not None:
+            yield from _code(node.value, inside)
+        return
+    if inside and isinstance(node, ast.expr):
+        yield node
+    for child in ast.iter_child_nodes(node):
+        yield from _code(child, inside)
+
+
+def _replace(source: str, node: ast.expr, new: ast.AST) -> str:
+    """The source with the text of a node exchanged; columns are counted in bytes."""
+    lines = source.encode().splitlines(keepends=True)
+    starts = [0]
+    for line in lines:
+        starts.append(starts[-1] + len(line))
+    begin = starts[node.lineno - 1] + node.col_offset
+    end = starts[(node.end_lineno or 0) - 1] + (node.end_col_offset or 0)
+    text = source.encode()
+    plain = isinstance(new, ast.Constant | ast.Attribute | ast.Call | ast.Name)
+    put = ast.unparse(ast.fix_missing_locations(new))
+    return (text[:begin] + (put if plain else f"({put})").encode() + text[end:]).decode()
+
+
+def _describe(old: str, new: str) -> tuple[int, str]:
+    """Where two texts differ first, and how."""
+    before, after = old.splitlines(), new.splitlines()
+    changed = [
+        line.strip() if line[0] == " " else f"{line[0]} {line[1:].strip()}"
+        for line in difflib.unified_diff(before, after, n=0, lineterm="")
+        if not line.startswith(("---", "+++", "@@"))
+    ]
+    shared = zip(before, after, strict=False)
+    first = next((k for k, (a, b) in enumerate(shared, 1) if a != b), len(before))
+    return first, "\n".join(changed)
+
+
+def drawn(file: str, source: str, count: int) -> list[Mutant]:
+    """`count` mutants of a file, the operators in turn; always the same."""
+    pools: dict[str, list[tuple[ast.expr, ast.AST]]] = {name: [] for name in OPERATORS}
+    for node in _code(ast.parse(source)):
+        for name, operator in OPERATORS.items():
+            pools[name] += [(node, new) for new in operator(node)]
+    chooser = random.Random(file)
+    for pool in pools.values():
+        chooser.shuffle(pool)
+    found: dict[str, Mutant] = {}
+    while len(found) < count and any(pools.values()):
+        for name, pool in pools.items():
+            if not pool or len(found) == count:
+                continue
+            node, new = pool.pop()
+            text = _replace(source, node, new)
+            try:
+                same = ast.dump(ast.parse(text)) == ast.dump(ast.parse(source))
+            except SyntaxError:
+                continue
+            if not same:
+                line, change = _describe(source, text)
+                mutant = Mutant(file, name, line, text, change)
+                found.setdefault(mutant.name, mutant)
+    return list(found.values())
+
+
+def written(root: Path = ROOT) -> Iterator[Mutant]:
+    """The faults of meaning.
+
+    Raises:
+        ValueError: an old text that does not occur exactly once.
+    """
+    for file, old, new in WRITTEN:
+        source = (root / file).read_text()
+        if source.count(old) != 1:
+            raise ValueError(
+                f"{file} has {source.count(old)} times what a mutant changes; bring it up to "
+                f"date:\n{old}"
+            )
+        text = source.replace(old, new)
+        line, change = _describe(source, text)
+        yield Mutant(file, "written", line, text, change)
+
+
+def mutants(only: str = "", root: Path = ROOT) -> list[Mutant]:
+    """All mutants, or those of files whose name contains a text."""
+    found = [mutant for mutant in written(root) if only in mutant.file]
+    for file, (count, _) in TESTS.items():
+        if only in file and (root / file).is_file():
+            found += drawn(file, (root / file).read_text(), count)
+    return found
+
+
+# ----------------------------------------------------------------------------------- running
+
+
+class Outcome(NamedTuple):
+    """What became of a mutant."""
+
+    name: str
+    file: str
+    line: int
+    kind: str
+    change: str
+    noticed: str
+    seconds: float
+
+
+def copy(target: Path) -> Path:
+    """A copy of the tree."""
+    for name in COPIED:
+        if (ROOT / name).is_dir():
+            ignored = shutil.ignore_patterns("__pycache__", "*.svg", "*.png", "*.pdf")
+            shutil.copytree(ROOT / name, target / name, ignore=ignored)
+        elif (ROOT / name).exists():
+            shutil.copy(ROOT / name, target / name)
+    return target
+
+
+def _finish(command: list[str], tree: Path) -> tuple[int | None, str]:
+    """Exit code (None: it did not end) and output of a command in a copy of the tree."""
+    env = os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(
+            command, cwd=tree, env=env, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            code: int | None = process.wait(TIMEOUT)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, 9)
+            process.wait()
+            code = None
+        log.seek(0)
+        return code, log.read()
+
+
+def judge(mutant: Mutant, tree: Path, verify: bool = False) -> Outcome:
+    """Run the tests of a mutant in a copy of the tree, which is restored afterwards."""
+    begun, file = time.perf_counter(), tree / mutant.file
+    original, noticed = file.read_text(), ""
+    file.write_text(mutant.text)
+    options = ["-n", "0", "-x", "-q", "--no-header", "--tb=no", "-p", "no:cacheprovider"]
+    try:
+        for test in TESTS[mutant.file][1]:
+            if not (tree / "tests" / test).exists():
+                continue
+            code, output = _finish(
+                [sys.executable, "-m", "pytest", *options, f"tests/{test}"], tree
+            )
+            if code != 0:
+                failed = [
+                    line for line in output.splitlines() if line.startswith(("FAILED", "ERR"))
+                ]
+                noticed = "did not end" if code is None else (failed or [f"{test}: {code}"])[0]
+                break
+        if verify and not noticed:
+            code, _ = _finish([sys.executable, "-m", "ssem_jax.cli", "verify", "--quick"], tree)
+            noticed = "" if code == 0 else f"ssem verify --quick: exit {code}"
+    finally:
+        file.write_text(original)
+    seconds = time.perf_counter() - begun
+    named = (mutant.name, mutant.file, mutant.line, mutant.kind, mutant.change)
+    return Outcome(*named, noticed, seconds)
+
+
+def run(chosen: list[Mutant], jobs: int, out: Path | None, verify: bool) -> Iterator[Outcome]:
+    """Judge mutants, as many at once as there are jobs, and keep what is known already."""
+    known = {}
+    if out is not None and out.exists():
+        lines = map(json.loads, out.read_text().splitlines())
+        known = {line["name"]: Outcome(**line) for line in lines}
+    waiting = [mutant for mutant in chosen if mutant.name not in known]
+    yield from (known[mutant.name] for mutant in chosen if mutant.name in known)
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(jobs) as pool:
+        trees: SimpleQueue[Path] = SimpleQueue()
+        for number in range(jobs):
+            trees.put(copy(Path(folder) / str(number)))
+
+        def one(mutant: Mutant) -> Outcome:
+            tree = trees.get()
+            try:
+                return judge(mutant, tree, verify)
+            finally:
+                trees.put(tree)
+
+        for outcome in pool.map(one, waiting):
+            if out is not None:
+                with out.open("a") as file:
+                    file.write(json.dumps(outcome._asdict()) + "\n")
+            yield outcome
+
+
+def main() -> int:
+    """0 if at least 95 % of the mutants are noticed, those apart that are argued to be none."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutations")
+    parser.add_argument("--only", default="", help="files whose name contains this")
+    parser.add_argument("--kind", default="", help="one operator, or 'written'")
+    parser.add_argument("--sample", type=int, help="so many of them, drawn at random")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--out", type=Path, help="keep the outcomes here, and go on from them")
+    parser.add_argument("--verify", action="store_true", help="let ssem verify judge survivors")
+    parser.add_argument("--list", action="store_true", help="show the mutants, run none")
+    arguments = parser.parse_args()
+    chosen = [mutant for mutant in mutants(arguments.only) if arguments.kind in mutant.kind]
+    if arguments.sample is not None:
+        chosen = random.Random(0).sample(chosen, min(arguments.sample, len(chosen)))
+    if arguments.list:
+        for mutant in chosen:
+            print(f"{mutant.name} {mutant.file}:{mutant.line} {mutant.kind}\n{mutant.change}\n")
+        print(dict(Counter(mutant.file for mutant in chosen)), len(chosen), "mutants")
+        return 0
+    survivors, count = [], 0
+    for outcome in run(chosen, arguments.jobs, arguments.out, arguments.verify):
+        count += 1
+        fate = outcome.noticed or "SURVIVED"
+        print(f"{outcome.file}:{outcome.line} {outcome.kind}, {outcome.seconds:.0f} s: {fate}")
+        if not outcome.noticed:
+            print(outcome.change, flush=True)
+            survivors.append(outcome)
+    argued = [one for one in survivors if one.name in ARGUED]
+    left = len(survivors) - len(argued)
+    print(f"\n{count - len(survivors)} of {count} noticed; {len(argued)} argued, {left} survive:")
+    for one in survivors:
+        print(f"  {one.name} {one.file}:{one.line} {ARGUED.get(one.name, '')}")
+    return 0 if left <= 0.05 * (count - len(argued)) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
