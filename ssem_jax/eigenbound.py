@@ -109,11 +109,11 @@ class Factored(NamedTuple):
     @property
     def eigenvalue(self) -> Array | float:
         """A lower bound of λ_min."""
-        return -(self.shift + self.remainder) * SAFETY
+        return -(self.shift + self.remainder) * (1 + 4 * UNIT)
 
     def pairing(self, size: int) -> Array | float:
         """A lower bound of ⟨A, G⟩ over all N × N matrices G ⪰ 0 of unit diagonal."""
-        return -(size * self.shift + self.remainder) * SAFETY
+        return -(size * self.shift + self.remainder) * (1 + 4 * UNIT)
 
 
 def residual(shifted: Float[Array, "N N"], factor: Float[Array, "N N"]) -> Float[Array, ""]:
@@ -156,13 +156,16 @@ def factored(matrix: Float[Array, "N N"], free: Array | float = 0.0) -> Factored
         return number + 1, least, attempt(least + step)
 
     def search() -> Factored:
-        least = jnp.maximum(0, -jnp.linalg.eigvalsh(matrix)[0])
-        # The guess may be no number: then nothing is proven.
-        state = (jnp.asarray(0), least, Factored(least, jnp.asarray(jnp.inf)))
+        guess = -jnp.linalg.eigvalsh(matrix)[0]
+        # Of entries that are no numbers nothing can be proven.
+        least, number = (
+            jnp.maximum(0, jnp.nan_to_num(guess)),
+            jnp.where(jnp.isfinite(guess), 0, SHIFTS),
+        )
         return jax.lax.while_loop(
-            lambda s: (s[0] < SHIFTS) & jnp.isfinite(least) & ~jnp.isfinite(s[2].remainder),
+            lambda s: (s[0] < SHIFTS) & ~jnp.isfinite(s[2].remainder),
             retry,
-            state,
+            (number, least, Factored(least, jnp.asarray(jnp.inf))),
         )[2]
 
     first = attempt(smallest)
@@ -314,16 +317,18 @@ def _excluded(
     that of T - λ itself.
     """
     beside = np.array(betas[:-1])
-    wide = beside * (1 + PIVOT_ROUNDINGS * UNIT)
+    # With one more row, coupled to none, for LAPACK, which takes no matrix of one.
+    wide = np.append(beside * (1 + PIVOT_ROUNDINGS * UNIT), 0.0)
     ritz = float(eigvalsh_tridiagonal(alphas, beside)[0]) if len(beside) else alphas[0]
-    first = np.zeros(len(alphas))
-    first[0] = 1
+    first = np.eye(1, len(alphas) + 1)[0]
 
     def shares_at(bound: float) -> tuple[float, float]:
         """What a start can have of an eigenvector of an eigenvalue `bound`: two terms; ∞ unless
         T - bound is positive definite."""
         slip = PIVOT_ROUNDINGS * UNIT * (abs(bound) + norm)
-        _, _, inverse, failed = dptsv(np.array(alphas) - (bound + slip), wide, first)
+        pivots = np.append(np.array(alphas) - (bound + slip), 1.0)
+        *_, inverse, failed = dptsv(pivots, wide, first)
+        inverse = inverse.ravel()[:-1]
         if failed or not np.all(np.isfinite(inverse)):
             return math.inf, math.inf
         return betas[-1] * abs(float(inverse[-1])), errors * float(np.linalg.norm(inverse))

@@ -295,19 +295,64 @@ def blockwise_slope(size: int, dim: int, tau: Scalar) -> Scalar:
 # ------------------------------------------------------------------------------------ three blocks
 
 
-def block_value(size: float, value: Scalar) -> Scalar:
-    r"""Error of the constant part of a cut of a softmax loss of three similarities.
+def block_value(size: Scalar, magnitude: Scalar) -> Scalar:
+    r"""Error of the value of a cut of a softmax loss of three similarities.
 
-    A cut needs no exact gradient: it is the Gibbs minorant of *some* distribution P on the four
-    kinds of pairs, those P that the computed slopes (P_k - w_k)/τ stand for. What is wrong with P
-    makes its constant wrong: P_k log P_k is taken to be P_k (x_k - log T). So log T errs by
-    3u log N, for the arguments, and by 2·EXP_ULPS, 3 sums and some 12 products and quotients, in
-    T and in each P_k alike; and then by 2·LOG_ULPS and 12 roundings of the value, whose parts have
-    one sign.
+    A cut needs no exact gradient: it is Gibbs' minorant of *some* distribution P over the kinds of
+    pairs, of those P_k that the computed slopes (P_k - w_k)/τ stand for. What is wrong with P makes
+    its constant wrong, and that alone: -ΣP_k log(P_k/c_k) is taken to be log T - ΣP_k x_k. In both
+    T and the P_k exponentials err by 2·EXP_ULPS, arguments by 3u|x|, which is 3u log N on average
+    (:func:`softmax_value`), and there are 4 operations in T and 5 in each P_k. Then come the
+    logarithm, and 6 for the pulls and 4 for the sums of a value.
 
     Args:
         size: N, the pairs of an anchor.
-        value: the size of the parts that the value is summed from.
+        magnitude: the size of the parts that the value is summed from.
     """
-    inside = 3 * jnp.log(size) + 4 * EXP_ULPS + 32
-    return gamma(inside) + gamma(2 * LOG_ULPS + 12) * value
+    inside = 6 * jnp.log(size) + 4 * EXP_ULPS + 9
+    return gamma(inside) + gamma(2 * LOG_ULPS + 10) * magnitude
+
+
+def block_slope(pulls: Scalar, loose: Scalar, slopes: Scalar) -> Scalar:
+    r"""Error of ⟨g, y - θ⟩ for the slopes g of such a cut, over all y of the simplex.
+
+    The P_k are exact by definition, and similarities differ by 2 at most. What errs are the pulls
+    w_k/τ (1-α and a quotient of 2; or (p-1)/p, α and a quotient, which `pulls` counts twice), the
+    sum P_k - w_k, and three operations with rates, of size 2 at most. The P_k must add up to 1: where a kind of pairs has a fixed similarity (self
+    pairs), its share takes what is missing; elsewhere the largest one does, some 10 roundings of
+    1/τ.
+
+    Args:
+        pulls: Σ w_k/τ, those of views twice.
+        loose: 1/τ where no kind of pairs has a fixed similarity, else 0.
+        slopes: Σ |g_k| along the similarities.
+    """
+    return 2 * (gamma(3) * pulls + gamma(10) * loose + gamma(8) * slopes)
+
+
+def block_other(size: int | None, magnitude: Scalar, slopes: Scalar) -> Scalar:
+    """Error of a cut of any other loss: as :func:`evaluation` for one that sums over N² pairs, and
+    64 roundings of its terms for one that has a form of its own (size None)."""
+    relative = gamma(64) if size is None else evaluation(size)
+    return relative * (magnitude + 2 * slopes)
+
+
+def block_end(sizes: Scalar) -> Scalar:
+    """Error of ⟨d, θ⟩ + excess/t, of the direction d: its products with shares, those that the tilt
+    multiplies and divides again, and the sum with a constant of 1; relative to the largest |d_k|
+    but for that constant."""
+    return gamma(12) * jnp.maximum(sizes, 1)
+
+
+def class_program(num_classes: int, size: Scalar) -> Scalar:
+    r"""Relative error of values, gradients and pairings of the program over classes.
+
+    A row has m + 3 exponentials, of 2·EXP_ULPS and of arguments that cost 3 log N as in
+    :func:`softmax_value`, whose sum has a logarithm; rows are summed over m classes, products with
+    the m × m blocks over rows and then over columns; two dozen operations are single.
+
+    Args:
+        num_classes: m.
+        size: N.
+    """
+    return gamma(2 * num_classes + 3 * jnp.log(size) + 2 * EXP_ULPS + 2 * LOG_ULPS + 18)
