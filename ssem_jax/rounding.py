@@ -318,9 +318,9 @@ def block_slope(pulls: Scalar, loose: Scalar, slopes: Scalar) -> Scalar:
 
     The P_k are exact by definition, and similarities differ by 2 at most. What errs are the pulls
     w_k/τ (1-α and a quotient of 2; or (p-1)/p, α and a quotient, which `pulls` counts twice), the
-    sum P_k - w_k, and three operations with rates, of size 2 at most. The P_k must add up to 1: where a kind of pairs has a fixed similarity (self
-    pairs), its share takes what is missing; elsewhere the largest one does, some 10 roundings of
-    1/τ.
+    sum P_k - w_k, and three operations with rates, of size 2 at most. The P_k must add up to 1:
+    where a kind of pairs has a fixed similarity (self pairs), its share takes what is missing;
+    elsewhere the largest one does, some 10 roundings of 1/τ.
 
     Args:
         pulls: Σ w_k/τ, those of views twice.
