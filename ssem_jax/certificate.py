@@ -1,15 +1,32 @@
 r"""A lower bound on the loss over *all* embeddings, in *all* dimensions, from embeddings at hand.
 
-The loss is convex in the Gram matrix G. With :math:`g = \operatorname{sym} \nabla L(G_0)` and any
-multipliers λ, the dual matrix S = g + Diag(λ) bounds the loss of every G ⪰ 0 with unit diagonal,
+The loss is convex in the Gram matrix G, so it has affine minorants: numbers c and M with
+L(G) ≥ c + ⟨M, G⟩ for all G. With any multipliers λ, the dual matrix S = sym M + Diag(λ) bounds the
+loss of every G ⪰ 0 with unit diagonal,
 
 .. math::
-   L(G) \ge L(G_0) - \langle g, G_0 \rangle - \sum_i \lambda_i + N \min(0, \lambda_{\min}(S)),
+   L(G) \ge c - \sum_i \lambda_i + \langle S, G \rangle
+        \ge c - \sum_i \lambda_i - N \sigma - \sum_{ij} |E_{ij}|, \qquad S + \sigma I = R R^\top + E
 
-because ⟨S, G⟩ ≥ λ_min(S)·tr G. The multipliers :math:`\lambda_i = -(g G_0)_{ii}` of a critical
-point make the bound tight there; elsewhere it is valid but loose. The **gap** is the loss at the
-embeddings minus the bound, with margins for rounding, so that "no embedding does better by more
-than the gap" is a statement about real numbers.
+(:mod:`ssem_jax.eigenbound`). The multipliers
+:math:`\lambda_i = -(\operatorname{sym} M \; G_0)_{ii}` of a critical point G₀ make the bound tight
+there; elsewhere it is valid but loose. Minorants are
+
+* **Gibbs'**, for softmax losses Σ_i ω_i log Σ_j exp(G_ij/τ) - ⟨W, G⟩/τ: any row-stochastic P on the
+  denominators has
+
+  .. math:: c = \sum_i \omega_i H(P_i), \qquad M = (\omega P - W)/\tau, \qquad H(P_i) = -\sum_j
+            P_{ij} \log P_{ij}.
+
+  At the softmax of G₀ it is the tangent, but nothing about P needs proof. So P is rounded to
+  multiples of 2⁻⁵² whose rows add up to 1 exactly, and all that is left to the margins are the
+  logarithms of its entropies and a few roundings of M;
+* the **tangent** at G₀ for all other losses, c = L(G₀) - ⟨∇L, G₀⟩ and M = ∇L(G₀), whose margins
+  rest on what the loss declares as its `magnitude` and its `sensitivity`.
+
+The **gap** is the loss at the embeddings minus the bound, with margins for rounding that
+:mod:`ssem_jax.rounding` derives, so that "no embedding does better by more than the gap" is a
+statement about real numbers.
 
 A small gap does not pin the geometry: at small τ the loss hardly depends on how classes lie. So
 **brackets** bound what near-optimal embeddings look like. Averaging over the symmetry of a balanced
@@ -22,9 +39,8 @@ All of this needs a convex loss. What a loss declares is checked first (:mod:`ss
 of one that is declared not convex nothing is known: its bound is -∞, its gap infinite, its phase
 undecided.
 
-Up to `DENSE_LIMIT` embeddings S is diagonalised. Beyond, :mod:`ssem_jax.eigenbound` bounds its
-smallest eigenvalue from below: by a Cholesky factorisation, which proves the bound, and beyond
-`CHOLESKY_LIMIT` by products with an S that is never formed, which leaves a probability of failure.
+Up to `CHOLESKY_LIMIT` embeddings a factorisation proves the bound; beyond, products with an S that
+is never formed bound it and leave a probability of failure (:mod:`ssem_jax.eigenbound`).
 
 Everything is computed from the embeddings; nothing is taken over from a solver.
 """
@@ -41,9 +57,16 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from ssem_jax import rounding
 from ssem_jax.blockwise import blockwise_dual
 from ssem_jax.convexity import admit
-from ssem_jax.eigenbound import FAILURE_PROBABILITY, cholesky_bound, lanczos_bound
+from ssem_jax.eigenbound import (
+    FAILURE_PROBABILITY,
+    Factored,
+    factored,
+    factored_in_place,
+    lanczos_bound,
+)
 from ssem_jax.imbalance import ReducedSolution, bracket_quantities, reducible
 from ssem_jax.losses import GramLoss, SupCL
 from ssem_jax.metrics import variances
@@ -64,12 +87,11 @@ from ssem_jax.reduced import (
     shares_of,
     shares_of_similarities,
 )
+from ssem_jax.rounding import kept, row_sums
 from ssem_jax.schedule import Kernel, chunk_capacity, map_first, run_chunks
 from ssem_jax.simplex import Similarities
 from ssem_jax.solution import Solution
 from ssem_jax.sphere import normalize, rescaled
-
-UNIT_ROUNDING = float(np.finfo(np.float64).eps) / 2
 
 GAP_TOLERANCE = 1e-9
 """A cell counts as certified when its gap is at most this."""
@@ -80,9 +102,15 @@ LOWEST = (0.0, 0.0, 0.0, -1.0, -1.0)
 SHARE_ROUNDING = 1e-14
 """Variance share that counts as 0 where it is computed from similarities: their rounding."""
 DENSE_LIMIT = 512
-"""Embeddings up to which the dual matrix is diagonalised; a factorisation is far cheaper beyond."""
+"""Embeddings up to which cells are certified in chunks; beyond, one by one with the dual matrix
+factored in place."""
 CHOLESKY_LIMIT = 8192
 """Embeddings up to which the dual matrix is formed: 512 MiB, of which a few are held at a time."""
+GRAIN = 2.0**-52
+"""What probabilities are rounded to: rows of up to 2¹³ multiples add up without rounding."""
+FREE = 1 / 32
+"""Part of the gap that shifting the dual matrix may add, so that the first factorisation succeeds
+wherever what there is of negative eigenvalues is small beside the other margins."""
 LANCZOS_GOAL = 1e-9
 """What of the gap the distance of a Ritz value from its lower bound may take, times N."""
 
@@ -90,7 +118,7 @@ LANCZOS_GOAL = 1e-9
 class _Dual(NamedTuple):
     """What a certificate owes to the dual matrix.
 
-    Before the smallest eigenvalue is known, `lower` is the bound for a positive semidefinite one.
+    Before the matrix is factored, `lower` is the bound for a positive semidefinite one.
     """
 
     value: Array
@@ -98,10 +126,17 @@ class _Dual(NamedTuple):
     lower: Array
     eigenvalue: Array
 
-    def bounded(self, eigenvalue: Array, num_points: int, margin: Array | float = 0.0) -> _Dual:
-        """The bound for this eigenvalue, of error `margin`."""
-        lower = self.lower + num_points * (jnp.minimum(0, eigenvalue) - margin)
-        return self._replace(lower=lower, eigenvalue=eigenvalue)
+    def bounded(self, eigenvalue: Array | float, pairing: Array | float) -> _Dual:
+        """With the lower bound of λ_min(S), and that of ⟨S, G⟩ over all G."""
+        return self._replace(lower=self.lower + pairing, eigenvalue=jnp.asarray(eigenvalue))
+
+    def factored(self, found: Factored, size: int) -> _Dual:
+        """With what a factorisation proves."""
+        return self.bounded(found.eigenvalue, found.pairing(size))
+
+    def free(self, size: int) -> Array:
+        """A shift of the dual matrix that costs little beside the margins there are."""
+        return FREE * (self.value + self.value_rounding - self.lower) / size
 
 
 @pytree_dataclass
@@ -112,8 +147,10 @@ class Certificate:
         problem: what the embeddings were found for.
         value: their loss.
         lower: no embedding in any dimension has a lower loss than this.
-        gap: value - lower, with the rounding of both on the safe side; ≥ 0.
-        eigenvalue: λ_min of the dual matrix; beyond `DENSE_LIMIT` embeddings a lower bound of it.
+        gap: value - lower, with the rounding of both on the safe side; ≥ 0, or nothing is
+            certified: a loss below a lower bound is a contradiction and raises.
+        eigenvalue: a lower bound of λ_min of the dual matrix, a few roundings below it where it is
+            0; beyond `DENSE_LIMIT` embeddings it may be four times as far below 0 as λ_min.
         variances: (4,) of the embeddings: view, instance (δ²), class, and squared mean.
         low: (5,) and `high` (5,): brackets in the order of `ssem_jax.reduced.QUANTITIES`.
         phase: a code of :class:`ssem_jax.Phase`, decided from the brackets.
@@ -149,49 +186,113 @@ class Certificate:
         return np.asarray(self.gap) <= GAP_TOLERANCE
 
 
-def _dual_matrix(loss: GramLoss, prepared: Any, embeddings: Array) -> tuple[Array, _Dual]:
-    """The dual matrix of one cell, and the bound but for its smallest eigenvalue."""
-    num_points, dim = embeddings.shape
-    gram = embeddings @ embeddings.T
-    # Any symmetric reference will do for the bound; a unit diagonal is what the loss is for.
-    gram = jnp.fill_diagonal(gram, 1.0, inplace=False)
-    value, slope = jax.value_and_grad(loss.value)(gram, prepared)
-    slope = 0.5 * (slope + slope.T)
-    multipliers = -jnp.sum(slope * gram, axis=1)
-    dual = slope + jnp.diag(multipliers)
+class _Minorant(NamedTuple):
+    """A loss at G₀, and an affine function below it everywhere."""
 
-    # Rounding, all first order in u. A sum of N terms errs by N u of their magnitude; the
-    # entries of G by that of a dot product and of two normalisations; the terms of the gradient
-    # add up to `sensitivity`.
-    unit = UNIT_ROUNDING
+    value: Array
+    value_rounding: Array
+    slope: Array  # M
+    lower: Array  # c - Σλ, all margins but those of the multipliers taken off
+
+
+def _softmax_of(loss: GramLoss, prepared: Any) -> tuple[Array, Array, Array] | None:
+    """The softmax form of a loss, unless a subclass has replaced the value that it stands for."""
+
+    def owner(name: str) -> type:
+        return next(kind for kind in type(loss).__mro__ if name in vars(kind))
+
+    if all(issubclass(owner("softmax"), owner(name)) for name in ("value", "from_gram")):
+        return loss.softmax(prepared)
+    return None
+
+
+def _stochastic(scores: Float[Array, "N N"], total: Float[Array, " N"]) -> Float[Array, "N N"]:
+    """scores/total in multiples of `GRAIN`, whose rows add up to 1 exactly: the largest entry of a
+    row takes what rounding leaves. Integers below 2⁵³ add up without rounding in any order."""
+    grains = jnp.round(scores / total[:, None] / GRAIN)
+    largest = jnp.argmax(scores, axis=1)[:, None] == jnp.arange(len(scores))
+    missing = 1 / GRAIN - jnp.sum(grains, axis=1, keepdims=True)
+    return kept((grains + jnp.where(largest, missing, 0)) * GRAIN)
+
+
+def _gibbs(form: tuple[Array, Array, Array], gram: Float[Array, "N N"], dim: int) -> _Minorant:
+    """Gibbs' minorant of a softmax loss at the softmax of G₀, and the loss."""
+    weights, contrasted, tau = form
+    size, held = len(gram), contrasted > 0
+    anchors = row_sums(weights)
+    apart = (gram - jnp.max(jnp.where(held, gram, -1), axis=1, keepdims=True)) / tau
+    # A masked entry may exceed the row's maximum, and exp of it may overflow: mask first.
+    scores = jnp.where(held, jnp.exp(jnp.where(held, apart, 0)), 0)
+    # A row without positives may have an empty denominator; it counts nothing.
+    total = row_sums(jnp.where(anchors > 0, jnp.sum(scores, axis=1), 1)[:, None])
+    logs = anchors * jnp.log(total)
+    pulls = weights * apart
+    value = jnp.sum(kept(logs - row_sums(pulls)))
+    omega = jnp.sum(anchors)
+    sizes = jnp.sum(kept(logs)), jnp.sum(row_sums(jnp.abs(pulls)))
+
+    shares = _stochastic(scores, total)
+    logarithms = jnp.log(jnp.where(shares > 0, shares, 1))
+    entropy = jnp.sum(kept(anchors * row_sums(-shares * logarithms)))
+    slope = kept((anchors[:, None] * shares - weights) / tau)
+    moved = rounding.softmax_moved(size, dim, omega, jnp.sum(row_sums(jnp.abs(slope))), tau)
+    margin = rounding.softmax_entropy(size, entropy) + rounding.softmax_slope(size, omega, tau)
+    return _Minorant(
+        value, rounding.softmax_value(size, omega, *sizes) + moved, slope, entropy - margin
+    )
+
+
+def _tangent(loss: GramLoss, prepared: Any, gram: Float[Array, "N N"], dim: int) -> _Minorant:
+    """The tangent of any convex loss at G₀, and the loss; `lower` lacks ⟨M, G₀⟩."""
+    size = len(gram)
+    value, slope = jax.value_and_grad(loss.value)(gram, prepared)
+    slope = kept(slope)
     sensitivity = loss.sensitivity(gram, prepared)
-    evaluation = (2 * num_points + 16) * unit * loss.magnitude(value, sensitivity)
-    moved = jnp.sum(jnp.abs(slope)) * (2 * dim + 8) * unit
-    terms = (num_points + 16) * unit * 2 * sensitivity
-    sums = 4 * num_points * unit * jnp.sum(jnp.abs(slope * gram))
-    slack = jnp.sum(multipliers) + jnp.sum(slope * gram)
-    lower = value - slack - (evaluation + terms + sums)
-    return dual, _Dual(value, evaluation + moved, lower, jnp.zeros(()))
+    evaluation = rounding.evaluation(size) * loss.magnitude(value, sensitivity)
+    moved = rounding.gram_entry(dim) * jnp.sum(row_sums(jnp.abs(slope)))
+    margin = evaluation + rounding.tangent_slope(size, sensitivity)
+    return _Minorant(value, evaluation + moved, slope, value - margin)
+
+
+def _dual_matrix(loss: GramLoss, prepared: Any, embeddings: Array) -> tuple[Array, _Dual]:
+    """The dual matrix of one cell, and the bound but for what it is short of semidefinite."""
+    size, dim = embeddings.shape
+    points = normalize(embeddings)
+    # Any symmetric reference will do for the bound; a unit diagonal is what the loss is for.
+    gram = kept(jnp.fill_diagonal(points @ points.T, 1.0, inplace=False))
+    form = _softmax_of(loss, prepared)
+    found = _tangent(loss, prepared, gram, dim) if form is None else _gibbs(form, gram, dim)
+    slope = 0.5 * (found.slope + found.slope.T)
+    products = kept(slope * gram)
+    multipliers = -row_sums(products)
+    dual = kept(slope + jnp.diag(multipliers))
+    diagonal = jnp.sum(jnp.abs(jnp.diagonal(dual)))
+    if form is None:  # -⟨M, G₀⟩ and -Σλ cancel but for rounding
+        pairing = jnp.sum(row_sums(jnp.abs(products)))
+        lower = found.lower - rounding.cancelled_multipliers(size, pairing, diagonal)
+    else:
+        sizes = jnp.sum(jnp.abs(multipliers))
+        lower = found.lower - jnp.sum(multipliers)
+        lower = lower - rounding.multipliers(size, sizes, diagonal)
+    return dual, _Dual(found.value, found.value_rounding, lower, jnp.zeros(()))
 
 
 def _bound(loss: GramLoss, prepared: Any, embeddings: Array) -> _Dual:
-    """Value and lower bound of one cell, from all eigenvalues."""
+    """Value and lower bound of one cell, from the residual of a factor."""
     dual, found = _dual_matrix(loss, prepared, embeddings)
-    size = len(dual)
-    # Eigenvalues err by N u ‖S‖, the bound for a backward stable method.
-    margin = size * UNIT_ROUNDING * jnp.linalg.norm(dual)
-    return found.bounded(jnp.linalg.eigvalsh(dual)[0], size, margin)
+    return found.factored(factored(dual, found.free(len(dual))), len(dual))
 
 
 _form_dual = jax.jit(_dual_matrix)
 
 
 def _bound_factored(loss: GramLoss, prepared: Any, embeddings: Array) -> _Dual:
-    """The same from a Cholesky factorisation."""
+    """The same from a factorisation in place."""
     dual, found = _form_dual(loss, prepared, embeddings)
     matrix = np.array(dual)
     dual.delete()
-    return found.bounded(jnp.asarray(cholesky_bound(matrix)), len(matrix))
+    free = float(found.free(len(matrix)))
+    return found.factored(factored_in_place(matrix, free), len(matrix))
 
 
 def _bound_by_products(
@@ -200,19 +301,17 @@ def _bound_by_products(
     """The same from products with a dual matrix that is never formed."""
     size, dim = embeddings.shape
     dual = blockwise_dual(loss, embeddings, structure)
-    # Entries of G err by d u. That moves exponents by as much over τ, and terms of the gradient,
-    # which add up to 2/τ, by as much relatively; their sums of N terms err by N u.
-    entries = (2 * dim + 8) * UNIT_ROUNDING
-    relative = 2 * entries / dual.temperature + (size + 32) * UNIT_ROUNDING
-    sensitivity = 2 / dual.temperature
-    evaluation = (2 * size + 16) * UNIT_ROUNDING * (1 + jnp.abs(dual.value))
-    evaluation = evaluation + sensitivity * entries
-    lower = dual.value - evaluation - 4 * sensitivity * relative
+    tau, omega = dual.temperature, jnp.sum(dual.anchors)
+    logs = jnp.sum(dual.anchors * jnp.abs(dual.totals))
+    evaluation = rounding.blockwise_value(size, dim, omega, logs, tau)
+    relative = rounding.blockwise_slope(size, dim, tau)
+    # ⟨∇L, G⟩ + Σλ is zero but for the errors of both, relative to terms that add up to 2Ω/τ.
+    lower = dual.value - evaluation - 4 * relative * omega / tau
     found = _Dual(dual.value, evaluation, lower, jnp.zeros(()))
-    norm = float(dual.norm * (1 + relative))
-    rounding, goal = float(norm * relative), LANCZOS_GOAL / size
-    bound = lanczos_bound(dual.product, size, norm, rounding, goal, key)
-    return found.bounded(jnp.asarray(bound.lower), size)
+    norm = float(dual.norm * (1 + 2 * relative))
+    goal = LANCZOS_GOAL / size
+    bound = lanczos_bound(dual.product, size, norm, float(norm * relative), goal, key)
+    return found.bounded(bound.lower, size * min(0.0, bound.lower))
 
 
 @Kernel
@@ -352,6 +451,7 @@ def certify_blocks(problem: Problem, similarities: Similarities) -> Certificate:
             f"embeddings with these similarities span {rank} dimensions; got dim = {problem.dim}. "
             "Raise dim."
         )
+    rounding.check_functions()
     found = _bound_blocks(losses, structure, theta, np.full(size, -np.inf))
     gap = found.value + found.rounding - found.lower
     eigenvalue = found.eigenvalue / structure.num_embeddings
@@ -440,6 +540,7 @@ def _certify(
     losses, size = problem.cells()
     keys = None if formed else cell_keys(problem, key)
     admit(losses, structure)
+    rounding.check_functions()
     embeddings = np.asarray(embeddings).reshape(size, num_points, problem.dim)
     prepared, plain = losses.prepare(structure), losses.unconventional()
 
@@ -472,6 +573,14 @@ def _certify(
 
 def _assemble(problem: Problem, leaves: tuple[np.ndarray, ...], failure: float) -> Certificate:
     """A certificate from its leaves, each with the cells in front; the phase is added."""
+    value, lower, gap = leaves[:3]
+    if np.any(gap < 0):
+        cell = int(np.argmin(gap))
+        raise ValueError(
+            f"a contradiction in cell {cell}: embeddings of loss {value[cell]!r}, but a lower "
+            f"bound of {lower[cell]!r} for all embeddings. A reference of another problem, or a "
+            "loss that is not convex, has a false one; nothing was certified."
+        )
     leaves = (*leaves, decide_phase(*leaves[-2:]), np.full(len(leaves[0]), failure))
     if problem.batch_size is None:
         leaves = tuple(leaf[0] for leaf in leaves)

@@ -1,36 +1,52 @@
-r"""Lower bounds of the smallest eigenvalue of a symmetric matrix that is too large to diagonalise.
+r"""Proofs that a symmetric matrix is nearly positive semidefinite, and lower bounds of λ_min.
 
-**Proven**, from a Cholesky factorisation in floating point that runs to completion. Its factor is
-the exact one of a matrix nearby, and that matrix is positive semidefinite. With rounding unit u,
+What a certificate needs of a dual matrix A is a lower bound of ⟨A, G⟩ over all G ⪰ 0 with
+G_ii = 1. Whatever L is and wherever it comes from,
 
 .. math::
-   \lambda_{\min}(A) \ge -\sum_j \frac{\gamma_{j+1}}{1 - \gamma_{j+1}} a_{jj},
-   \qquad \gamma_k = \frac{k u}{1 - k u}.
+   A + \sigma I = L L^\top + E
+   \quad\Rightarrow\quad
+   \langle A, G \rangle \ge -N \sigma - \sum_{ij} |E_{ij}|,
+   \qquad \lambda_{\min}(A) \ge -\sigma - \sum_{ij} |E_{ij}|,
+
+because LLᵀ ⪰ 0 and |G_ij| ≤ 1. The shift σ is as small as a Cholesky factorisation in floating
+point admits, which is a few roundings where A is positive semidefinite.
+
+**From the residual** (:func:`factored`): E is computed, with an error of at most
+:math:`\gamma_N |L||L|^\top` for the product, whose entries add up to γ_N times the squared column
+sums of |L|. Neither the factorisation nor a library's eigenvalues are trusted.
+
+**From the algorithm** (:func:`factored_in_place`, for matrices of which no second copy is made): a
+Cholesky factorisation that runs to completion has :math:`|E| \le \gamma_{N+1} |L||L|^\top`,
+in whatever order the sums of the textbook's formulas are added up.
 
 **Probable**, from products with A alone, by the Lanczos process on :math:`I_b \otimes A` (so that
 every eigenvalue has multiplicity b at least) from a random start, a Gaussian N × b matrix. Its
 vectors and its tridiagonal T satisfy, whatever rounding did to them,
 
-.. math:: A Q_j = \beta_{j-1} Q_{j-1} + \alpha_j Q_j + \beta_j Q_{j+1} + F_j, \qquad \|Q_j\| = 1.
+.. math:: A Q_j = \beta_{j-1} Q_{j-1} + \alpha_j Q_j + \beta_j Q_{j+1} + F_j, \qquad
+   \|Q_j\| \le \nu.
 
 Multiply by a unit eigenvector v of eigenvalue λ, and solve for its share in the start:
 
 .. math::
-   \|v^\top Q_1\| \le \beta_k |e_k^\top (T - \lambda)^{-1} e_1|
+   \|v^\top Q_1\| \le \nu \beta_k |e_k^\top (T - \lambda)^{-1} e_1|
      + \|F\| \, \|(T - \lambda)^{-1} e_1\| \qquad (\lambda < \theta_{\min}(T)).
 
 The right side falls as λ does. The left side is random and independent of all that follows:
 its square is of the distribution Beta(b/2, (N-1)b/2), and with probability 1-δ no less than t².
-So no eigenvalue lies where the right side is below t. A Ritz value alone is an upper bound, and
-its residual says that *some* eigenvalue is near: neither bounds the smallest from below.
-
-How many steps are enough whatever the spectrum is the question of Kuczyński and Woźniakowski.
+So no eigenvalue lies where the right side is below t. Nothing is assumed of the orthogonality of
+the Q_j, which is soon lost: T is what it is, and F is local, bounded step by step. A Ritz value
+alone is an upper bound, and its residual says that *some* eigenvalue is near: neither bounds the
+smallest from below. And theorems of exact arithmetic, such as that of Kuczyński and Woźniakowski
+on how near the smallest Ritz value must be, say when to stop but are no bound here.
 
 References:
-    Rump (BIT 46, 2006), theorem 2.3, for the Cholesky bound; Higham (Accuracy and Stability of
-    Numerical Algorithms, 2002), section 10.1; Kuczyński and Woźniakowski (SIAM J. Matrix Anal.
-    Appl. 13, 1992), theorem 4.2, for Lanczos from a random start; van Dorsselaer, Hochstenbach and
-    van der Vorst (SIAM J. Matrix Anal. Appl. 22, 2000) for bounds from the Lanczos polynomial.
+    Higham (Accuracy and Stability of Numerical Algorithms, 2002), theorem 10.3, for the Cholesky
+    residual, and section 9.6 for tridiagonal systems; Rump (BIT 46, 2006) for proofs by Cholesky in
+    floating point; Kuczyński and Woźniakowski (SIAM J. Matrix Anal. Appl. 13, 1992), theorem 4.2,
+    for Lanczos from a random start; van Dorsselaer, Hochstenbach and van der Vorst (SIAM J. Matrix
+    Anal. Appl. 22, 2000) for bounds from the Lanczos polynomial.
 """
 
 from __future__ import annotations
@@ -43,19 +59,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
-from scipy.linalg.lapack import dpotrf
+from scipy.linalg import eigvalsh_tridiagonal
+from scipy.linalg.lapack import dpotrf, dptsv
 
-UNIT_ROUNDING = float(np.finfo(np.float64).eps) / 2
-SMALLEST = float(np.finfo(np.float64).smallest_subnormal)
+from ssem_jax.rounding import SAFETY, SMALLEST, UNIT, gamma, kept, row_sums
 
 EXTRA_ROUNDINGS = 4
-"""Roundings of an entry of the factor beyond those of Rump's theorem: a library may multiply by the
-reciprocal of a pivot instead of dividing by the pivot, and the shift itself is rounded."""
-FIRST_SHIFT = 0.25
-"""The first shift in units of the rounding bound: rounding is far smaller than its bound, but a
-smaller shift would not show in the sum of both."""
+"""Roundings of an entry of the factor beyond those of Higham's theorem: a library may multiply by
+the reciprocal of a pivot instead of dividing by the pivot, and the shift itself is rounded."""
+FIRST_SHIFT = 8.0
+"""The least shift in units of u times the largest diagonal entry: what rounding makes of an
+eigenvalue that is 0, so that a smaller one would fail. It costs N times itself."""
 SHIFT_GROWTH = 4.0
-"""Factor between shifts, and so what a bound below the rounding may lose."""
+"""Factor between shifts."""
+SHIFTS = 60
+"""Shifts tried at most: the last one is larger than any matrix of finite numbers."""
 RESTORED_ROWS = 256
 """Rows whose lower triangle is restored at a time between two shifts."""
 
@@ -68,33 +86,111 @@ WORST_CASE_ERROR = 1e-3
 """Error relative to the width of the spectrum at which the process stops, for Kuczyński and
 Woźniakowski's bound is under it whatever the spectrum. The spectra at hand, of few clusters, need
 a tenth of those steps for rounding accuracy."""
+LOCAL_ROUNDINGS = 16
+"""Roundings in F_j, in units of u‖A‖, beside those of the product: of two multiples (|α| ≤ ‖A‖,
+β ≤ 2‖A‖), two differences (of norms ≤ 3‖A‖ and 2‖A‖) and the quotient by β: 10, and as many that
+the norms of the vectors may add."""
+PIVOT_ROUNDINGS = 8
+"""Roundings of an entry of T - λ that solving with it amounts to, a pivot having three and a
+substitution four."""
 
 
-def cholesky_bound(matrix: Float[np.ndarray, "N N"]) -> float:
-    r"""A lower bound of λ_min of a symmetric matrix, proven by a factorisation of A + εI.
+class Factored(NamedTuple):
+    """A + shift·I is a positive semidefinite matrix but for what `remainder` bounds.
 
-    ε is searched upwards from the size of the rounding bound, so that a positive semidefinite
-    matrix costs a factorisation or two. One that fails proves nothing; it raises ε.
+    Attributes:
+        shift: σ ≥ 0.
+        remainder: Σ|E_ij| at most; ∞ where nothing was proven.
+    """
+
+    shift: Array | float
+    remainder: Array | float
+
+    @property
+    def eigenvalue(self) -> Array | float:
+        """A lower bound of λ_min."""
+        return -(self.shift + self.remainder) * (1 + 4 * UNIT)
+
+    def pairing(self, size: int) -> Array | float:
+        """A lower bound of ⟨A, G⟩ over all N × N matrices G ⪰ 0 of unit diagonal."""
+        return -(size * self.shift + self.remainder) * (1 + 4 * UNIT)
+
+
+def residual(shifted: Float[Array, "N N"], factor: Float[Array, "N N"]) -> Float[Array, ""]:
+    r"""A bound of Σ|E_ij|, E = A - LLᵀ, for any A and any lower triangular L.
+
+    The product errs by γ_N |L||L|ᵀ, whose entries add up to γ_N Σ_k (Σ_i |l_ik|)², and the
+    difference by u relatively.
+    """
+    found = jnp.sum(row_sums(jnp.abs(shifted - factor @ factor.T)))
+    columns = kept(jnp.sum(jnp.abs(factor), axis=0))
+    size = len(factor)
+    total = SAFETY * found + gamma(size + 1) * jnp.sum(columns**2) + 4 * size**3 * SMALLEST
+    return jnp.where(jnp.isfinite(total), total, jnp.inf)
+
+
+def factored(matrix: Float[Array, "N N"], free: Array | float = 0.0) -> Factored:
+    """Prove that a matrix is positive semidefinite up to a shift, from the residual of a factor.
+
+    The first shift is the smallest that can succeed where λ_min = 0, or the one that is free.
+    Where it fails, LAPACK's λ_min is the guess for all others. For use inside kernels; not under
+    vmap, where LAPACK's threads and XLA's wait for one another.
 
     Args:
-        matrix: (N, N) in C order and exactly symmetric; overwritten, and never copied.
+        matrix: (N, N), of which the lower triangle is factored and all of it is compared.
+        free: a shift that does not matter beside other margins.
+    """
+    size = len(matrix)
+    unit = UNIT * jnp.max(jnp.abs(jnp.diagonal(matrix))) + SMALLEST
+    smallest = jnp.maximum(FIRST_SHIFT * unit, free)
+
+    def attempt(shift: Array) -> Factored:
+        shifted = kept(matrix + shift * jnp.eye(size))
+        factor = kept(jax.lax.linalg.cholesky(shifted, symmetrize_input=False))
+        added = gamma(1) * jnp.sum(jnp.abs(jnp.diagonal(shifted)))
+        return Factored(shift, residual(shifted, factor) + added)
+
+    def retry(state: tuple[Array, Array, Factored]) -> tuple[Array, Array, Factored]:
+        number, least, _ = state
+        step = smallest * SHIFT_GROWTH ** number.astype(float)
+        return number + 1, least, attempt(least + step)
+
+    def search() -> Factored:
+        guess = -jnp.linalg.eigvalsh(matrix)[0]
+        # Of entries that are no numbers nothing can be proven.
+        least, number = (
+            jnp.maximum(0, jnp.nan_to_num(guess)),
+            jnp.where(jnp.isfinite(guess), 0, SHIFTS),
+        )
+        return jax.lax.while_loop(
+            lambda s: (s[0] < SHIFTS) & ~jnp.isfinite(s[2].remainder),
+            retry,
+            (number, least, Factored(least, jnp.asarray(jnp.inf))),
+        )[2]
+
+    first = attempt(smallest)
+    return jax.lax.cond(jnp.isfinite(first.remainder), lambda: first, search)
+
+
+def factored_in_place(matrix: Float[np.ndarray, "N N"], free: float = 0.0) -> Factored:
+    r"""The same for a large matrix, which is overwritten and never copied; on the host.
+
+    Shifts are searched upwards, so that a positive semidefinite matrix costs a factorisation or
+    two. One that fails proves nothing; it raises the shift.
+
+    Args:
+        matrix: (N, N) in C order and exactly symmetric.
+        free: a shift that does not matter beside other margins.
 
     Returns:
-        :math:`-\varepsilon - c`, with c the rounding bound of this module's docstring for A + εI
-        and what underflow may lose; -∞ for a matrix with entries that are not finite.
+        What the algorithm's own rounding bound proves, and what underflow may lose; a remainder of
+        ∞ for a matrix with entries that are not finite.
     """
-    if not np.all(np.isfinite([matrix.min(), matrix.max()])):
-        return -math.inf
-    size = len(matrix)
-    roundings = UNIT_ROUNDING * (np.arange(size) + 2 + EXTRA_ROUNDINGS)
-    shares = roundings / (1 - 2 * roundings)  # γ/(1-γ)
     diagonal = np.diagonal(matrix).copy()
-
-    def rounding(shifted: Float[np.ndarray, " N"]) -> float:
-        underflow = 4 * size * (2 * (size + 1) + shifted.max()) * SMALLEST
-        return float(shares @ shifted) + underflow
-
-    shift = FIRST_SHIFT * rounding(np.abs(diagonal))
+    shift = max(FIRST_SHIFT * UNIT * float(np.max(np.abs(diagonal))) + SMALLEST, free)
+    if not np.all(np.isfinite([matrix.min(), matrix.max()])):
+        return Factored(0.0, math.inf)
+    size = len(matrix)
     while True:
         shifted = diagonal + shift
         if shifted.min() > 0:
@@ -103,7 +199,10 @@ def cholesky_bound(matrix: Float[np.ndarray, "N N"]) -> float:
             # one here. The other one is left alone, to start again from.
             factor, failed = dpotrf(matrix.T, lower=1, clean=0, overwrite_a=1)
             if not failed and np.all(np.isfinite(np.diagonal(factor))):
-                return -(shift + rounding(shifted))
+                columns = np.array([np.sum(np.abs(matrix[k, k:])) for k in range(size)])
+                underflow = 4 * size**2 * (2 * (size + 1) + shifted.max()) * SMALLEST
+                roundings = gamma(size + 1 + EXTRA_ROUNDINGS) * float(np.sum(columns**2))
+                return Factored(shift, roundings + gamma(1) * float(shifted.sum()) + underflow)
             for first in range(0, size, RESTORED_ROWS):
                 rows = slice(first, first + RESTORED_ROWS)
                 matrix[rows, rows] = (
@@ -168,11 +267,10 @@ def lanczos_bound(
 ) -> LanczosBound:
     r"""A lower bound of λ_min from products with the matrix, wrong with `FAILURE_PROBABILITY`.
 
-    The better of two bounds: the a-posteriori one of this module's docstring, which takes rounding
-    into account, and Kuczyński and Woźniakowski's for `norm`·I - A (in exact arithmetic it needs
-    no more than the number of steps; here a Ritz value is taken to be right to the rounding of the
-    products). The process ends when the bound is within `goal` of the Ritz value, or rounding
-    keeps it from there, or `WORST_CASE_ERROR` is guaranteed.
+    It is the a-posteriori one of this module's docstring, which holds for vectors of any
+    orthogonality and takes rounding into account. The process ends when the bound is within `goal`
+    of the Ritz value, or rounding keeps it from there, or :func:`worst_case_error` says that
+    `WORST_CASE_ERROR` would be reached whatever the spectrum.
 
     Args:
         product: A times an (N, b) matrix.
@@ -180,14 +278,16 @@ def lanczos_bound(
         norm: an upper bound of ‖A‖.
         rounding: an upper bound of ‖fl(A V) - A V‖/‖V‖ in the Frobenius norm.
         goal: the distance of `lower` from `ritz` that is small enough.
-        key: a JAX random key for the start.
+        key: a JAX random key for the start, used for nothing else before: the matrix must not
+            depend on it.
 
     Returns:
-        The bound.
+        The bound; -norm ≤ lower ≤ norm.
     """
     share = start_share(size)
-    # A vector operation of the recurrence errs by a few roundings of its terms, of norm ≤ ‖A‖.
-    local = rounding + 8 * UNIT_ROUNDING * norm
+    # Norms of N·b numbers, whose squares are added up in any order.
+    stretch = 1 + gamma(size * NUM_COLUMNS + 4)
+    local = stretch * (rounding + LOCAL_ROUNDINGS * UNIT * norm)
     vectors = jax.random.normal(key, (size, NUM_COLUMNS), float)
     vectors, previous = vectors / jnp.linalg.norm(vectors), jnp.zeros_like(vectors)
     alphas, betas, best = [], [], -norm
@@ -197,11 +297,11 @@ def lanczos_bound(
         image = image - alphas[-1] * vectors
         betas.append(float(jnp.linalg.norm(image)))
         errors = math.sqrt(len(alphas)) * local
-        ritz, lower, settled = _excluded(alphas, betas, errors, share, norm)
+        ritz, lower, settled = _excluded(alphas, betas, errors, share / stretch, norm)
         relative = worst_case_error(len(alphas), share)
-        best = max(best, lower, norm - (norm - ritz) / (1 - relative) - 2 * errors)
+        best = max(best, lower)
         if ritz - best <= goal or settled or relative <= WORST_CASE_ERROR:
-            return LanczosBound(best, ritz, len(alphas))
+            return LanczosBound(min(best, norm), ritz, len(alphas))
         vectors, previous = image / betas[-1], vectors
 
 
@@ -209,26 +309,37 @@ def _excluded(
     alphas: list[float], betas: list[float], errors: float, share: float, norm: float
 ) -> tuple[float, float, bool]:
     """The smallest Ritz value θ, below what there is no eigenvalue, and whether errors alone are
-    what keeps the two apart."""
-    steps, inner = len(alphas), betas[:-1]
-    ritz, vectors = np.linalg.eigh(np.diag(alphas) + np.diag(inner, 1) + np.diag(inner, -1))
-    firsts = vectors[0] ** 2
-    log_betas = sum(math.log(max(beta, SMALLEST)) for beta in betas)
+    what keeps the two apart.
 
-    def shares_at(depth: float) -> tuple[float, float]:
-        """What a start can have of an eigenvector of the eigenvalue θ - depth: two terms."""
-        distances = ritz - ritz[0] + depth
-        # The corner of the resolvent as a product: its terms as a sum would cancel.
-        corner = math.exp(min(log_betas - np.sum(np.log(distances)), 700.0))
-        return corner, errors * math.sqrt(np.sum(firsts / distances**2))
+    Entries of T - λ are taken smaller on the diagonal and larger beside it than they are, by more
+    than `PIVOT_ROUNDINGS` of them. Up to signs T - λ is an M-matrix, of which every entry of the
+    inverse grows thereby: so what is solved for, the inverse of a matrix nearby, is no less than
+    that of T - λ itself.
+    """
+    beside = np.array(betas[:-1])
+    # With one more row, coupled to none, for LAPACK, which takes no matrix of one.
+    wide = np.append(beside * (1 + PIVOT_ROUNDINGS * UNIT), 0.0)
+    ritz = float(eigvalsh_tridiagonal(alphas, beside)[0]) if len(beside) else alphas[0]
+    first = np.eye(1, len(alphas) + 1)[0]
 
-    low, high = math.log(UNIT_ROUNDING * norm), math.log(4 * norm)
+    def shares_at(bound: float) -> tuple[float, float]:
+        """What a start can have of an eigenvector of an eigenvalue `bound`: two terms; ∞ unless
+        T - bound is positive definite."""
+        slip = PIVOT_ROUNDINGS * UNIT * (abs(bound) + norm)
+        pivots = np.append(np.array(alphas) - (bound + slip), 1.0)
+        *_, inverse, failed = dptsv(pivots, wide, first)
+        inverse = inverse.ravel()[:-1]
+        if failed or not np.all(np.isfinite(inverse)):
+            return math.inf, math.inf
+        return betas[-1] * abs(float(inverse[-1])), errors * float(np.linalg.norm(inverse))
+
+    low, high = math.log(UNIT * norm), math.log(4 * norm)
     while high - low > 1e-3:
         middle = 0.5 * (low + high)
-        low, high = (low, middle) if sum(shares_at(math.exp(middle))) < share else (middle, high)
-    depth = math.exp(high)
-    corner, rest = shares_at(depth)
-    if corner + rest >= share:
-        return float(ritz[0]), -math.inf, False
-    # The eigenvalues of T are right to a few roundings of ‖T‖ for each step.
-    return float(ritz[0]), float(ritz[0]) - depth - 8 * steps * UNIT_ROUNDING * norm, corner < rest
+        enough = sum(shares_at(ritz - math.exp(middle))) * SAFETY < share
+        low, high = (low, middle) if enough else (middle, high)
+    bound = ritz - math.exp(high)
+    corner, rest = shares_at(bound)
+    if not (corner + rest) * SAFETY < share:
+        return ritz, -math.inf, False
+    return ritz, bound, corner < rest

@@ -121,6 +121,20 @@ class GramLoss(abc.ABC):
         """
         return 1 + jnp.abs(value) + slope
 
+    def softmax(self, prepared: Any, dtype: Any = float) -> tuple[Array, Array, Array] | None:
+        r"""The loss in the form of `ssem_jax.losses.softmax_contrast`, if it has that form.
+
+        .. math:: L(G) = \sum_i \omega_i \log \sum_{j \in D_i} e^{G_{ij}/\tau}
+                  - \langle W, G \rangle/\tau, \qquad \omega_i = \sum_j W_{ij}, \; W \ge 0
+
+        Its bounds then need no convexity check and have the smallest rounding margins.
+
+        Returns:
+            (N, N) weights W, right to `ssem_jax.rounding.WEIGHT_ROUNDINGS`; (N, N) ones where j is
+            in D_i and zeros elsewhere; τ. None for a loss of another form.
+        """
+        return None
+
     def heated(self: Loss, stage: Float[Array, ""] | float) -> Loss:
         """The loss at `stage` in [0, 1] of a path from an easier one to itself at 1.
 

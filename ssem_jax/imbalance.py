@@ -41,7 +41,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ssem_jax import rounding
 from ssem_jax.convexity import admit
+from ssem_jax.eigenbound import factored
 from ssem_jax.losses import ClassContrast, GramLoss, SupCL
 from ssem_jax.problem import (
     ClassStructure,
@@ -53,6 +55,7 @@ from ssem_jax.problem import (
     require_x64,
 )
 from ssem_jax.reduced import EPS, QUANTITIES
+from ssem_jax.rounding import row_sums
 from ssem_jax.schedule import map_first, run_chunks
 from ssem_jax.simplex import Similarities, block_gram
 from ssem_jax.sphere import normalize
@@ -104,6 +107,8 @@ TILTS = 8
 SETTLED = 0.1
 """Relative distance of a tilted minimiser from its level at which the tilt is settled: the bound
 changes by its square."""
+FREE = 1 / 32
+"""Part of the margins that shifting the class matrix may add."""
 CHUNK = 16
 """Cells per kernel call."""
 THRESHOLD_STEPS = 60
@@ -224,7 +229,8 @@ def _blocks(points: Float[Array, "m k"]) -> ClassBlocks:
 
 def _pair(functional: ClassBlocks, blocks: ClassBlocks) -> Array:
     """The value of a linear functional."""
-    return sum(jnp.sum(f * b) for f, b in zip(functional, blocks, strict=True))
+    first, second, gram = (f * b for f, b in zip(functional, blocks, strict=True))
+    return jnp.sum(first) + jnp.sum(second) + jnp.sum(row_sums(gram))
 
 
 Function = Callable[[ClassBlocks], Array]
@@ -392,7 +398,9 @@ class _Dual(NamedTuple):
     rounding: Array
 
 
-def _dual(function: Function, points: Array, present: Array, terms: Array) -> _Dual:
+def _dual(
+    function: Function, points: Array, present: Array, terms: Array, relative: Array | float
+) -> _Dual:
     """A lower bound of a convex function of the blocks.
 
     Args:
@@ -400,26 +408,27 @@ def _dual(function: Function, points: Array, present: Array, terms: Array) -> _D
         points: (m, k) unit vectors.
         present: (m, k) coordinates that a point may use.
         terms: the size of the terms that values and gradients are summed from.
+        relative: their relative error.
     """
     m, k = points.shape
     blocks = _blocks(points)
     value, slope = jax.value_and_grad(function)(blocks)
     gram = 0.5 * (slope.gram + slope.gram.T)
-    products = jnp.sum(gram * blocks.gram, axis=1)
+    products = row_sums(gram * blocks.gram)
     multipliers = -(slope.view * blocks.view + slope.instance * blocks.instance + products)
     matrix = gram + jnp.diag(multipliers)
     instance, view = slope.instance + multipliers, slope.view + multipliers
-    least = jnp.linalg.eigvalsh(matrix)[0]
-    least = jnp.minimum(least, jnp.min(jnp.where(present[:, m] > 0, instance, jnp.inf)))
+    sums = jnp.sum(row_sums(jnp.abs(gram))) + jnp.sum(jnp.abs(multipliers))
+    margin = relative * (1 + jnp.abs(value) + terms + sums)
+    found = factored(matrix, FREE * margin / m)
+    least = jnp.minimum(-found.shift, jnp.min(jnp.where(present[:, m] > 0, instance, jnp.inf)))
     if k > m + 1:
         least = jnp.minimum(least, jnp.min(view))
-    # First order in u: m + 8 roundings for every sum, each of terms of the size `terms` at most;
-    # m per eigenvalue for a backward stable method, and there are m of them in the bound.
-    size = 1 + jnp.abs(value) + terms + jnp.sum(jnp.abs(gram)) + jnp.sum(jnp.abs(multipliers))
-    rounding = (m + 16) * EPS * size + m * m * EPS * jnp.linalg.norm(matrix)
+    # What is left of ⟨S, C⟩ is bounded by |C_kl| ≤ 1.
+    margin = margin + found.remainder
     pairing = _pair(slope, blocks) + jnp.sum(multipliers)
-    lower = value - pairing + m * jnp.minimum(0, least) - rounding
-    return _Dual(lower, view, instance, matrix, rounding)
+    lower = value - pairing + m * jnp.minimum(0, least) - margin
+    return _Dual(lower, view, instance, matrix, margin)
 
 
 class _Cell(NamedTuple):
@@ -439,6 +448,13 @@ def _terms(loss: GramLoss, rows: Any, function: Function, points: Array) -> Arra
     return 8 * sum(jnp.sum(jnp.abs(part)) for part in jax.grad(function)(_blocks(points)))
 
 
+def _relative(loss: GramLoss, rows: Any, num_classes: int) -> Array | float:
+    """The relative error of those terms."""
+    if isinstance(rows, ClassRows):
+        return rounding.class_program(num_classes, jnp.sum(rows.sizes) * rows.num_views)
+    return rounding.evaluation(rows.num_embeddings)
+
+
 def _noise(count: int, shape: tuple[int, ...]) -> np.ndarray:
     return np.random.default_rng(0).normal(size=(count, *shape))
 
@@ -451,6 +467,7 @@ def _solve_cell(loss: GramLoss, rows: Any, present: Array, start: Array | None =
     warm = starts[0] if start is None else start
 
     shake = PERTURBATION * starts[0]
+    relative = _relative(loss, rows, len(present))
     few = len(present) <= BRACKET_CLASS_LIMIT
 
     def attempt(start: Array, stages: Array) -> _Cell:
@@ -462,7 +479,7 @@ def _solve_cell(loss: GramLoss, rows: Any, present: Array, start: Array | None =
         blocks = _blocks(points)
         value = function(blocks)
         terms = _terms(loss, rows, function, points)
-        dual = _dual(function, points, present, terms)
+        dual = _dual(function, points, present, terms, relative)
         return _Cell(points, blocks, value, dual, value + dual.rounding - dual.lower, terms)
 
     def again(state: tuple[Array, _Cell]) -> tuple[Array, _Cell]:
@@ -490,7 +507,12 @@ def _solve_cell(loss: GramLoss, rows: Any, present: Array, start: Array | None =
 
 
 def _upper_bound(
-    function: Function, level: Array, functional: ClassBlocks, cell: _Cell, present: Array
+    function: Function,
+    level: Array,
+    functional: ClassBlocks,
+    cell: _Cell,
+    present: Array,
+    relative: Array | float,
 ) -> Array:
     """An upper bound of a linear functional over the points where f is at most `level`."""
     weight = sum(jnp.sum(jnp.abs(part)) for part in functional)
@@ -512,7 +534,7 @@ def _upper_bound(
             return function(blocks) - tilt * _pair(functional, blocks)
 
         points = _minimise(tilted, state.points + shake, present)
-        lower = _dual(tilted, points, present, cell.terms + tilt * weight).lower
+        lower = _dual(tilted, points, present, cell.terms + tilt * weight, relative).lower
         excess = level - function(_blocks(points))
         # The bound is tightest where the tilted minimiser sits on the level. What a tilt lifts f
         # by grows like its square, which predicts that tilt; bisection guards the prediction.
@@ -549,12 +571,16 @@ def _bracket_cell(
     def function(blocks: ClassBlocks) -> Array:
         return class_loss(loss, rows, blocks)
 
+    def bound(functional: ClassBlocks) -> Array:
+        relative = _relative(loss, rows, len(present))
+        return _upper_bound(function, level, functional, cell, present, relative)
+
     def upper(each: tuple[ClassBlocks, Array]) -> Array:
         functional, most = each
         return jax.lax.cond(
             _pair(functional, cell.blocks) >= most - NEGLIGIBLE,
             lambda: most,
-            lambda: jnp.fmin(most, _upper_bound(function, level, functional, cell, present)),
+            lambda: jnp.fmin(most, bound(functional)),
         )
 
     least, most = trivial

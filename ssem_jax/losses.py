@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import math
 from functools import reduce
 from typing import Any, ClassVar, NamedTuple
 
@@ -156,19 +157,21 @@ class ClassContrast(PreparedLoss):
 
     def value(self, gram: Float[Array, "N N"], prepared: Anchors) -> Scalar:
         """L(G) from the anchors."""
-        dtype = gram.dtype
+        return softmax_contrast(gram, *self.softmax(prepared, gram.dtype))
+
+    def softmax(self, prepared: Anchors, dtype: Any = float) -> tuple[Array, Array, Array]:
+        """Weights, denominators and τ of :func:`softmax_contrast`."""
         of_sup, of_own = (jnp.asarray(weight, dtype) for weight in self.mixing)
-        temperature = jnp.asarray(self.temperature, dtype)
         sup = (of_sup * jnp.asarray(prepared.sup, dtype))[:, None]
         own = (of_own * jnp.asarray(prepared.own, dtype))[:, None]
         class_id, instance_id = jnp.asarray(prepared.class_id), jnp.asarray(prepared.instance_id)
         same_class = class_id[:, None] == class_id
         same_instance = instance_id[:, None] == instance_id
-        rows = jnp.arange(gram.shape[0])
+        rows = jnp.arange(len(class_id))
         kept = jnp.where(rows[:, None] == rows, jnp.asarray(prepared.self_pairs, dtype), 1)
         positives = jnp.where(same_instance, own * kept, jnp.where(same_class, sup, 0))
         contrasted = jnp.where(same_instance, 0, kept) if self.decoupled else kept
-        return softmax_contrast(gram, positives, contrasted, temperature)
+        return positives, contrasted, jnp.asarray(self.temperature, dtype)
 
     def prepare_blocks(self, structure: ClassStructure) -> Blocks:
         """The counts of a balanced structure."""
@@ -225,9 +228,10 @@ def _positive_weight(
     of_anchors = np.broadcast_to(of_anchors, num_positives.shape) * (num_positives > 0)
     if not of_anchors.any():
         return np.zeros(num_positives.shape)
+    # Sums that are rounded once: margins count the roundings of a weight.
     if mean == "pairs":
-        return of_anchors / np.sum(of_anchors * num_positives)
-    return of_anchors / np.maximum(num_positives, 1) / of_anchors.sum()
+        return of_anchors / math.fsum(of_anchors * num_positives)
+    return of_anchors / np.maximum(num_positives, 1) / math.fsum(of_anchors)
 
 
 def _check_positives(loss: Any, structure: ClassStructure) -> None:

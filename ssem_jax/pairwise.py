@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -281,13 +282,19 @@ class SoftSupCon(PreparedLoss):
             "exclude": np.eye(size, dtype=bool),
             "decouple": ids[:, None] == ids,
         }[self.self_pairs]
-        return self.weights.array / self.weights.array.sum(), 1.0 - left_out
+        # A sum that is rounded once: margins count the roundings of a weight.
+        return self.weights.array / math.fsum(self.weights.array.flat), 1.0 - left_out
 
     def value(self, gram: Float[Array, "N N"], prepared: tuple[np.ndarray, np.ndarray]) -> Scalar:
         """L(G) from weights and masks."""
-        weights, contrasted = (jnp.asarray(part, gram.dtype) for part in prepared)
-        temperature = jnp.asarray(self.temperature, gram.dtype)
-        return softmax_contrast(gram, weights, contrasted, temperature)
+        return softmax_contrast(gram, *self.softmax(prepared, gram.dtype))
+
+    def softmax(
+        self, prepared: tuple[np.ndarray, np.ndarray], dtype: Any = float
+    ) -> tuple[Array, Array, Array]:
+        """Weights, denominators and τ of :func:`softmax_contrast`."""
+        weights, contrasted = (jnp.asarray(part, dtype) for part in prepared)
+        return weights, contrasted, jnp.asarray(self.temperature, dtype)
 
     def sensitivity(self, gram: Float[Array, "N N"], prepared: Any) -> Scalar:
         """2/τ: weights and softmaxes both sum to 1."""

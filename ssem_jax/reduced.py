@@ -44,21 +44,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ssem_jax.losses import GramLoss
+from ssem_jax import rounding
+from ssem_jax.losses import ClassContrast, GramLoss
 from ssem_jax.problem import ClassStructure
 from ssem_jax.schedule import Kernel
 from ssem_jax.simplex import Similarities
 
 EPS = float(np.finfo(np.float64).eps)
 
-VALUE_ROUNDING = 8 * EPS
-"""Rounding error of f at a point, relative to the magnitude of its terms: some ten operations of
-half an EPS each; the worst seen is 0.6 EPS."""
-DENSE_ROUNDING = 32 * EPS
-"""The same of a loss without a form of three similarities, which sums over all pairs."""
-SLOPE_ROUNDING = 2 * EPS
-"""Rounding error of a cut, relative to the terms that the gradient is summed from; the worst seen
-is 1.5 EPS. Rounded similarities do no harm: they are another point, whose cut is as good."""
 CENTRING_STEPS, SEARCH_STEPS = 40, 24
 """Newton steps at most. From a minimiser, one or two find the centre, and five to eight the end."""
 TIGHTNESS = 1e-3
@@ -161,6 +154,37 @@ def _dot(left: Numbers, right: Numbers) -> Array:
     return sum((a * b for a, b in zip(left, right, strict=True)), start=0.0)
 
 
+def _margin(loss: GramLoss, blocks: Any, size: Array) -> Callable[[Array, Numbers], Array]:
+    """The rounding of a cut, from its value and its slopes along the similarities.
+
+    Rounded similarities do no harm: they are another point, whose cut is as good.
+
+    Args:
+        loss: the loss.
+        blocks: what it prepared.
+        size: of the terms that the gradient is summed from.
+    """
+
+    def of_contrast(value: Array, slopes: Numbers) -> Array:
+        num_pairs = blocks.num_classes * blocks.num_instances * blocks.num_views
+        of_sup, of_own = loss.shares(blocks)
+        total = sum(map(jnp.abs, slopes))
+        loose = jnp.where(blocks.self_pairs > 0, 0, 1 / loss.temperature)
+        pulls = (of_sup + jnp.where(blocks.num_views > 1, 2 * of_own, 0)) / loss.temperature
+        # Logarithm and pull have one sign, unless instances are decoupled.
+        parts = jnp.abs(value) + (4 / loss.temperature if loss.decoupled else 0)
+        of_value = rounding.block_value(num_pairs, parts)
+        return of_value + rounding.block_slope(pulls, loose, total)
+
+    def of_other(value: Array, slopes: Numbers) -> Array:
+        magnitude = loss.magnitude(value, sum(map(jnp.abs, slopes)))
+        num_points = None if has_block_form(loss) else blocks.num_embeddings
+        return rounding.block_other(num_points, magnitude, size)
+
+    contrast = isinstance(loss, ClassContrast) and (type(loss).of_blocks is ClassContrast.of_blocks)
+    return of_contrast if contrast else of_other
+
+
 def _expand(loss: GramLoss, blocks: Any, shares: Shares) -> Callable[[Numbers], _Local]:
     """f with gradient and Hessian, at shares in `ORDER`."""
     free, rest = ORDER[:3], ORDER[3]
@@ -180,7 +204,7 @@ def _expand(loss: GramLoss, blocks: Any, shares: Shares) -> Callable[[Numbers], 
 
     # The gradient cancels at an optimum; where all embeddings coincide, or none, it cannot.
     size = jnp.maximum(terms(1.0), terms(0.0))
-    relative = VALUE_ROUNDING if has_block_form(loss) else DENSE_ROUNDING
+    margin = _margin(loss, blocks, size)
 
     def expand(point: Numbers) -> _Local:
         similarities = [
@@ -199,9 +223,7 @@ def _expand(loss: GramLoss, blocks: Any, shares: Shares) -> Callable[[Numbers], 
         slope = [
             sum(row[k] * part for row, part in zip(rates, slopes, strict=True)) for k in range(3)
         ]
-        magnitude = loss.magnitude(value, sum(map(jnp.abs, slopes)))
-        rounding = relative * magnitude + SLOPE_ROUNDING * size
-        return _Local(value, [*slope, jnp.zeros_like(value)], columns, rounding)
+        return _Local(value, [*slope, jnp.zeros_like(value)], columns, margin(value, slopes))
 
     return expand
 
@@ -222,7 +244,8 @@ def _cut(
     """The outer bound of ⟨direction, θ⟩ from the cut at a point."""
     residual = [slope - tilt * one for slope, one in zip(local.slope, direction, strict=True)]
     excess = level - local.value + _shortfall(residual, point, present) + local.rounding
-    return _dot(direction, point) + excess / tilt
+    end = rounding.block_end(reduce(jnp.maximum, map(jnp.abs, direction)))
+    return _dot(direction, point) + excess / tilt + end
 
 
 def _best_cut(

@@ -197,7 +197,8 @@ def test_the_block_bound_holds_at_points_that_are_not_critical(solved):
             points = np.random.default_rng(seed).normal(size=present.shape)
             points = normalize(jnp.asarray(points) * present)
             function = lambda blocks, loss=loss: class_loss(loss, rows, blocks)  # noqa: E731
-            dual = imbalance._dual(function, points, present, jnp.asarray(8 / TAUS[cell]))
+            relative = imbalance._relative(loss, rows, len(present))
+            dual = imbalance._dual(function, points, present, jnp.asarray(8 / TAUS[cell]), relative)
             assert dual.lower <= certificate.value[cell]
             assert dual.lower <= function(imbalance._blocks(points))
 
