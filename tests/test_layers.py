@@ -8,10 +8,10 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "ssem_jax"
 
 LAYERS = [
-    {"problem", "sphere", "schedule", "solution", "cache", "workers", "eigenbound"},
+    {"problem", "sphere", "schedule", "solution", "cache", "workers", "eigenbound", "identity"},
     {"simplex", "gram", "losses", "pairwise", "blockwise", "convexity"},
     {"theory", "optima", "metrics", "reduced", "imbalance", "solve", "certificate"},
-    {"rigorous", "sweep", "audit", "training", "guide"},
+    {"rigorous", "table", "sweep", "audit", "training", "guide"},
     {"claims", "experiments"},
     {"space", "attainment", "search", "lab"},
     {"plot", "explorer"},
