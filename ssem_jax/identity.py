@@ -252,6 +252,7 @@ class _Walk:
 
     def class_(self, cls: type) -> None:
         self.put("class", cls.__name__)
+        self.trail[-1] = self.trail[-1] or cls.__name__
         self.visit(None if type(cls) is type else type(cls))
         self.visit(cls.__bases__)
         attributes = {

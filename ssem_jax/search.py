@@ -192,7 +192,9 @@ class Source:
         try:
             name = self._name_of(problems, self.seed + seed, num_starts)
         except NoIdentityError as error:
-            line = f"cells of {type(problems[0].loss).__name__} are not kept: {error}"
+            line = (
+                f"cells of {type(problems[0].loss).__name__} are neither kept nor reused: {error}"
+            )
             if line not in self.noted:
                 self.noted.add(line)
                 LOG.warning("%s", line)

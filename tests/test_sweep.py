@@ -157,7 +157,7 @@ def test_a_loss_without_identity_is_swept_but_not_kept(tmp_path, monkeypatch):
         STRUCTURES[:1], (3,), loss=Repulsion, hyper={"margin": (1,), "bend": (bend,)}
     ).problems()
     monkeypatch.setattr(sweep_module, "solve_batch", lambda *_: pytest.fail("computed"))
-    with pytest.raises(RunError, match="run of this loss cannot be kept.* lock: a _thread.lock"):
+    with pytest.raises(RunError, match=r"run of this loss cannot be kept.* lock: a _thread\.lock"):
         sweep(problems, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
     monkeypatch.undo()
