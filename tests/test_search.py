@@ -126,13 +126,13 @@ def make(sign):
         return jnp.mean(jnp.where(apart, jnp.exp(sharpness * gram), sign * weight() * gram))
     return mine
 
-def collapses(loss):
+def collapses(name, loss):
     return sx.Claim(
-        "collapses", "classes collapse", lambda cell: BOUND - cell.delta2,
+        name, "classes collapse", lambda cell: BOUND - cell.delta2,
         sx.Space(num_classes=2, num_instances=2, loss=loss, sharpness=[0.5, 2.0], dim=4),
     )
 
-pulled, pushed = collapses(make(-1.0)), collapses(make(1.0))
+pulled, pushed = collapses("pulled", make(-1.0)), collapses("pushed", make(1.0))
 """
 
 
