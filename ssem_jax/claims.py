@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import inspect
 import os
 import time
 import traceback
@@ -49,6 +48,7 @@ from ssem_jax.imbalance import (
 from ssem_jax.losses import GramLoss, SupCL
 from ssem_jax.problem import ClassStructure, Phase, Problem, full_dimension
 from ssem_jax.sweep import Grid, num_cells, sweep, versions
+from ssem_jax.table import fixed_columns, hyper_names, in_order, problems, sizes_of
 
 if TYPE_CHECKING:
     from ssem_jax.balls.boxes import BoxProof
@@ -251,7 +251,7 @@ class Cells:
     @property
     def class_sizes(self) -> np.ndarray:
         """(B, m) class sizes, of cells that all have m classes."""
-        return np.array([[int(size) for size in text.split(",")] for text in self.table["sizes"]])
+        return np.array([sizes_of(text) for text in self.table["sizes"]])
 
     @property
     def class_delta2(self) -> Interval:
@@ -279,19 +279,12 @@ class Cells:
         return Interval(np.array(pad[: len(self)]), np.array(pad[len(self) :]))
 
     def problems(self) -> Iterator[tuple[list[int], Problem]]:
-        """The cells as batches of one shape, with their rows."""
-        names = [name for name in hyper_names(self.loss) if name in self.table]
-        names = [name for name in names if self.table[name].null_count() < len(self)]
-        traced = [name for name in names if self.table[name].dtype.is_float()]
-        static = [name for name in names if name not in traced]
-        groups: dict[tuple, list[int]] = {}
-        for row, key in enumerate(self.table.select("sizes", "num_views", "dim", *static).rows()):
-            groups.setdefault(key, []).append(row)
-        for (sizes, num_views, dim, *choices), rows in groups.items():
-            structure = ClassStructure(tuple(map(int, sizes.split(","))), num_views)
-            hyper = {name: self.table[name].to_numpy()[rows] for name in traced}
-            loss = self.loss(**hyper, **dict(zip(static, choices, strict=True)))
-            yield rows, Problem(structure, dim, loss)
+        """The cells as batches of one shape and loss, with their rows.
+
+        Raises:
+            ValueError: `loss` does not make the losses of the table.
+        """
+        return problems(self.table, self.loss)
 
     @property
     def phase(self) -> np.ndarray:
@@ -387,8 +380,9 @@ class Domain:
 
     @property
     def loss(self) -> Callable[..., GramLoss]:
-        """What makes the losses of its cells, by keyword."""
-        return SupCL
+        """What makes the losses of its cells, by keyword; SupCL where its grids differ in it."""
+        losses = {grid.loss for grid in self.grids}
+        return losses.pop() if len(losses) == 1 else SupCL
 
 
 Condition = Callable[[Cells], np.ndarray]
@@ -832,18 +826,6 @@ def judge_theorem(theorem: Theorem) -> Judgement:
     )
 
 
-SHAPE = ("sizes", "num_classes", "num_instances", "num_views", "dim")
-"""Columns that tell the shape of a cell; the dimension "full" goes with the others."""
-
-
-def fixed_columns(cells: Cells, along: str) -> list[str]:
-    """The coordinates that are equal within a window along one of them."""
-    moving = set(SHAPE) if along in SHAPE and along != "dim" else set()
-    moving -= {"num_classes", "num_instances", "num_views"} - {along} if moving else set()
-    names = [*SHAPE, "loss", *hyper_names(cells.loss)]
-    return [n for n in names if n in cells.table.columns and n not in {along, *moving}]
-
-
 def _groups(cells: Cells, claim: Claim) -> tuple[Cells, ...]:
     """The cells, or as many columns of them as a window has cells."""
     if claim.along is None:
@@ -851,10 +833,10 @@ def _groups(cells: Cells, claim: Claim) -> tuple[Cells, ...]:
     if claim.along not in cells.table.columns:
         raise ClaimError(
             f"{claim.name}: along={claim.along!r} is no coordinate of its cells; give one of "
-            f"{', '.join(fixed_columns(cells, ''))}."
+            f"{', '.join(fixed_columns(cells.table, cells.loss, ''))}."
         )
-    fixed = fixed_columns(cells, claim.along)
-    ordered = cells.table.sort([*fixed, claim.along])
+    fixed = fixed_columns(cells.table, cells.loss, claim.along)
+    ordered = in_order(cells.table, [*fixed, claim.along])
     keys = ordered.select(fixed).rows()
     starts = [
         first
@@ -894,11 +876,6 @@ def coordinates(row: dict[str, Any], loss: Callable[..., GramLoss] = SupCL) -> s
         for name, value in hyper.items()
     ]
     return ", ".join([shape, f"p={row['num_views']}", f"d={row['dim']}", *written])
-
-
-def hyper_names(loss: Callable[..., GramLoss]) -> list[str]:
-    """The hyper-parameters of a loss, or of a function that makes one."""
-    return list(inspect.signature(loss).parameters)
 
 
 def _describe(cells: Cells, row: int) -> str:
@@ -1027,7 +1004,7 @@ def attainable(cells: Cells) -> np.ndarray:
         rows = cells.table.select("sizes", "num_views", "self_pairs", "dim").rows()
         for row in np.flatnonzero(~balanced):
             sizes, num_views, self_pairs, dim = rows[row]
-            structure = ClassStructure(tuple(map(int, sizes.split(","))), num_views)
+            structure = ClassStructure(sizes_of(sizes), num_views)
             found[row] = dim >= full_dimension(structure, self_pairs)
         return found
     m, n, p = cells.num_classes, cells.num_instances, cells.num_views

@@ -18,19 +18,18 @@ from typing import Any
 import polars as pl
 
 from ssem_jax.claims import (
-    Cells,
     Claim,
     Theorem,
     collect,
     collect_theorems,
     coordinates,
     finite,
-    fixed_columns,
     outcomes,
 )
 from ssem_jax.search import Trial, one_line, search_all
 from ssem_jax.space import Space
 from ssem_jax.sweep import versions
+from ssem_jax.table import fixed_columns
 
 # ----------------------------------------------------------------------------- what is printed
 
@@ -96,9 +95,7 @@ def margin_map(trial: Trial) -> tuple[list[tuple[str, pl.DataFrame]], list[tuple
     if not isinstance(claim.domain, Space):
         axes = [("alpha", False), ("temperature", True)]
     keys = [
-        name
-        for name in fixed_columns(Cells(weighed, claim.domain.loss), "")
-        if name not in dict(axes)
+        name for name in fixed_columns(weighed, claim.domain.loss, "") if name not in dict(axes)
     ]
     parts = weighed.partition_by(keys, maintain_order=True)
     parts.sort(key=lambda part: part["margin_hi"].min() if part["margin_hi"].count() else math.inf)

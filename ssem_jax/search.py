@@ -18,8 +18,10 @@ repeated.
 from __future__ import annotations
 
 import dataclasses
+import enum
 import hashlib
 import itertools
+import logging
 import math
 import sys
 import time
@@ -41,17 +43,17 @@ from ssem_jax.claims import (
     Theorem,
     Verdict,
     Weighed,
-    fixed_columns,
-    hyper_names,
     judge,
     judge_theorem,
     weigh,
     weigh_groups,
 )
-from ssem_jax.losses import SupCL
+from ssem_jax.identity import NoIdentityError
+from ssem_jax.losses import GramLoss, SupCL
 from ssem_jax.problem import Problem
 from ssem_jax.space import FINEST, Range, Space, Spots
-from ssem_jax.sweep import RunError, identity, join, num_cells, split, sweep
+from ssem_jax.sweep import RunError, identity, num_cells, split, sweep
+from ssem_jax.table import choice_of, fixed_columns, hyper_names, join, problem_of, sizes_of
 
 COARSEST, FINEST_COARSE = 1, 3
 """Halvings of every range in the coarse grid, at least and at most: 3 to 9 values."""
@@ -151,6 +153,8 @@ class Trial:
         }
 
 
+LOG = logging.getLogger(__name__)
+
 _EMPTY = "{}: no cell of its domain counts; widen it or its conditions."
 
 Progress = Callable[[int], None]
@@ -158,6 +162,9 @@ Progress = Callable[[int], None]
 
 class Source:
     """Certified cells, each batch solved once: from memory, from a folder, or anew.
+
+    Cells of a loss without identity (:mod:`ssem_jax.identity`) are solved anew each time, and
+    kept nowhere; a line in the log says so.
 
     Args:
         seed: of the random starts.
@@ -175,25 +182,33 @@ class Source:
     ) -> None:
         self.seed, self.out, self.progress, self.solver = seed, out, progress, solver
         self.memory: dict[str, pl.DataFrame] = {}
+        self.noted: set[str] = set()
 
     def cells(
         self, problems: Sequence[Problem], num_starts: int = 2, seed: int = 0
     ) -> pl.DataFrame:
         """The table of some problems."""
-        seed = self.seed + seed
-        parts = [identity(b, seed, num_starts) for each in problems for b in split(each)]
-        name = hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
-        if name not in self.memory:
-            self.memory[name] = self.solver(
-                problems,
-                seed=seed,
-                num_starts=num_starts,
-                out=None if self.out is None else self.out / name,
-                progress=self.progress,
+        options = {"seed": self.seed + seed, "num_starts": num_starts, "progress": self.progress}
+        try:
+            name = self._name_of(problems, self.seed + seed, num_starts)
+        except NoIdentityError as error:
+            line = (
+                f"cells of {type(problems[0].loss).__name__} are neither kept nor reused: {error}"
             )
+            if line not in self.noted:
+                self.noted.add(line)
+                LOG.warning("%s", line)
+            return self.solver(problems, out=None, **options)
+        if name not in self.memory:
+            out = None if self.out is None else self.out / name
+            self.memory[name] = self.solver(problems, out=out, **options)
         elif self.progress:
             self.progress(num_cells(problems))
         return self.memory[name]
+
+    def _name_of(self, problems: Sequence[Problem], seed: int, num_starts: int) -> str:
+        parts = [identity(b, seed, num_starts) for each in problems for b in split(each)]
+        return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
 
 
 def search(
@@ -326,7 +341,7 @@ class _Search:
         along = self.claim.along
         if along is None or along in self.space.ranges or along not in named.columns:
             return [[place] for place in range(len(slices))]
-        fixed = fixed_columns(Cells(named, self.space.loss), along)
+        fixed = fixed_columns(named, self.space.loss, along)
         families: dict[tuple, list[int]] = {}
         for place, key in enumerate(named.select(fixed).rows()):
             families.setdefault(key, []).append(place)
@@ -515,7 +530,8 @@ class _Search:
             for k in range(len(weighed.groups[0]))
         ]
         inside = np.array([set(window) <= places for window in windows])
-        candidates = np.flatnonzero(weighed.refuted & inside)
+        refuted = weighed.refuted & inside
+        candidates = np.flatnonzero(refuted if refuted.any() else weighed.refuted)
         best = int(candidates[np.argmin(weighed.margin.high[candidates])])
         rows = [group.table.row(best, named=True) for group in weighed.groups]
         tried = self._round_windows(windows[best], rows)
@@ -620,9 +636,11 @@ def snippet(claim: Claim, row: dict[str, Any]) -> str:
     call = f"sx.{name}" if known else name
     lines.append('jax.config.update("jax_enable_x64", True)')
     for cell in (row, *row.get("followed_by", ())):
-        hyper = {key: cell[key] for key in hyper_names(made_by) if cell.get(key) is not None}
-        arguments = ", ".join(f"{key}={value!r}" for key, value in hyper.items())
-        sizes = tuple(map(int, cell["sizes"].split(",")))
+        hyper = [key for key in hyper_names(made_by) if cell.get(key) is not None]
+        written = [_written(key, cell, made_by) for key in hyper]
+        lines += [line for line, _ in written if line and line not in lines]
+        arguments = ", ".join(f"{key}={w}" for key, (_, w) in zip(hyper, written, strict=True))
+        sizes = sizes_of(cell["sizes"])
         lines += [
             f"structure = sx.ClassStructure({sizes}, num_views={cell['num_views']})",
             f"problem = sx.Problem(structure, dim={cell['dim']}, loss={call}({arguments}))",
@@ -634,6 +652,23 @@ def snippet(claim: Claim, row: dict[str, Any]) -> str:
             low, high = cell[f"{claim.quantity}_lo"], cell[f"{claim.quantity}_hi"]
             lines.append(f'print(cell.brackets["{claim.quantity}"])  # {low:.6g} to {high:.6g}')
     return "\n".join(lines)
+
+
+def _written(name: str, row: dict[str, Any], made_by: Callable[..., GramLoss]) -> tuple[str, str]:
+    """A hyper-parameter of a row as Python, and a line that it needs before it."""
+    held = row[name]
+    if not isinstance(held, str):
+        return "", repr(held)
+    if not held.startswith("<"):
+        word = choice_of(held) == held
+        return "", repr(held) if word else held
+    choice = getattr(problem_of(row, made_by).loss, name, None)
+    owner = type(choice) if isinstance(choice, enum.Enum) else choice
+    place, called = getattr(owner, "__module__", ""), getattr(owner, "__qualname__", "<>")
+    if not called.isidentifier():
+        return f"# {name} is {held}: make it as the file of the conjecture does", name
+    used = f"{called}.{choice.name}" if isinstance(choice, enum.Enum) else called
+    return f"from {place} import {called}", used
 
 
 def one_line(error: BaseException, file: str = "") -> str:

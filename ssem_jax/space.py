@@ -22,7 +22,8 @@ import polars as pl
 from ssem_jax.claims import Cells, ClaimError, Condition
 from ssem_jax.losses import GramLoss, SupCL
 from ssem_jax.problem import ClassStructure, Problem, check_count
-from ssem_jax.sweep import SCHEMA, admitting_dimension
+from ssem_jax.sweep import admitting_dimension
+from ssem_jax.table import SCHEMA, is_static, shape_columns, text_of
 
 FINEST = 2**24
 """Steps that an axis is divided into at the finest: cells are named by integers, so that the same
@@ -162,12 +163,12 @@ class Space:
     def slices(self) -> list[Slice]:
         """All slices, the smallest first."""
         lists = {name: v for name, v in self.hyper.items() if not isinstance(v, Range)}
-        found = []
+        found, static = [], _static_names(self.loss)
         for structure in self.structures:
             for values in itertools.product(*lists.values()):
                 chosen = dict(zip(lists, values, strict=True))
-                choices = {k: v for k, v in chosen.items() if not _is_number(v)}
-                fixed = {k: float(v) for k, v in chosen.items() if _is_number(v)}
+                choices = {k: v for k, v in chosen.items() if k in static or not _is_number(v)}
+                fixed = {k: float(v) for k, v in chosen.items() if k not in choices}
                 anywhere = {name: axis.low for name, axis in self.ranges.items()}
                 loss = self.loss(**anywhere, **fixed, **choices)
                 dims = [dimension_of(dim, structure, loss) for dim in self.dims]
@@ -209,16 +210,10 @@ class Space:
         for place, values in zip(spots.slices, spots.values, strict=True):
             at = self.slices[place]
             rows.append(
-                {
-                    "sizes": ",".join(map(str, at.structure.sizes)),
-                    "num_classes": at.structure.num_classes,
-                    "num_instances": at.structure.sizes[0] if at.structure.is_balanced else None,
-                    "num_views": at.structure.num_views,
-                    "dim": at.dim,
-                    **{name: str(value) for name, value in at.choices},
-                    **dict(at.fixed),
-                    **dict(zip(self.ranges, map(float, values), strict=True)),
-                }
+                shape_columns(at.structure, at.dim)
+                | {name: text_of(value) for name, value in at.choices}
+                | dict(at.fixed)
+                | dict(zip(self.ranges, map(float, values), strict=True))
             )
         known = {name: SCHEMA[name] for name in (rows[0] if rows else ()) if name in SCHEMA}
         return pl.DataFrame(rows, schema_overrides=known, infer_schema_length=None)
@@ -254,9 +249,15 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
 
 
+def _static_names(loss: Callable[..., GramLoss]) -> set[str]:
+    """The choices of a loss; of a function that makes one they are told by their values."""
+    fields = dataclasses.fields(loss) if dataclasses.is_dataclass(loss) else ()
+    return {field.name for field in fields if is_static(field)}
+
+
 def _list(name: str, value: Any) -> list:
     """A value or a collection of values as a list."""
-    single = isinstance(value, (str, int, float, np.number)) or callable(value)
+    single = value is None or isinstance(value, (str, int, float, np.number)) or callable(value)
     values = [value] if single else list(value)
     if not values:
         raise ValueError(f"{name} must not be empty; give at least one value.")
@@ -269,7 +270,8 @@ def _hyper(loss: Callable[..., GramLoss], given: Mapping[str, Any]) -> dict[str,
     defaults = {name: p.default for name, p in parameters.items() if p.default is not p.empty}
     if loss is SupCL:
         defaults |= {"alpha": Range(0, 1), "temperature": Range(0.05, 5, log=True)}
-    given = defaults | dict(given)
+    # A default is one value, and not a list of them, if it is a tuple.
+    given = {k: v if isinstance(v, Range) else [v] for k, v in defaults.items()} | dict(given)
     for name in given:
         if name not in parameters:
             raise ValueError(
@@ -295,19 +297,3 @@ def dimension_of(dim: Any, structure: ClassStructure, loss: GramLoss) -> int:
 
 def _name(loss: Any) -> str:
     return getattr(loss, "__name__", repr(loss))
-
-
-def hyper_of(row: Mapping[str, Any], loss: Callable[..., GramLoss]) -> dict[str, Any]:
-    """The hyper-parameters of a table's row, as keywords of the loss."""
-    names = inspect.signature(loss).parameters
-    return {name: row[name] for name in names if row.get(name) is not None}
-
-
-def structure_of(row: Mapping[str, Any]) -> ClassStructure:
-    """The class structure of a table's row."""
-    return ClassStructure(tuple(map(int, row["sizes"].split(","))), row["num_views"])
-
-
-def problem_of(row: Mapping[str, Any], loss: Callable[..., GramLoss] = SupCL) -> Problem:
-    """The problem of a table's row."""
-    return Problem(structure_of(row), row["dim"], loss(**hyper_of(row, loss)))

@@ -10,35 +10,7 @@ identity of its batch, so that a run that was ended in any way goes on where it 
 * a folder of another `FORMAT` is refused. Other versions of the packages are named in the log, and
   the parts that they made are kept: rounding may differ, certificates hold all the same.
 
-Columns (all floats are dimensionless; variances are squared lengths of unit vectors):
-
-=====================  ==========================================================================
-sizes                  instances of each class, joined by commas
-num_classes            m
-num_instances          n, instances per class (null if the classes differ in size)
-num_views              p
-dim                    d, embedding dimension
-loss                   name of the loss
-alpha, temperature     α, τ (null for losses without them)
-self_pairs, mean       pair convention (null for losses without)
-value                  loss at the embeddings found
-lower                  certified lower bound over all embeddings in all dimensions
-gap                    value - lower with the rounding of both, ≥ 0
-delta2                 variance of the instance means within their class, as found
-view_variance          variance of the views about their instance mean, as found
-between_variance       variance of the class means about the global mean, as found
-mean_squared           squared norm of the global mean, as found (total variance = 1 - this)
-<quantity>_lo, _hi     bracket over all embeddings that are at least as good, for delta2,
-                       view_variance, mean_squared, within_similarity, between_similarity
-phase                  collapse, spread, view_spread, or undecided: what the brackets prove
-status                 how the solver stopped
-iterations, products   trust-region steps and Hessian products
-escapes, starts        saddles left, random starts used
-seed                   of the run
-(status to seed are null where theory's own optimum was certified, not a minimum found)
-<hyper-parameter>      every other hyper-parameter of the loss under the name of its field: traced
-                       ones as numbers, static ones as text (null for losses without)
-=====================  ==========================================================================
+The columns of the table stand in :mod:`ssem_jax.table`.
 """
 
 from __future__ import annotations
@@ -46,7 +18,6 @@ from __future__ import annotations
 import dataclasses
 import errno
 import hashlib
-import inspect
 import io
 import itertools
 import json
@@ -79,20 +50,20 @@ from ssem_jax.certificate import (
     certify_blocks,
     check_size,
 )
+from ssem_jax.identity import NoIdentityError, digest, own_code
 from ssem_jax.losses import GramLoss, SupCL
-from ssem_jax.problem import (
-    ClassStructure,
-    Phase,
-    Problem,
-    check_choice,
-    full_dimension,
-    require_x64,
-    stable_text,
-)
-from ssem_jax.reduced import QUANTITIES
+from ssem_jax.problem import ClassStructure, Problem, check_choice, full_dimension, require_x64
 from ssem_jax.schedule import in_this_mode
-from ssem_jax.solution import Solution, Status
 from ssem_jax.solve import solve
+from ssem_jax.table import (
+    columns_of,
+    is_static,
+    join,
+    schema_of,
+    static_fields,
+    tabulate,
+    text_of,
+)
 from ssem_jax.workers import lost_worker
 
 try:
@@ -100,7 +71,7 @@ try:
 except ImportError:  # a system without these locks: processes on one run repeat each other's work
     fcntl = None
 
-FORMAT = 2
+FORMAT = 3
 """Version of the run folder's layout and columns."""
 MANIFEST = "manifest.json"
 CLAIMS = ".claims"
@@ -189,7 +160,7 @@ class Grid:
             if len(getattr(self, name)) == 0:
                 raise ValueError(f"{name} must not be empty; give at least one value.")
         axes = self.axes()
-        static = {field.name for field in dataclasses.fields(self.loss) if _is_static(field)}
+        static = {field.name for field in dataclasses.fields(self.loss) if is_static(field)}
         choices = {name: values for name, values in axes.items() if name in static}
         numbers = {name: values for name, values in axes.items() if name not in static}
         cells = np.array(list(itertools.product(*numbers.values())), float)
@@ -217,10 +188,6 @@ def admitting_dimension(structure: ClassStructure, loss: GramLoss) -> int:
     convention = getattr(loss, "self_pairs", None)
     # Without further knowledge: a Gram matrix of N embeddings may have rank N.
     return full_dimension(structure, convention) if convention else structure.num_embeddings
-
-
-def _is_static(field: dataclasses.Field) -> bool:
-    return bool(field.metadata.get("static", False))
 
 
 def split(problem: Problem, witness: str = "solve") -> Iterator[Problem]:
@@ -277,148 +244,6 @@ def compute_batch(
     return solve_batch(problem, seed, num_starts, progress)
 
 
-def tabulate(
-    certificate: Certificate, solution: Solution | None = None, seed: int | None = None
-) -> pl.DataFrame:
-    """The rows of a certified batch; those of the solver are null without a solution."""
-    problem = certificate.problem if solution is None else solution.problem
-    structure = problem.structure
-    losses, size = problem.cells()
-    hyper = _hyper_parameters(losses)
-
-    def names(codes: Any, enum: type) -> list[str]:
-        return [enum(int(code)).name.lower() for code in np.atleast_1d(codes)]
-
-    found = np.asarray(certificate.variances).reshape(size, 4)
-    low = np.asarray(certificate.low).reshape(size, -1)
-    high = np.asarray(certificate.high).reshape(size, -1)
-    columns: dict[str, Any] = {
-        "sizes": ",".join(map(str, structure.sizes)),
-        "num_classes": structure.num_classes,
-        "num_instances": structure.sizes[0] if structure.is_balanced else None,
-        "num_views": structure.num_views,
-        "dim": problem.dim,
-        "loss": type(losses).__name__,
-        "alpha": hyper.pop("alpha", None),
-        "temperature": hyper.pop("temperature", None),
-        "self_pairs": hyper.pop("self_pairs", None),
-        "mean": hyper.pop("mean", None),
-        "value": certificate.value,
-        "lower": certificate.lower,
-        "gap": certificate.gap,
-        "delta2": found[:, 1],
-        "view_variance": found[:, 0],
-        "between_variance": found[:, 2],
-        "mean_squared": found[:, 3],
-    }
-    for place, quantity in enumerate(QUANTITIES):
-        columns[f"{quantity}_lo"] = low[:, place]
-        columns[f"{quantity}_hi"] = high[:, place]
-    columns |= {
-        "phase": names(certificate.phase, Phase),
-        "status": solution and names(solution.status, Status),
-        "iterations": solution and solution.iterations,
-        "products": solution and solution.products,
-        "escapes": solution and solution.escapes,
-        "starts": solution and solution.starts,
-        "seed": seed,
-    } | hyper
-    schema = schema_of(losses)
-
-    def series(name: str) -> pl.Series:
-        value = columns[name]
-        if value is None or isinstance(value, (str, int)):
-            value = [value] * size
-        elif not isinstance(value, list):
-            value = np.broadcast_to(np.asarray(value), (size,))
-        return pl.Series(name, value, dtype=schema[name])
-
-    return pl.DataFrame([series(name) for name in schema])
-
-
-SCHEMA: dict[str, Any] = {
-    "sizes": pl.String,
-    "num_classes": pl.Int64,
-    "num_instances": pl.Int64,
-    "num_views": pl.Int64,
-    "dim": pl.Int64,
-    "loss": pl.String,
-    "alpha": pl.Float64,
-    "temperature": pl.Float64,
-    "self_pairs": pl.String,
-    "mean": pl.String,
-    "value": pl.Float64,
-    "lower": pl.Float64,
-    "gap": pl.Float64,
-    "delta2": pl.Float64,
-    "view_variance": pl.Float64,
-    "between_variance": pl.Float64,
-    "mean_squared": pl.Float64,
-    **{f"{quantity}_{end}": pl.Float64 for quantity in QUANTITIES for end in ("lo", "hi")},
-    "phase": pl.String,
-    "status": pl.String,
-    "iterations": pl.Int64,
-    "products": pl.Int64,
-    "escapes": pl.Int64,
-    "starts": pl.Int64,
-    "seed": pl.Int64,
-}
-"""Column → type of the table, for every loss."""
-
-
-def schema_of(loss: GramLoss) -> dict[str, Any]:
-    """Column → type of the table of a loss: `SCHEMA`, and its further hyper-parameters.
-
-    Raises:
-        ValueError: a hyper-parameter is named like a column that means something else.
-    """
-    columns = {
-        name: pl.String if isinstance(value, str) else pl.Float64
-        for name, value in _hyper_parameters(loss).items()
-    }
-    for name, kind in columns.items():
-        if name in SCHEMA and not (name in PLURALS and SCHEMA[name] == kind):
-            raise ValueError(
-                f"the field {name} of {type(loss).__name__} is named like another column of the "
-                "table; choose another name."
-            )
-    return SCHEMA | columns
-
-
-def _hyper_parameters(loss: GramLoss) -> dict[str, Any]:
-    """What is tabulated of a loss: traced leaves as they are, static numbers and words as text.
-
-    Leaves of a loss within the loss are named by their path, as `first.scale`.
-    """
-    leaves, _ = jax.tree_util.tree_flatten_with_path(loss)
-    traced = {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
-    return traced | {
-        name: str(value)
-        for name, value in _static_fields(loss).items()
-        if isinstance(value, (str, int, float))
-    }
-
-
-def _static_fields(loss: GramLoss) -> dict[str, Any]:
-    fields = [field for field in dataclasses.fields(loss) if _is_static(field)]
-    return {field.name: getattr(loss, field.name) for field in fields}
-
-
-def join(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """Tables of different losses below one another, with nulls for what a loss does not have.
-
-    Raises:
-        ValueError: a hyper-parameter is a number in one loss and text in another.
-    """
-    try:
-        return pl.concat(tables, how="diagonal") if tables else pl.DataFrame(schema=SCHEMA)
-    except pl.exceptions.SchemaError as error:
-        raise ValueError(
-            "a hyper-parameter is a number in one loss and text in another; rename one of them, "
-            f"or sweep them apart ({error})."
-        ) from error
-
-
 def sweep(
     problems: Iterable[Problem],
     *,
@@ -446,7 +271,7 @@ def sweep(
         progress: called with the number of newly finished cells.
 
     Returns:
-        The table described in this module's docstring, in the order of the problems.
+        The table that :mod:`ssem_jax.table` describes, in the order of the problems.
 
     Raises:
         RunError: the folder cannot be written, or holds another run; or workers are lost again and
@@ -460,6 +285,7 @@ def sweep(
     join([pl.DataFrame(schema=schema_of(batch.loss)) for batch in batches])  # or refuse now
     for batch in batches if witness == "solve" else ():
         check_size(batch.loss, batch.structure)
+    _forget_old_traces(batches)
     tables: dict[int, pl.DataFrame] = {}
     with (
         nullcontext()
@@ -545,6 +371,20 @@ def sweep(
     return join([tables[number] for number in range(len(batches))])
 
 
+_TRACED: dict[Any, tuple[str, dict[str, str]]] = {}
+"""Losses without their numbers, as JAX keeps kernels by → what they were when last swept."""
+
+
+def _forget_old_traces(batches: Iterable[Problem]) -> None:
+    """Let JAX compile anew where a loss is no longer what it was: it has changed a global, say,
+    and is still the same object, by which kernels are kept."""
+    for batch in batches:
+        code, choices, _ = columns_of(batch.loss)
+        if _TRACED.setdefault(jax.tree.structure(batch.loss), (code, choices)) != (code, choices):
+            _TRACED.clear()
+            jax.clear_caches()
+
+
 def num_cells(problems: Iterable[Problem]) -> int:
     """The cells of a list of problems."""
     return sum(problem.batch_size or 1 for problem in problems)
@@ -586,9 +426,16 @@ class RunFolder:
         """Create a run folder, or go on with the same run.
 
         Raises:
-            RunError: not writable, or it holds another run or no run at all.
+            RunError: not writable, or it holds another run or no run at all; or a loss has no
+                identity.
         """
-        identities = [identity(batch, seed, num_starts, witness) for batch in batches]
+        try:
+            identities = [identity(batch, seed, num_starts, witness) for batch in batches]
+        except NoIdentityError as error:
+            raise RunError(
+                "a run of this loss cannot be kept, for it could not be told from a run of another "
+                f"one: {error} Sweep without `out`, and write the table that it returns yourself."
+            ) from error
         claims = None
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -618,11 +465,13 @@ class RunFolder:
                     "shapes": [_describe(batch) for batch in batches],
                     "versions": versions(),
                 }
+                manifest = sealed(manifest)
                 _write(path / MANIFEST, json.dumps(manifest, indent=2).encode())
             if manifest["batches"] != identities:
                 raise RunError(
-                    f"{path} holds another run (other grid, seed, starts or witness); "
-                    "choose a new folder for --out, or repeat the command that made it."
+                    f"{path} holds another run (other grid, seed, starts or witness, or the code "
+                    "of the loss, of this package or of Python is another); choose a new folder "
+                    "for --out, or repeat the command that made it."
                 )
             _lock(claims, 0, release=True)
         except BaseException as error:
@@ -742,11 +591,19 @@ def _compare(path: Path, made_by: Mapping[str, str]) -> None:
         LOG.warning("%s was begun with %s; its finished parts are kept.", path, "; ".join(other))
 
 
+def sealed(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """A manifest with a digest of all that it says."""
+    said = {name: value for name, value in manifest.items() if name != "seal"}
+    text = json.dumps(said, sort_keys=True)
+    return said | {"seal": hashlib.sha256(text.encode()).hexdigest()}
+
+
 def read_manifest(path: Path) -> dict[str, Any]:
     """The manifest of a run folder.
 
     Raises:
-        RunError: there is none, it is broken, or another version wrote it.
+        RunError: there is none, it is broken or was edited, another version wrote it, or it is of
+            an experiment.
     """
     try:
         manifest = json.loads((path / MANIFEST).read_text())
@@ -756,12 +613,23 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise RunError(
             f"{path / MANIFEST} cannot be read ({error}); run the sweep anew."
         ) from error
+    if isinstance(manifest, dict) and "experiment" in manifest:
+        name = manifest["experiment"]
+        raise RunError(
+            f"{path} holds the experiment {name}, encoders trained by ssem train, and no certified "
+            f"cells; repeat its command, ssem train {name} --out {path}, to see its summary."
+        )
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         made_by = manifest.get("versions", {}) if isinstance(manifest, dict) else {}
         raise RunError(
             f"{path} was written by another version, ssem-jax "
             f"{made_by.get('ssem-jax', 'unknown')}, in another format than {FORMAT}; run the sweep "
             "anew in a new folder."
+        )
+    if manifest != sealed(manifest):
+        raise RunError(
+            f"{path / MANIFEST} was edited since it was written, so it may not say what the parts "
+            "are of; put it back as it was, or run the sweep anew in a new folder."
         )
     return manifest
 
@@ -799,37 +667,21 @@ def summarize(table: pl.DataFrame) -> dict[str, Any]:
 
 
 def identity(batch: Problem, seed: int, num_starts: int, witness: str = "solve") -> str:
-    """A name for the contents of a batch: the same cells, the same name."""
-    how = f"{FORMAT}|{witness}" + (f"|{seed}|{num_starts}" if witness == "solve" else "")
-    what = f"|{batch.structure}|{batch.dim}|{_stable(type(batch.loss))}"
-    digest = hashlib.sha256((how + what).encode())
-    for name, value in _static_fields(batch.loss).items():
-        digest.update(f"|{name}={_stable(value)}".encode())
-    for path, leaf in jax.tree_util.tree_leaves_with_path(batch.loss):
-        digest.update(f"|{jax.tree_util.keystr(path)}=".encode())
-        digest.update(np.ascontiguousarray(leaf, float).tobytes())
-    return digest.hexdigest()[:16]
+    """A name for the contents of a batch: the same cells and the same code, the same name.
+
+    Raises:
+        NoIdentityError: the loss cannot be told from another one.
+    """
+    how = (seed, num_starts) if witness == "solve" else ()
+    structure = batch.structure
+    where = (structure.sizes, structure.num_views, batch.dim)
+    losses, _ = batch.cells()
+    return digest(FORMAT, own_code(), witness, how, where, losses)[:16]
 
 
 def _describe(batch: Problem) -> str:
-    statics = _static_fields(batch.loss)
-    choices = ", ".join(
-        f"{name}={getattr(value, '__qualname__', value)}" for name, value in statics.items()
-    )
+    choices = ", ".join(f"{k}={text_of(value)}" for k, value in static_fields(batch.loss).items())
     return f"{type(batch.loss).__name__}({choices}) on {batch.structure}, d = {batch.dim}"
-
-
-def _stable(value: Any) -> str:
-    """A name of a value that is the same in every process; a user's code counts by its text."""
-    if not hasattr(value, "__qualname__"):
-        return stable_text(repr(value))
-    name = f"{value.__module__}.{value.__qualname__}"
-    if value.__module__.partition(".")[0] == __package__:
-        return name  # of one version of this package, which the manifest names
-    try:
-        return name + inspect.getsource(value)
-    except (OSError, TypeError):  # typed into an interpreter, or compiled
-        return name
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -8,10 +8,11 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "ssem_jax"
 
 LAYERS = [
-    {"problem", "sphere", "schedule", "solution", "cache", "workers", "eigenbound", "rounding"},
+    {"problem", "sphere", "schedule", "solution", "cache", "workers", "eigenbound"}
+    | {"rounding", "identity"},
     {"simplex", "gram", "losses", "pairwise", "blockwise", "convexity"},
     {"theory", "metrics", "reduced", "imbalance", "solve", "certificate"},
-    {"balls", "sweep", "audit", "training", "guide"},
+    {"balls", "table", "sweep", "audit", "training", "guide"},
     {"claims", "experiments"},
     {"space", "attainment", "search", "lab"},
     {"show"},

@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+import threading
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ import polars as pl
 import pytest
 
 import ssem_jax as sx
+from ssem_jax import lab
 from ssem_jax.claims import Claim, ClaimError, Proof, Theorem, Verdict
 from ssem_jax.search import Source, one_line, search, search_all
 from ssem_jax.space import Range, Space
@@ -109,6 +111,130 @@ def test_the_same_search_twice_is_the_same_and_solves_nothing_anew(tmp_path):
     assert again.table.equals(first.table)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.parquet")} == parts
     assert len(asked) == 2 * len(set(asked))
+
+
+OWN = """
+import jax.numpy as jnp, ssem_jax as sx
+
+def weight():
+    return SIGN
+
+def make(sign):
+    @sx.gram_loss(convex=True, symmetric=True)
+    def mine(gram, structure, *, sharpness=1.0):
+        apart = structure.class_ids[:, None] != structure.class_ids
+        return jnp.mean(jnp.where(apart, jnp.exp(sharpness * gram), sign * weight() * gram))
+    return mine
+
+def collapses(name, loss):
+    return sx.Claim(
+        name, "classes collapse", lambda cell: BOUND - cell.delta2,
+        sx.Space(num_classes=2, num_instances=2, loss=loss, sharpness=[0.5, 2.0], dim=4),
+    )
+
+pulled, pushed = collapses("pulled", make(-1.0)), collapses("pushed", make(1.0))
+"""
+
+
+def test_an_edited_file_is_judged_anew_in_the_same_folder(tmp_path):
+    """The loss pulls a class together, until its helper is edited and it pushes; and two losses of
+    one factory are two, in memory and in the folder."""
+
+    def verdicts(sign, bound="1e-3"):
+        file = tmp_path / "own.py"
+        file.write_text(OWN.replace("SIGN", sign).replace("BOUND", bound))
+        source = Source(out=tmp_path / "cells")
+        found = search_all(lab.conjectures(lab.load(file)), sx.Budget(9), source)
+        return [str(trial.judgement.verdict) for trial in found]
+
+    assert verdicts("1.0") == ["HOLDS", "REFUTED"]
+    parts = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.parquet")}
+    assert len(parts) > 2
+    # Another margin is judged on the cells that are there.
+    assert verdicts("1.0", "2.0") == ["HOLDS", "HOLDS"]
+    assert verdicts("1.0") == ["HOLDS", "REFUTED"]
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.parquet")} == parts
+    assert verdicts("-1.0") == ["REFUTED", "HOLDS"]
+    assert parts.keys() < set(tmp_path.rglob("*.parquet"))
+
+
+def test_cells_of_a_loss_without_identity_are_neither_kept_nor_reused(tmp_path, caplog):
+    asked, lock = [], threading.Lock()
+
+    @sx.gram_loss(convex=True, symmetric=True)
+    def guarded(gram, structure, *, scale=1.0):
+        with lock:
+            return scale * jnp.mean(gram)
+
+    def solver(problems, **options):
+        asked.append(options["out"])
+        return pl.DataFrame()
+
+    source = Source(0, tmp_path, solver=solver)
+    problem = sx.Problem(sx.ClassStructure((2, 2)), 3, guarded(scale=1.0))
+    for _ in range(2):
+        source.cells([problem])
+    assert asked == [None, None]
+    (line,) = [record.message for record in caplog.records]
+    assert line.startswith(
+        "cells of guarded are neither kept nor reused: guarded → function → lock"
+    )
+    source.cells([sx.Problem(sx.ClassStructure((2, 2)), 3, sx.SupCL(0.5, 0.5))])
+    assert asked[2].parent == tmp_path
+
+
+@sx.gram_loss(convex=True, symmetric=True)
+def flagged(gram, structure, *, sharpness=1.0, push=False, bend=jnp.exp):
+    apart = structure.class_ids[:, None] != structure.class_ids
+    sign = 1.0 if push else -1.0
+    return jnp.mean(jnp.where(apart, bend(sharpness * gram), sign * gram))
+
+
+def test_what_is_said_of_each_class_is_said_of_the_loss_that_was_solved(source):
+    space = Space(
+        num_classes=2, num_instances=2, dim=3, loss=flagged, sharpness=[0.5, 1.0], push=[False]
+    )
+    claim = Claim(
+        "every_class_collapses",
+        "with push=False every class collapses",
+        lambda cell: sx.Interval(
+            1e-3 - cell.class_delta2.high.max(1), 1e-3 - cell.class_delta2.low.max(1)
+        ),
+        space,
+    )
+    assert search(claim, sx.Budget(9), source).judgement.verdict is Verdict.HOLDS
+    false = dataclasses.replace(claim, margin=lambda cell: -claim.margin(cell))
+    trial = search(false, sx.Budget(9), source)
+    assert trial.judgement.verdict is Verdict.REFUTED
+    assert "flagged(sharpness=0.5, push=False, bend=exp))" in trial.snippet
+    assert "\nfrom jax.numpy import exp\n" in trial.snippet
+    scope = {}
+    exec(trial.snippet, scope)
+    assert scope["problem"].loss == flagged(sharpness=0.5)
+    assert sx.excess(sx.Cells(trial.table, flagged)).high.max() < 1e-9
+
+
+def test_windows_along_a_range_compare_cells_of_one_loss(source):
+    """A function as a choice tells losses apart, and a refuted window is always found again."""
+    space = Space(
+        num_classes=2,
+        num_instances=2,
+        dim=3,
+        loss=flagged,
+        sharpness=Range(0.5, 1.0),
+        bend=[jnp.exp, lambda x: jnp.exp(2 * x)],
+        push=True,
+    )
+    claim = Claim(
+        "falls", "delta2 falls", lambda a, b: a.delta2 - b.delta2, space, along="sharpness"
+    )
+    trial = search(claim, sx.Budget(6), source)
+    assert trial.judgement.cells == 2 * (len(trial.table) // 2 - 1)
+    for row in (trial.tightest, trial.judgement.counterexample or trial.tightest):
+        assert row["push"] == "True"
+    false = dataclasses.replace(claim, margin=lambda a, b: -1e-9 - abs(a.minimum - b.minimum))
+    row = search(false, sx.Budget(6), source).judgement.counterexample
+    assert row["bend"] == row["followed_by"][0]["bend"]
 
 
 def bad(margin=lambda cell: cell.alpha, **options):

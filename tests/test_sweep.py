@@ -24,7 +24,8 @@ import ssem_jax as sx
 from ssem_jax import cache
 from ssem_jax.cli import main, parse_numbers
 from ssem_jax.problem import pytree_dataclass
-from ssem_jax.sweep import MANIFEST, SCHEMA, Grid, RunError, read_run, summarize, sweep
+from ssem_jax.sweep import MANIFEST, Grid, RunError, read_run, summarize, sweep
+from ssem_jax.table import SCHEMA
 from ssem_jax.workers import Processes, open_executor
 
 sweep_module = importlib.import_module("ssem_jax.sweep")
@@ -97,13 +98,15 @@ def test_every_hyper_parameter_of_a_loss_is_a_column():
     problems = [*grid(structures=STRUCTURES[:1]).problems(), *sigmoid.problems()]
     problems += repulsion.problems()
     table = sweep(problems)
-    assert table.columns == [*SCHEMA, "scale", "bias", "margin", "kind"]
+    assert table.columns == [*SCHEMA, "scale", "bias", "margin", "kind", "bend"]
     assert table["loss"].to_list() == ["SupCL"] * 4 + ["Sigmoid"] * 2 + ["Repulsion"] * 2
     assert table["alpha"].to_list() == [0.1, 0.1, 0.9, 0.9] + [None] * 4
     assert table["scale"].to_list() == [None] * 4 + [2.0] * 2 + [None] * 2
     assert table["bias"].to_list() == [None] * 4 + [0.0, 1.0] + [None] * 2
     assert table["margin"].to_list() == [None] * 6 + [1.0, 0.5]
     assert table["kind"].to_list() == [None] * 6 + ["round"] * 2
+    assert table["bend"].str.contains("^<exp [0-9a-f]{12}>$").to_list() == [None] * 6 + [True] * 2
+    assert table["loss_code"].n_unique() == 3
     assert table["self_pairs"].to_list() == ["include"] * 4 + [None] * 4
     assert table["dim"].to_list() == [3] * 4 + [4] * 2 + [3] * 2  # full: N where nothing is known
     assert (table["gap"] <= 1e-9).all()
@@ -143,42 +146,40 @@ def test_hyper_parameters_that_do_not_fit_into_the_table_are_refused():
         sweep([problem(Kind(1.0, 1.0)), problem(Repulsion(1.0))])
 
 
-def test_losses_of_one_name_are_told_apart_by_their_code(tmp_path):
-    def loss(module, code):
-        (tmp_path / module).with_suffix(".py").write_text(code)
-        return importlib.import_module(module).Loss(1.0)
+def test_a_loss_without_identity_is_swept_but_not_kept(tmp_path, monkeypatch):
+    lock = threading.Lock()
 
-    code = """
-from typing import Any
-import ssem_jax as sx
-from ssem_jax.problem import pytree_dataclass
-@pytree_dataclass
-class Loss(sx.GramLoss):
-    power: Any
-    def from_gram(self, gram, structure):
-        return (gram ** 2).sum() * self.power
-"""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(tmp_path)
-        losses = [
-            loss("ssem_first", code),
-            loss("ssem_second", code),
-            loss("ssem_third", code.replace("** 2", "** 4")),
-        ]
-    structure = STRUCTURES[0]
-    bends = [
-        Repulsion(1.0, bend=jnp.exp),
-        Repulsion(1.0, bend=jnp.cosh),
-        Repulsion(1.0, bend=lambda x: x),
-        Repulsion(1.0, bend=lambda x: -x),
-    ]
-    identities = {
-        sweep_module.identity(sx.Problem(structure, 3, loss), 0, 2, "solve")
-        for loss in losses + bends
-    }
-    assert len(identities) == 7
-    again = dataclasses.replace(bends[0])
-    assert sweep_module.identity(sx.Problem(structure, 3, again), 0, 2, "solve") in identities
+    def bend(gram):
+        with lock:
+            return jnp.exp(gram)
+
+    problems = Grid(
+        STRUCTURES[:1], (3,), loss=Repulsion, hyper={"margin": (1,), "bend": (bend,)}
+    ).problems()
+    monkeypatch.setattr(sweep_module, "solve_batch", lambda *_: pytest.fail("computed"))
+    with pytest.raises(RunError, match=r"run of this loss cannot be kept.* lock: a _thread\.lock"):
+        sweep(problems, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    monkeypatch.undo()
+    assert (sweep(problems)["gap"] <= 1e-9).all()
+
+
+SLOPE = 1.0
+
+
+def sloped(gram):
+    return SLOPE * gram
+
+
+def test_a_loss_whose_globals_change_is_traced_anew(tmp_path, monkeypatch):
+    hyper = {"margin": (1.0,), "bend": (sloped,)}
+    (problem,) = Grid(STRUCTURES[:1], (3,), loss=Repulsion, hyper=hyper).problems()
+    before = sweep([problem], out=tmp_path / "run")
+    monkeypatch.setattr(sys.modules[__name__], "SLOPE", -1.0)
+    after = sweep([problem])
+    assert before["value"][0] < after["value"][0] - 0.1
+    with pytest.raises(RunError, match="holds another run"):
+        sweep([problem], out=tmp_path / "run")
 
 
 def test_same_seed_same_table_and_order_does_not_matter(table):
@@ -316,12 +317,47 @@ def test_other_versions_of_packages_are_named_and_their_parts_kept(tmp_path, tab
     sweep(grid().problems(), seed=3, out=run)
     manifest = json.loads((run / MANIFEST).read_text())
     manifest["versions"]["jax"] = "0.0.7"
-    (run / MANIFEST).write_text(json.dumps(manifest))
+    (run / MANIFEST).write_text(json.dumps(sweep_module.sealed(manifest)))
     stamps = {part.name: part.stat().st_mtime_ns for part in run.glob("part*")}
     assert sweep(grid().problems(), seed=3, out=run).equals(table)
     (record,) = caplog.records
     assert "was begun with jax 0.0.7, now " in record.message
     assert {part.name: part.stat().st_mtime_ns for part in run.glob("part*")} == stamps
+
+
+@pytest.mark.parametrize("entry", ["seed", "num_starts", "witness", "cells", "shapes", "versions"])
+def test_an_edited_manifest_is_noticed(entry, tmp_path):
+    """Also where the parts themselves are of the run."""
+    sealed = sweep_module.sealed(
+        {"format": sweep_module.FORMAT, "batches": []} | dict.fromkeys(sorted({entry, "seed"}), 3)
+    )
+    (tmp_path / MANIFEST).write_text(json.dumps(sealed))
+    assert sweep_module.read_manifest(tmp_path) == sealed
+    (tmp_path / MANIFEST).write_text(json.dumps(sealed | {entry: 4}))
+    with pytest.raises(RunError, match="was edited since it was written"):
+        read_run(tmp_path)
+
+
+def test_a_manifest_with_an_edited_seed_does_not_go_on(tmp_path):
+    run = tmp_path / "run"
+    sweep(grid(structures=STRUCTURES[:1]).problems(), seed=3, out=run)
+    manifest = json.loads((run / MANIFEST).read_text())
+    (run / MANIFEST).write_text(json.dumps(manifest | {"seed": 4}))
+    for seed in (3, 4):
+        with pytest.raises(RunError, match="was edited since it was written"):
+            sweep(grid(structures=STRUCTURES[:1]).problems(), seed=seed, out=run)
+
+
+def test_a_folder_of_ssem_train_is_named_for_what_it_is(tmp_path, capsys):
+    run = {"format": 2, "experiment": "mixture", "parts": []}
+    (tmp_path / MANIFEST).write_text(json.dumps(run))
+    with pytest.raises(RunError, match="holds the experiment mixture, encoders trained by ssem"):
+        read_run(tmp_path)
+    with pytest.raises(SystemExit, match="2"):
+        main(["info", str(tmp_path)])
+    error = capsys.readouterr().err
+    assert "version" not in error
+    assert f"ssem train mixture --out {tmp_path}" in error
 
 
 def test_unreadable_runs_are_named(tmp_path):

@@ -12,10 +12,11 @@ from typing import Any
 import polars as pl
 from threadpoolctl import threadpool_limits
 
+from ssem_jax.identity import own_code
 from ssem_jax.schedule import in_threads
 from ssem_jax.sweep import MANIFEST, RunError, versions
 
-FORMAT = 1
+FORMAT = 2
 """Version of the run folder's layout and columns."""
 PARTS_AT_ONCE = 2
 """While one part is in a compiled kernel, the other compiles, or fits its probes."""
@@ -73,15 +74,16 @@ def finish(
 
 def _claim(folder: Path, parts: Sequence[Part], facts: dict[str, Any]) -> None:
     """Make the folder's manifest, or find that it is of the same run."""
-    run = {"format": FORMAT, **facts, "parts": [part.identity for part in parts]}
+    run = {"format": FORMAT, **facts, "code": own_code()}
+    run |= {"parts": [part.identity for part in parts]}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / MANIFEST).exists():
             known = json.loads((folder / MANIFEST).read_text())
             if {name: known.get(name) for name in run} != json.loads(json.dumps(run)):
                 raise RunError(
-                    f"{folder} holds another run (other experiment, grid, seeds or version); "
-                    "choose a new folder for --out, or repeat the command that made it."
+                    f"{folder} holds another run (other experiment, grid, seeds, or code of this "
+                    "package); choose a new folder for --out, or repeat the command that made it."
                 )
             return
         stray = [entry.name for entry in folder.iterdir()]

@@ -25,7 +25,7 @@ MAX_CURVES = 4
 # Tables: one shape each, and the closed forms that go with them.
 # ---------------------------------------------------------------------------------------------
 
-SHAPE = ("sizes", "num_views", "dim", "loss", "self_pairs", "mean")
+SHAPE = ("sizes", "num_views", "dim", "loss", "loss_code", "self_pairs", "mean")
 """Columns that tell the panels of a run apart; those that are missing count as equal."""
 
 

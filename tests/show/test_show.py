@@ -14,7 +14,7 @@ import ssem_jax as sx
 from ssem_jax import show, theory
 from ssem_jax.guide import UnbalancedGuide, guide
 from ssem_jax.show import maps, tables
-from ssem_jax.sweep import SCHEMA
+from ssem_jax.table import SCHEMA
 
 ALPHAS = np.linspace(0, 1, 7)
 TEMPERATURES = np.geomspace(0.1, 2.0, 5)
@@ -42,6 +42,7 @@ def made_up(m=3, n=4, p=1, self_pairs="include", **changes):
         "num_views": p,
         "dim": m * n * p - 1,
         "loss": "SupCL",
+        "loss_code": None,
         "alpha": alpha,
         "temperature": tau,
         "self_pairs": self_pairs,
