@@ -12,7 +12,7 @@ LAYERS = [
     {"simplex", "gram", "losses", "pairwise", "blockwise", "convexity"},
     {"theory", "optima", "metrics", "reduced", "imbalance", "solve", "certificate"},
     {"rigorous", "sweep", "audit", "training", "guide"},
-    {"claims", "experiments"},
+    {"claims", "interval", "experiments"},
     {"space", "attainment", "search", "lab"},
     {"plot", "explorer"},
     {"report"},
