@@ -1,13 +1,15 @@
 """Claims about optimal embeddings, judged on certified cells.
 
 A claim is a statement, a domain of problems, and a **margin**: a function of certified cells that
-is positive where the statement holds. Margins are computed from brackets, so they are intervals,
-and a verdict rests on what is true of *every* near-optimal embedding of a cell, never on where an
-optimiser happened to stop:
+is positive where the statement holds. Margins are computed from brackets, so they are intervals
+(:mod:`ssem_jax.interval`), and a verdict rests on what is true of *every* near-optimal embedding of
+a cell, never on where an optimiser happened to stop:
 
-* HOLDS: the whole margin is nonnegative in every cell that counts;
+* HOLDS: the whole margin is positive in every cell that counts; or 0, if the claim is `closed`,
+  which says ≥ or ≤;
 * REFUTED: in some certified cell the whole margin is negative, a counterexample;
-* UNDECIDED: neither, because a cell is not certified or its bracket is too wide;
+* UNDECIDED: neither, because a cell is not certified, its bracket is too wide, or a strict margin
+  may be 0, where brackets of what cannot be negative end;
 * PROVEN is kept for proofs in ball arithmetic over continuous boxes.
 
 A conjecture is a claim of which no verdict is expected yet.
@@ -17,6 +19,7 @@ A conjecture is a claim of which no verdict is expected yet.
 ...     name="low_alpha_collapses",
 ...     statement="With self pairs included, alpha <= 1/n collapses at every temperature.",
 ...     margin=lambda cell: claims.COLLAPSE_TOLERANCE - cell.delta2,
+...     closed=True,  # collapsed is delta2 <= COLLAPSE_TOLERANCE
 ...     where=lambda cell: cell.alpha <= 1 / cell.num_instances,
 ...     domain=domain,
 ... )
@@ -96,6 +99,9 @@ class Cells:
     Args:
         table: rows of :func:`ssem_jax.sweep.sweep`.
         loss: what made their losses, by keyword; SupCL if not given.
+
+    Attributes:
+        read: what was asked of them that is no coordinate.
     """
 
     COORDINATES = ("num_classes", "num_instances", "num_views", "dim", "alpha", "temperature")
@@ -109,17 +115,25 @@ class Cells:
 
     def __init__(self, table: pl.DataFrame, loss: Callable[..., GramLoss] = SupCL) -> None:
         self.table, self.loss = table, loss
+        self.read: set[str] = set()
 
     def __len__(self) -> int:
         return len(self.table)
 
     def __getitem__(self, rows: Any) -> Cells:
-        return Cells(self.table[rows], self.loss)
+        chosen = Cells(self.table[rows], self.loss)
+        chosen.read = self.read
+        return chosen
 
     def __getattr__(self, name: str) -> Any:
+        # A copy that is being made has no table yet, and asks for methods that there are not.
+        if name == "table" or name.startswith("__"):
+            raise AttributeError(name)
         columns = self.table.columns
         if name in self.COORDINATES and name in columns:
             return self.table[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
+        if name not in (*SHAPE, "loss", *hyper_names(self.loss)):
+            self.read.add(name)
         if name in self.BRACKETS and f"{name}_lo" in columns:
             return Interval(
                 self.table[f"{name}_lo"].to_numpy(), self.table[f"{name}_hi"].to_numpy()
@@ -134,6 +148,7 @@ class Cells:
     @property
     def found(self) -> pl.DataFrame:
         """What the embeddings at hand are like; of the optimum it says only what `gap` allows."""
+        self.read.add("found")
         return self.table.select("value", "delta2", "view_variance", "between_variance")
 
     @property
@@ -156,6 +171,7 @@ class Cells:
 
         Cells of fewer classes repeat their last entry, which changes no minimum or maximum.
         """
+        self.read.add("brackets by class")
         low, high = [np.array([])] * len(self), [np.array([])] * len(self)
         for rows, problem in self.problems():
             functionals = functionals_of(problem.structure.num_classes)
@@ -184,11 +200,13 @@ class Cells:
     @property
     def phase(self) -> np.ndarray:
         """(B,) codes of :class:`ssem_jax.Phase`."""
+        self.read.add("phase")
         return np.array([Phase[name.upper()] for name in self.table["phase"]], int)
 
     @property
     def minimum(self) -> Interval:
         """The minimal loss over all embeddings: between the bound and what was found."""
+        self.read.add("minimum")
         value, gap = self.table["value"].to_numpy(), self.table["gap"].to_numpy()
         lower = self.table["lower"].to_numpy()
         bounded = np.isfinite(lower)  # it is not where a loss is not convex
@@ -298,6 +316,8 @@ class Claim:
         exclude: cells that are left out and counted apart, for example near a boundary.
         along: a coordinate to compare cells along.
         window: cells compared at once.
+        closed: whether a margin of exactly 0 holds, too: for ≤ and ≥. Without it, the statement is
+            strict, and 0 is undecided.
         expected: the verdict that theory gives; None for a conjecture.
         quantity: the bracket of :class:`Cells` that the statement is about, for pictures.
     """
@@ -311,6 +331,7 @@ class Claim:
     exclude: Condition | None = None
     along: str | None = None
     window: int = 2
+    closed: bool = False
     expected: Verdict | None = None
     quantity: str = "delta2"
 
@@ -444,7 +465,8 @@ class Judgement:
             prediction at most; None otherwise.
         margin: smallest lower end of a margin.
         counterexample: the smallest refuting cell, as a row of the table.
-        reason: for UNDECIDED, what was missing; for a theorem, what it leaves out.
+        reason: for UNDECIDED, what was missing; for a theorem, what it leaves out; of a margin into
+            which no certified quantity enters, that it is one.
         evidence: what it rests on: the cells of the claim's domain, or the theorem's proof.
     """
 
@@ -517,8 +539,9 @@ class Weighed(NamedTuple):
         counted: their rows in the table, if windows are single cells.
         excluded: rows of the table that the claim's own exclusion leaves out.
         margin: as the claim returned it, one interval for each cell or window.
-        holds: certified, and the whole margin is nonnegative.
+        holds: certified, and the whole margin is positive, or not negative if the claim is closed.
         refuted: certified, and the whole margin is negative.
+        remark: what the margin rests on, if on no certified quantity.
     """
 
     groups: tuple[Cells, ...]
@@ -527,6 +550,7 @@ class Weighed(NamedTuple):
     margin: Interval
     holds: np.ndarray
     refuted: np.ndarray
+    remark: str = ""
 
 
 def weigh(claim: Claim, table: pl.DataFrame) -> Weighed:
@@ -549,12 +573,14 @@ def weigh(claim: Claim, table: pl.DataFrame) -> Weighed:
 def weigh_groups(claim: Claim, groups: tuple[Cells, ...]) -> Weighed:
     """The margin of a claim on windows that are given, all of which count."""
     nothing = np.zeros(0, int)
-    margin = _margin(claim, groups) if len(groups[0]) else Interval(np.zeros(0))
+    empty = Interval(np.zeros(0)), ""
+    margin, remark = _margin(claim, groups) if len(groups[0]) else empty
     certified = np.logical_and.reduce([group.certified for group in groups])
     if margin.decided is not None:  # the margin rests on certificates of its own
         certified = margin.decided
-    holds, refuted = certified & (margin.low >= 0), certified & (margin.high < 0)
-    return Weighed(groups, nothing, nothing, margin, holds, refuted)
+    holds = certified & ((margin.low >= 0) if claim.closed else (margin.low > 0))
+    refuted = certified & (margin.high < 0)
+    return Weighed(groups, nothing, nothing, margin, holds, refuted, remark)
 
 
 def _condition(claim: Claim, name: str, condition: Condition, cells: Cells) -> np.ndarray:
@@ -567,30 +593,53 @@ def _condition(claim: Claim, name: str, condition: Condition, cells: Cells) -> n
     return np.broadcast_to(answer, (len(cells),))
 
 
-def _margin(claim: Claim, groups: tuple[Cells, ...]) -> Interval:
+def _margin(claim: Claim, groups: tuple[Cells, ...]) -> tuple[Interval, str]:
+    """The margin in every cell, and what it rests on, if on no certified quantity."""
     count = len(groups[0])
+    for group in groups:
+        group.read.clear()
     answer = _call(claim, "its margin", claim.margin, *groups)
+    read = sorted(set().union(*(group.read for group in groups)))
+    plain = not isinstance(answer, Interval)
+    margin = _points(claim, groups[0], answer) if plain else answer
+    if margin.shape != (count,):
+        raise ClaimError(
+            f"{claim.name}: its margin must be one number for each of {count} cells; got shape "
+            f"{margin.shape}. Reduce the other axes, for example by .min(axis=1)."
+        )
+    if not read:
+        return margin, "Its margin depends on coordinates alone: no certified quantity enters it."
+    if plain:
+        return margin, (
+            f"Its margin is one number in each cell, made from {', '.join(read)}: no bracket enters"
+            " it, and its verdict is as good as those numbers."
+        )
+    return margin, ""
+
+
+def _points(claim: Claim, cells: Cells, answer: Any) -> Interval:
+    """A margin that is no interval: a number for each cell, or one for all."""
     try:
-        margin = as_interval(answer)
-        shape = np.broadcast_shapes(margin.low.shape, margin.high.shape)
+        numbers = np.asarray(answer)
+        nan = np.atleast_1d(numbers != numbers)
+        margin = Interval(np.where(nan, 0, numbers))
     except (TypeError, ValueError):
         raise ClaimError(
             f"{claim.name}: its margin must be numbers or an Interval; got {type(answer).__name__}."
         ) from None
-    if shape not in ((), (count,)):
+    if numbers.dtype == bool:
         raise ClaimError(
-            f"{claim.name}: its margin must be one number for each of {count} cells; got shape "
-            f"{shape}. Reduce the other axes, for example by min."
+            f"{claim.name}: its margin is true or false; a margin is a number, positive where the "
+            "statement holds: write the difference, or sx.equal(quantity, prediction)."
         )
-    bad = np.broadcast_to(np.isnan(margin.low) | np.isnan(margin.high), (count,))
-    if bad.any():
+    if nan.any() and nan.shape in ((1,), (len(cells),)):
+        nan = np.broadcast_to(nan, (len(cells),))
         raise ClaimError(
-            f"{claim.name}: its margin is NaN in {bad.sum()} of {count} cells, the first at "
-            f"{_describe(groups[0], int(np.argmax(bad)))}."
+            f"{claim.name}: its margin is NaN in {nan.sum()} of {len(cells)} cells, the first at "
+            f"{_describe(cells, int(np.argmax(nan)))}."
         )
-    margin.low = np.broadcast_to(margin.low, (count,))
-    margin.high = np.broadcast_to(margin.high, (count,))
-    return margin
+    single = numbers.ndim == 0
+    return margin[np.zeros(len(cells), int)] if single else margin
 
 
 def _call(claim: Claim, what: str, function: Callable[..., Any], *cells: Cells) -> Any:
@@ -608,7 +657,7 @@ def _call(claim: Claim, what: str, function: Callable[..., Any], *cells: Cells) 
 
 def judge(claim: Claim, table: pl.DataFrame) -> Judgement:
     """Judge a claim on the certified cells of a table."""
-    groups, _, left_out, margin, holds, refuted = weigh(claim, table)
+    groups, _, left_out, margin, holds, refuted, remark = weigh(claim, table)
     count, excluded = len(groups[0]), len(left_out)
     if count == 0:
         return Judgement(
@@ -627,6 +676,9 @@ def judge(claim: Claim, table: pl.DataFrame) -> Judgement:
         verdict = Verdict.UNDECIDED
         row = _describe(groups[0], int(np.flatnonzero(~holds)[0]))
         reason = f"{undecided} of {count} cells are undecided, the first at {row}."
+        touching = int(np.sum(~holds & (margin.low == 0)))
+        if touching and not claim.closed:
+            reason += f" In {touching} of them the margin may be 0; closed=True is for ≥ and ≤."
         if np.isinf(gaps).any():
             reason += (
                 " Its loss is not convex in the Gram matrix, so nothing bounds it from below: "
@@ -644,7 +696,7 @@ def judge(claim: Claim, table: pl.DataFrame) -> Judgement:
         float(margin.deviation.max()) if isinstance(margin, Equality) else None,
         float(margin.low.min()),
         counterexample,
-        reason,
+        " ".join(filter(None, (reason, remark))),
         table,
     )
 
