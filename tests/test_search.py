@@ -212,7 +212,6 @@ def test_a_step_that_is_wrong_over_a_thin_strip_is_refuted(source):
     row = trial.judgement.counterexample
     alpha_c = float(sx.theory.alpha_c(2, 2, 1, row["temperature"]))
     assert alpha_c < row["alpha"] <= alpha_c + STRIP
-    assert trial.explored.finest <= 2**-8
 
 
 def test_a_search_tells_how_closely_it_looked(source):
