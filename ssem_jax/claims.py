@@ -85,6 +85,27 @@ class ClaimError(ValueError):
     """A claim that cannot be judged as it is written; the message says what is wrong with it."""
 
 
+class _Codes(np.ndarray):
+    """Codes of phases. Text equals none of them, which numpy would say without a word."""
+
+    def __eq__(self, other: Any) -> Any:
+        return np.asarray(self) == _codes(other)
+
+    def __ne__(self, other: Any) -> Any:
+        return np.asarray(self) != _codes(other)
+
+    __hash__ = None  # pyright: ignore[reportAssignmentType]
+
+
+def _codes(value: Any) -> np.ndarray:
+    codes = np.asarray(value)
+    if codes.dtype.kind not in "iuf":
+        raise TypeError(
+            f"phases are codes: compare them with sx.Phase.COLLAPSE and so on, not with {value!r}."
+        )
+    return codes
+
+
 class Cells:
     """Certified cells as arrays, for margins and conditions.
 
@@ -201,7 +222,7 @@ class Cells:
     def phase(self) -> np.ndarray:
         """(B,) codes of :class:`ssem_jax.Phase`."""
         self.read.add("phase")
-        return np.array([Phase[name.upper()] for name in self.table["phase"]], int)
+        return np.array([Phase[name.upper()] for name in self.table["phase"]], int).view(_Codes)
 
     @property
     def minimum(self) -> Interval:

@@ -4,10 +4,9 @@ A bracket is all that is known of a number, so arithmetic on brackets is **inter
 it is rounded outwards**: whatever real numbers the operands stand for, the result contains what the
 operation makes of them.
 
-* Sums, products and quotients: the rounding error of the float64 result, or its sign, is computed
-  without error of its own (Knuth's two-sum, Dekker's two-product), and an end moves outwards by one
-  unit in the last place exactly if it was rounded inwards. What is exact stays exact: 1 - [0, 1] is
-  [0, 1]. Integer powers are products.
+* Sums, products and quotients (:mod:`ssem_jax.directed`): an end moves outwards by one unit in the
+  last place exactly if it was rounded inwards. What is exact stays exact: 1 - [0, 1] is [0, 1].
+  Integer powers are products.
 * Square roots are correctly rounded: one unit outwards.
 * exp, log and their kin: `FUNCTION_ULPS` units outwards; other real powers are exp(y log x).
 
@@ -17,10 +16,6 @@ where it is defined for none of them, it is a ValueError.
 
 What Python and numpy would decide by default, an interval refuses: it has no truth and no order,
 and it is no single number. The message says what to write instead.
-
-References:
-    T. J. Dekker, A floating-point technique for extending the available precision, 1971.
-    S. M. Rump, Verification methods: rigorous results using floating-point arithmetic, 2010.
 """
 
 from __future__ import annotations
@@ -33,6 +28,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from ssem_jax.directed import down, enclosed, products, quotients, sums, up
 from ssem_jax.problem import Phase
 
 EQUALITY_TOLERANCE = 1e-3
@@ -43,56 +39,6 @@ PREDICTION_ROUNDING = 1e-12
 FUNCTION_ULPS = 4
 """Units in the last place that numpy's exp, log and their kin may be off by: the bound of its
 vectorised versions. Tests hold them against ball arithmetic; the worst seen is under 1."""
-
-_SPLITTER = 2.0**27 + 1
-"""Dekker's constant: splits 53 bits into 26 and 26."""
-_UNDERFLOW = 2.0**-960
-"""The error of a product is exact above this; below it, the product may be rounded either way."""
-_WHOLE = 2**53
-"""Integers up to this are floats."""
-
-
-def _down(values: Any, ulps: int = 1) -> np.ndarray:
-    return functools.reduce(lambda x, _: np.nextafter(x, -np.inf), range(ulps), values)
-
-
-def _up(values: Any, ulps: int = 1) -> np.ndarray:
-    return functools.reduce(lambda x, _: np.nextafter(x, np.inf), range(ulps), values)
-
-
-def _outward(value: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Bounds of value + error, of which only the sign of the error is used; NaN is not known."""
-    error = np.where(np.isfinite(error), error, np.nan)
-    return np.where(error >= 0, value, _down(value)), np.where(error <= 0, value, _up(value))
-
-
-def _product(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """a·b as rounded, and what was rounded off. Zero times infinity, a limit, is 0."""
-    value = a * b
-    (a_high, a_low), (b_high, b_low) = _split(a), _split(b)
-    error = ((a_high * b_high - value) + a_high * b_low + a_low * b_high) + a_low * b_low
-    error = np.where(np.abs(value) < _UNDERFLOW, np.nan, error)
-    zero = (a == 0) | (b == 0)
-    return np.where(zero, 0.0, value), np.where(zero, 0.0, error)
-
-
-def _split(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    scaled = _SPLITTER * a
-    high = scaled - (scaled - a)
-    return high, a - high
-
-
-def _enclosed(value: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Real numbers as floats: below and above, which differ where a number is no float64."""
-    array = np.asarray(value)
-    if array.dtype.kind not in "biufVO":
-        raise TypeError(f"an interval has real numbers as ends; got {array.dtype}.")
-    floats = np.asarray(array, float)
-    kind = array.dtype.kind
-    exact = kind in "bV" or (kind == "f" and array.dtype.itemsize <= floats.itemsize)
-    if exact or (kind in "iu" and np.all((array >= -_WHOLE) & (array <= _WHOLE))):
-        return floats, floats
-    return _down(floats), _up(floats)
 
 
 def _silent(operation: Callable[..., Any]) -> Callable[..., Any]:
@@ -158,9 +104,9 @@ class Interval:
     Elsewhere a margin counts in certified cells."""
 
     def __init__(self, low: Any, high: Any = None) -> None:
-        below, above = _enclosed(low)
+        below, above = enclosed(low)
         if high is not None:
-            above = _enclosed(high)[1]
+            above = enclosed(high)[1]
         self.low, self.high = np.broadcast_arrays(below, above)
         bad = np.flatnonzero(~(self.low <= self.high))
         if bad.size:
@@ -352,16 +298,9 @@ def _absolute(a: Any) -> Interval:
 @_silent
 def _add(a: Any, b: Any) -> Interval:
     a, b = _known(a), _known(b)
-    low, high = _sums(a.low, b.low)[0], _sums(a.high, b.high)[1]
+    low, high = sums(a.low, b.low)[0], sums(a.high, b.high)[1]
     unknown = np.isnan(low) | np.isnan(high)  # infinities of both signs
     return _somewhere(low, high, ~unknown)
-
-
-def _sums(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Bounds of a + b."""
-    value = a + b
-    moved = value - a
-    return _outward(value, (a - (value - moved)) + (b - moved))
 
 
 def _subtract(a: Any, b: Any) -> Interval:
@@ -371,7 +310,7 @@ def _subtract(a: Any, b: Any) -> Interval:
 @_silent
 def _multiply(a: Any, b: Any) -> Interval:
     a, b = _known(a), _known(b)
-    bounds = [_outward(*_product(x, y)) for x in (a.low, a.high) for y in (b.low, b.high)]
+    bounds = [products(x, y) for x in (a.low, a.high) for y in (b.low, b.high)]
     lows, highs = zip(*bounds, strict=True)
     return Interval(np.minimum.reduce(lows), np.maximum.reduce(highs))
 
@@ -380,19 +319,10 @@ def _multiply(a: Any, b: Any) -> Interval:
 def _divide(a: Any, b: Any) -> Interval:
     """The whole line where the divisor may be 0."""
     a, b = _known(a), _known(b)
-    bounds = [_quotients(x, y) for x in (a.low, a.high) for y in (b.low, b.high)]
+    bounds = [quotients(x, y) for x in (a.low, a.high) for y in (b.low, b.high)]
     lows, highs = zip(*bounds, strict=True)
     defined = (b.low > 0) | (b.high < 0)
     return _somewhere(np.minimum.reduce(lows), np.maximum.reduce(highs), defined)
-
-
-def _quotients(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Bounds of a / b. Of infinity over infinity the limit 0 is as good as any other."""
-    value = a / b
-    product, rest = _product(value, b)
-    low, high = _outward(value, ((a - product) - rest) * np.sign(b))
-    limit = np.isnan(value)
-    return np.where(limit, 0, low), np.where(limit, 0, high)
 
 
 def _minimum(a: Any, b: Any) -> Interval:
@@ -468,8 +398,8 @@ def _increasing(
                 f"np.{function.__name__} is not defined below {defined_from:g}, where all of an "
                 f"interval lies: its upper end is {np.min(a.high)}."
             )
-        low = np.maximum(_down(function(np.maximum(a.low, defined_from)), ulps), floor)
-        return _somewhere(low, _up(function(a.high), ulps), a.low >= defined_from)
+        low = np.maximum(down(function(np.maximum(a.low, defined_from)), ulps), floor)
+        return _somewhere(low, up(function(a.high), ulps), a.low >= defined_from)
 
     return applied
 

@@ -120,6 +120,16 @@ def test_conditions_on_brackets_are_refused(table):
         verdict(table, lambda c: c.delta2, where=lambda c: c.delta2 > 0.5)
 
 
+def test_phases_are_compared_with_codes_alone(table):
+    collapsed = table.filter(pl.col("phase") == "collapse")
+    cells = claims.Cells(collapsed)
+    assert np.all(cells.phase == sx.Phase.COLLAPSE)
+    assert not np.any(cells.phase != np.zeros(len(cells)))
+    for compare in (lambda c: c.phase == "collapse", lambda c: c.phase != "collapse"):
+        with pytest.raises(ClaimError, match=r"phases are codes: compare them with sx\.Phase\."):
+            verdict(table, lambda c, compare=compare: np.where(compare(c), 1, -1))
+
+
 def test_powers_roots_and_divisions_of_brackets(table):
     for margin in (
         lambda c: 1.1 - c.delta2**2,

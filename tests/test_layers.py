@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "ssem_jax"
 
 LAYERS = [
-    {"problem", "sphere", "schedule", "solution", "cache", "workers", "eigenbound"},
+    {"problem", "sphere", "schedule", "solution", "cache", "workers", "eigenbound", "directed"},
     {"simplex", "gram", "losses", "pairwise", "blockwise", "convexity"},
     {"theory", "optima", "metrics", "reduced", "imbalance", "solve", "certificate"},
     {"rigorous", "sweep", "audit", "training", "guide"},
