@@ -39,6 +39,7 @@ low_alpha_collapses = Claim(
     margin=lambda cell: COLLAPSE_TOLERANCE - cell.delta2,
     where=lambda cell: cell.alpha <= 1 / cell.num_instances,
     exclude=lambda cell: cell.near_boundary(),
+    closed=True,
     domain=INCLUDED,
     expected=Verdict.HOLDS,
 )
@@ -50,6 +51,7 @@ collapse_dimension = Claim(
     source="derived here: the m-simplex lies in m-1 dimensions",
     margin=lambda cell: COLLAPSE_TOLERANCE - cell.delta2,
     where=lambda cell: cell.alpha <= cell.boundary(theory.alpha_c) - BOUNDARY_BAND,
+    closed=True,
     domain=LOW_DIMENSION,
     expected=Verdict.HOLDS,
 )

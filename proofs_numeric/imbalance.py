@@ -148,9 +148,7 @@ def _threshold_margin(cell: Cells, limits: np.ndarray) -> Interval:
     alpha = cell.alpha[:, None]
     below, above = alpha <= limits + 1e-12, alpha >= limits + _COLD_BAND
     collapsed, spread = COLLAPSE_TOLERANCE - variance, variance - COLLAPSE_TOLERANCE
-    low = np.where(below, collapsed.low, np.where(above, spread.low, np.inf)).min(1)
-    high = np.where(below, collapsed.high, np.where(above, spread.high, np.inf)).min(1)
-    return Interval(low, high)
+    return np.where(below, collapsed, np.where(above, spread, np.inf)).min(axis=1)
 
 
 def _mean_is(mean: str):
@@ -210,9 +208,7 @@ def _collapsed(cell: Cells) -> np.ndarray:
 def _angle_spread(cell: Cells) -> Interval:
     """What the cosines of collapsed class means may differ by, at least and at most."""
     cosines = cell.class_products
-    least = cosines.low.max(1) - cosines.high.min(1)
-    most = cosines.high.max(1) - cosines.low.min(1)
-    return EQUALITY_TOLERANCE - Interval(np.maximum(least, 0), most)
+    return EQUALITY_TOLERANCE - np.maximum(cosines.max(axis=1) - cosines.min(axis=1), 0)
 
 
 no_simplex_under_imbalance = Claim(
@@ -222,6 +218,7 @@ no_simplex_under_imbalance = Claim(
     "angles of SupCon under imbalance: arXiv:2605.13943",
     margin=_angle_spread,
     where=_collapsed,
+    closed=True,
     domain=UNEQUAL,
     expected=Verdict.REFUTED,
 )
@@ -284,10 +281,7 @@ def _merging(cell: Cells) -> Interval:
     """Positive where minorities coincide iff the closed form says so."""
     merged = [ratio >= minority_collapse_ratio(k, tau) for k, ratio, tau in _majorities(cell)]
     apart = 1 - cell.class_products[:, -1]
-    together, parted = COLLAPSE_TOLERANCE - apart, apart - COLLAPSE_TOLERANCE
-    return Interval(
-        np.where(merged, together.low, parted.low), np.where(merged, together.high, parted.high)
-    )
+    return np.where(merged, COLLAPSE_TOLERANCE - apart, apart - COLLAPSE_TOLERANCE)
 
 
 minority_collapse = Claim(
@@ -308,6 +302,7 @@ global_mean_vanishes = Claim(
     "sizes.",
     source="true for balanced classes; refuted here",
     margin=lambda cell: COLLAPSE_TOLERANCE - cell.mean_squared,
+    closed=True,
     domain=UNEQUAL,
     expected=Verdict.REFUTED,
     quantity="mean_squared",

@@ -231,6 +231,7 @@ views_coincide_decoupled = Claim(
     source=_YEH,
     margin=lambda cell: COLLAPSE_TOLERANCE - cell.view_variance,
     exclude=lambda cell: cell.near_boundary(),
+    closed=True,
     domain=DECOUPLED,
     quantity="view_variance",
     expected=Verdict.HOLDS,

@@ -3,7 +3,7 @@
 import numpy as np
 
 from proofs_numeric.domains import EXCLUDED, INCLUDED
-from ssem_jax.claims import EQUALITY_TOLERANCE, Claim, Interval, Verdict
+from ssem_jax.claims import EQUALITY_TOLERANCE, Claim, Verdict
 
 _SOURCE = "derived here, from the equation for δ*²"
 
@@ -18,8 +18,7 @@ def _falls(first, second):
 
 def _no_valley(first, second, third):
     """δ² of the second is not below both its neighbours."""
-    rise, fall = _rises(first, second), _falls(second, third)
-    return Interval(np.maximum(rise.low, fall.low), np.maximum(rise.high, fall.high))
+    return np.maximum(_rises(first, second), _falls(second, third))
 
 
 rises_with_alpha = Claim(
@@ -28,6 +27,7 @@ rises_with_alpha = Claim(
     source=_SOURCE,
     margin=_rises,
     along="alpha",
+    closed=True,
     domain=INCLUDED,
     expected=Verdict.HOLDS,
 )
@@ -38,6 +38,7 @@ rises_with_alpha_excluded = Claim(
     source=_SOURCE,
     margin=_rises,
     along="alpha",
+    closed=True,
     domain=EXCLUDED,
     expected=Verdict.HOLDS,
 )
@@ -48,6 +49,7 @@ rises_with_instances = Claim(
     source=_SOURCE,
     margin=_rises,
     along="num_instances",
+    closed=True,
     domain=INCLUDED,
     expected=Verdict.HOLDS,
 )
@@ -58,6 +60,7 @@ falls_with_classes = Claim(
     source=_SOURCE,
     margin=_falls,
     along="num_classes",
+    closed=True,
     domain=INCLUDED,
     expected=Verdict.HOLDS,
 )
@@ -68,6 +71,7 @@ falls_with_views = Claim(
     source=_SOURCE,
     margin=_falls,
     along="num_views",
+    closed=True,
     domain=EXCLUDED,
     expected=Verdict.HOLDS,
 )
@@ -78,6 +82,7 @@ falls_with_temperature = Claim(
     source="a common reading of the collapse condition; refuted, δ*² → 0 as τ → 0",
     margin=_falls,
     along="temperature",
+    closed=True,
     domain=INCLUDED,
     expected=Verdict.REFUTED,
 )
@@ -89,6 +94,7 @@ unimodal_in_temperature = Claim(
     margin=_no_valley,
     along="temperature",
     window=3,
+    closed=True,
     domain=INCLUDED,
     expected=Verdict.HOLDS,
 )

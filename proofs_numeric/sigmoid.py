@@ -65,9 +65,10 @@ def _judge(matched, unmatched, condition):
         beaten = value < model - GAP_TOLERANCE
         where = {"K": num_pairs, "t": scale, "b": bias}
         counted = {"cells": len(gaps), "gaps": tuple(gaps)}
-        if (larger > smaller) == beaten:
+        if (larger > smaller) and beaten:
             return Proof(False, where, **counted)
-        if not (optimal or beaten):
+        # Within the gap of the minimum is not at it: such a cell refutes no "not optimal".
+        if not (optimal if larger > smaller else beaten):
             return Proof(False, undecided=(where,), **counted)
     return Proof(True, left_out="equality of the condition to 1e-3", **counted)
 

@@ -1,9 +1,19 @@
 r"""Whether embeddings of few dimensions attain what is optimal in all dimensions.
 
-In R^d the Gram matrix has rank d at most, and the problem is no longer convex. Many starts show
-that a minimum is *attained*, by embeddings that are certified; they never show that it is not. That
-takes the set of unconstrained optima: where the optimum G* is unique, R^d attains it iff
-d ≥ rank G*.
+In R^d the Gram matrix has rank d at most, and the problem is no longer convex. Two things are
+certified about it, and neither is enough alone:
+
+* Embeddings in R^d of a gap under 1e-9 are optimal **to 1e-9**. At low temperature that is little:
+  four classes at τ = .02 reach it in the plane, where no four points form their simplex.
+* Brackets of the unconstrained optimum bound **its rank** from below, by the variances that are
+  proven positive, and from above, by those that are not proven to vanish (up to
+  `COLLAPSE_TOLERANCE`, as phases are told). Where the optimum G* is unique, R^d attains it iff
+  d ≥ rank G*.
+
+So the rank is consulted wherever R^d is not known to admit every optimum. Attained: certified
+embeddings, and room for every variance that may be positive. Not attained: a unique optimum of too
+high a rank, and no certified embeddings. Everything else is unknown, also where both witnesses
+speak: certified embeddings, and an optimum of too high a rank.
 
 **Uniqueness of the SupCL optimum**, whatever n, p, α and τ. The log-sum-exp of a row is strictly
 convex but for adding a constant to the whole row, and the linear terms do not spoil that. Let G* be
@@ -15,9 +25,10 @@ an optimum that is averaged over the symmetry of the structure, and G another.
   symmetry one and the same: G = G* + c (J - I). G* has global mean 0, so c ≥ 0; the variance of
   views or of instances is 0 in it (they are never both positive), so c ≤ 0.
 
-**Rank of a symmetric optimum**: its eigenvalues are, up to multiplicity, its variances. Positive
-lower ends of brackets prove mn(p-1) of them for views, m(n-1) for instances, m-1 for classes. For
-classes of different size, n_k - 1 for every class whose instances are proven apart.
+**Rank of a symmetric optimum**: its eigenvalues are, up to multiplicity, its variances: mn(p-1) of
+them for views, m(n-1) for instances, m-1 for classes, 1 for the global mean. For classes of
+different size, n_k - 1 for every class k, at most m for the class means and M(p-1) for the views of
+M instances.
 """
 
 from __future__ import annotations
@@ -27,9 +38,10 @@ import enum
 import jax
 import numpy as np
 
-from ssem_jax.certificate import certificate_key, certify
-from ssem_jax.claims import Cells, Interval, decided
+from ssem_jax.certificate import COLLAPSE_TOLERANCE, certificate_key, certify
+from ssem_jax.claims import Cells
 from ssem_jax.imbalance import bracket_reduced, instance_functionals, reducible
+from ssem_jax.interval import Interval, decided
 from ssem_jax.losses import GramLoss, SupCL
 from ssem_jax.problem import ClassStructure, Problem
 from ssem_jax.solve import solve
@@ -40,11 +52,13 @@ class Attainment(enum.IntEnum):
     """Whether R^d attains the optimum over all dimensions."""
 
     ATTAINED = 1
-    """Embeddings in R^d are certified as optimal."""
+    """Embeddings in R^d are certified, and R^d has room for all that an optimum may need."""
     NOT_ATTAINED = -1
-    """The unconstrained optimum is proven unique, and of rank above d."""
+    """The unconstrained optimum is proven unique, and of rank above d; nothing in R^d is
+    certified."""
     UNKNOWN = 0
-    """Neither: many starts ended above the bound, which proves nothing."""
+    """Neither: many starts ended above the bound, which proves nothing; or embeddings are within
+    the tolerance of an optimum that may not fit into R^d."""
 
 
 def is_unique(loss: GramLoss, structure: ClassStructure) -> np.ndarray:
@@ -57,8 +71,10 @@ def is_unique(loss: GramLoss, structure: ClassStructure) -> np.ndarray:
     return (losses.alpha > 0) | (min(structure.sizes) > 1)
 
 
-def least_rank(problem: Problem, seed: int = 0) -> np.ndarray:
-    """(B,) a lower bound of the rank of the symmetric optimum of each cell.
+def rank_bounds(problem: Problem, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """(B,) bounds of the rank of the symmetric optimum of each cell, below and above.
+
+    The upper one leaves out variances that are certified to be `COLLAPSE_TOLERANCE` at most.
 
     Args:
         problem: the cells; their dimension plays no role.
@@ -71,36 +87,45 @@ def least_rank(problem: Problem, seed: int = 0) -> np.ndarray:
         free = Problem(structure, admitting_dimension(structure, loss), loss)
         key = jax.random.key(seed)
         brackets = certify(solve(free, key), certificate_key(key)).brackets
-        view, instance, mean = (
-            brackets[name] for name in ("view_variance", "delta2", "mean_squared")
-        )
-        between = 1 - view[1] - instance[1] - mean[1]
-        shares = ((view[0], m * n * (p - 1)), (instance[0], m * (n - 1)), (between, m - 1))
-        return np.sum([count * (np.atleast_1d(low) > 0) for low, count in shares], axis=0)
-    if not reducible(loss, structure):
-        return np.zeros(problem.batch_size or 1, int)
-    low, _ = bracket_reduced(problem, -np.inf, instance_functionals(m))  # at the minimum itself
-    return ((np.atleast_2d(low) > 0) * (np.array(structure.sizes) - 1)).sum(axis=1)
+        named = ("view_variance", "delta2", "mean_squared")
+        view, instance, mean = (Interval(*map(np.atleast_1d, brackets[name])) for name in named)
+        between = 1 - (view + instance + mean)
+        counts = (m * n * (p - 1), m * (n - 1), m - 1, 1)
+        shares = list(zip((view, instance, between, mean), counts, strict=True))
+    elif reducible(loss, structure):
+        ends = bracket_reduced(problem, -np.inf, instance_functionals(m))  # at the minimum itself
+        instance = Interval(*map(np.atleast_2d, ends))
+        shares = [(instance[:, k], size - 1) for k, size in enumerate(structure.sizes)]
+        anything = Interval(np.zeros(len(instance)), np.ones(len(instance)))
+        shares.append((anything, m + structure.num_instances * (p - 1)))
+    else:
+        size = problem.batch_size or 1
+        return np.zeros(size, int), np.full(size, structure.num_embeddings)
+    least = sum(count * (share.low > 0) for share, count in shares)
+    most = sum(count * (share.high > COLLAPSE_TOLERANCE) for share, count in shares)
+    return np.asarray(least), np.asarray(most)
 
 
 def attainment(cells: Cells, seed: int = 0) -> np.ndarray:
     """(B,) codes of :class:`Attainment`: whether each cell's dimension attains the optimum.
 
-    The unconstrained problem of every cell that is not attained is solved besides.
+    The unconstrained problem of every cell whose dimension may be too low is solved besides.
 
     Args:
         cells: certified cells of any dimensions.
         seed: of the random starts of the unconstrained problems.
     """
-    found = np.where(cells.certified, Attainment.ATTAINED, Attainment.UNKNOWN)
+    certified = cells.certified
+    found = np.where(certified, Attainment.ATTAINED, Attainment.UNKNOWN)
     for rows, problem in cells.problems():
-        open_ = [row for row in rows if not cells.certified[row]]
-        if not open_:
+        if problem.dim >= admitting_dimension(problem.structure, problem.loss):
             continue
-        chosen = next(problem for _, problem in cells[open_].problems())
-        rank = least_rank(chosen, seed)
-        proven = is_unique(chosen.loss, chosen.structure) & (rank > chosen.dim)
-        found[np.array(open_)[proven]] = Attainment.NOT_ATTAINED
+        least, most = rank_bounds(problem, seed)
+        attained = certified[rows] & (most <= problem.dim)
+        proven = is_unique(problem.loss, problem.structure) & (least > problem.dim)
+        missed = proven & ~certified[rows]
+        codes = [Attainment.ATTAINED, Attainment.NOT_ATTAINED]
+        found[rows] = np.select([attained, missed], codes, Attainment.UNKNOWN)
     return found
 
 
@@ -108,8 +133,8 @@ def attained(cells: Cells, claimed: np.ndarray | bool = True, seed: int = 0) -> 
     """The margin of "R^d attains the optimum over all dimensions exactly where it is claimed".
 
     1 where that is so, -1 where it is not, both where it is unknown. It is decided by a certificate
-    (attained) or by uniqueness and rank (not attained), never by an optimiser that stopped above
-    the bound.
+    and the rank of the optimum (attained) or by uniqueness and rank (not attained), never by an
+    optimiser that stopped above the bound.
 
     Args:
         cells: certified cells of any dimensions.
@@ -137,6 +162,8 @@ def excess(cells: Cells, seed: int = 0) -> Interval:
         key = jax.random.key(seed)
         best = certify(solve(free, key), certificate_key(key))
         value = cells.table["value"].to_numpy()[rows]
-        low[rows] = np.maximum(value - np.asarray(best.lower + best.gap), 0)
-        high[rows] = cells.minimum.high[rows] - np.asarray(best.lower)
+        upper = np.nan_to_num(np.asarray(best.lower + best.gap), nan=np.inf, posinf=np.inf)
+        least = Interval(np.asarray(best.lower), upper)  # unbounded where a loss is not convex
+        over = Interval(value, cells.minimum.high[rows]) - least
+        low[rows], high[rows] = np.maximum(over.low, 0), np.maximum(over.high, 0)
     return Interval(low, high)

@@ -1,13 +1,15 @@
 """Claims about optimal embeddings, judged on certified cells.
 
 A claim is a statement, a domain of problems, and a **margin**: a function of certified cells that
-is positive where the statement holds. Margins are computed from brackets, so they are intervals,
-and a verdict rests on what is true of *every* near-optimal embedding of a cell, never on where an
-optimiser happened to stop:
+is positive where the statement holds. Margins are computed from brackets, so they are intervals
+(:mod:`ssem_jax.interval`), and a verdict rests on what is true of *every* near-optimal embedding of
+a cell, never on where an optimiser happened to stop:
 
-* HOLDS: the whole margin is nonnegative in every cell that counts;
+* HOLDS: the whole margin is positive in every cell that counts; or 0, if the claim is `closed`,
+  which says ≥ or ≤;
 * REFUTED: in some certified cell the whole margin is negative, a counterexample;
-* UNDECIDED: neither, because a cell is not certified or its bracket is too wide;
+* UNDECIDED: neither, because a cell is not certified, its bracket is too wide, or a strict margin
+  may be 0, where brackets of what cannot be negative end;
 * PROVEN is kept for proofs in ball arithmetic over continuous boxes.
 
 A conjecture is a claim of which no verdict is expected yet.
@@ -17,6 +19,7 @@ A conjecture is a claim of which no verdict is expected yet.
 ...     name="low_alpha_collapses",
 ...     statement="With self pairs included, alpha <= 1/n collapses at every temperature.",
 ...     margin=lambda cell: claims.COLLAPSE_TOLERANCE - cell.delta2,
+...     closed=True,  # collapsed is delta2 <= COLLAPSE_TOLERANCE
 ...     where=lambda cell: cell.alpha <= 1 / cell.num_instances,
 ...     domain=domain,
 ... )
@@ -45,6 +48,13 @@ from ssem_jax.imbalance import (
     gram_functionals,
     instance_functionals,
 )
+from ssem_jax.interval import EQUALITY_TOLERANCE as EQUALITY_TOLERANCE
+from ssem_jax.interval import Equality as Equality
+from ssem_jax.interval import Interval as Interval
+from ssem_jax.interval import as_interval as as_interval
+from ssem_jax.interval import decided as decided
+from ssem_jax.interval import equal as equal
+from ssem_jax.interval import same_phase as same_phase
 from ssem_jax.losses import GramLoss, SupCL
 from ssem_jax.problem import ClassStructure, Phase, Problem, full_dimension
 from ssem_jax.sweep import Grid, num_cells, sweep, versions
@@ -55,8 +65,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-EQUALITY_TOLERANCE = 1e-3
-"""An equality holds in a cell whose bracket contains the prediction and is narrower than this."""
 BOUNDARY_BAND = 1e-3
 """Phase claims leave out cells with |α - α_c| or |α - α_v| under this: there the variance is too
 small for `COLLAPSE_TOLERANCE` to tell a phase."""
@@ -73,125 +81,29 @@ class Verdict(enum.StrEnum):
     UNDECIDED = "UNDECIDED"
 
 
-class Interval:
-    """Numbers known up to an interval, one for each cell; arithmetic keeps the bounds outer."""
-
-    __array_priority__ = 1000  # so that array - interval arrives here
-
-    decided: np.ndarray | None = None
-    """Where the interval rests on certificates of its own: the cells in which those are at hand.
-    Elsewhere a margin counts in certified cells."""
-
-    def __init__(self, low: Any, high: Any = None) -> None:
-        self.low = np.asarray(low, float)
-        self.high = self.low if high is None else np.asarray(high, float)
-
-    def __neg__(self) -> Interval:
-        return Interval(-self.high, -self.low)
-
-    def __add__(self, other: Any) -> Interval:
-        other = as_interval(other)
-        return Interval(self.low + other.low, self.high + other.high)
-
-    def __sub__(self, other: Any) -> Interval:
-        return self + (-as_interval(other))
-
-    def __mul__(self, other: Any) -> Interval:
-        other = as_interval(other)
-        ends = [a * b for a in (self.low, self.high) for b in (other.low, other.high)]
-        return Interval(np.minimum.reduce(ends), np.maximum.reduce(ends))
-
-    def __truediv__(self, other: Any) -> Interval:
-        return self * (1 / np.asarray(other, float))
-
-    def __radd__(self, other: Any) -> Interval:
-        return self + other
-
-    def __rsub__(self, other: Any) -> Interval:
-        return as_interval(other) - self
-
-    def __rmul__(self, other: Any) -> Interval:
-        return self * other
-
-    def __abs__(self) -> Interval:
-        crosses = (self.low < 0) & (self.high > 0)
-        ends = np.abs(self.low), np.abs(self.high)
-        return Interval(np.where(crosses, 0, np.minimum(*ends)), np.maximum(*ends))
-
-    def __getitem__(self, index: Any) -> Interval:
-        return Interval(self.low[index], self.high[index])
-
-    @property
-    def width(self) -> np.ndarray:
-        """high - low."""
-        return self.high - self.low
-
-    def __repr__(self) -> str:
-        return f"Interval({self.low}, {self.high})"
-
-
-def decided(margin: Interval, where: Any = True) -> Interval:
-    """A margin that rests on evidence of its own in some cells, whatever their gaps.
-
-    For example the loss of embeddings at hand, which bounds a minimum over R^d from above.
-
-    Args:
-        margin: the margin.
-        where: (B,) where the evidence is at hand; elsewhere nothing is decided.
-    """
-    margin.decided = np.broadcast_to(np.asarray(where, bool), margin.low.shape)
-    return margin
-
-
-def as_interval(value: Any) -> Interval:
-    """A number or an array as an interval of width 0; intervals as they are."""
-    return value if isinstance(value, Interval) else Interval(value)
-
-
-class Equality(Interval):
-    """The margin of an equality, with what it compares.
-
-    Attributes:
-        bracket: of the quantity.
-        predicted: what it is said to be.
-        tolerance: widest bracket that counts.
-    """
-
-    def __init__(self, bracket: Interval, predicted: Any, tolerance: float) -> None:
-        predicted = np.asarray(predicted, float)
-        outside = np.maximum(bracket.low - predicted, predicted - bracket.high)
-        inside = outside <= 0
-        super().__init__(
-            np.where(inside, tolerance - bracket.width, -outside),
-            np.where(inside, tolerance, -outside),
-        )
-        self.bracket, self.predicted, self.tolerance = bracket, predicted, tolerance
-
-    @property
-    def deviation(self) -> np.ndarray:
-        """How far any near-optimal embedding can be from the prediction."""
-        return abs(self.bracket - self.predicted).high
-
-
-def equal(bracket: Interval, predicted: Any, tolerance: float = EQUALITY_TOLERANCE) -> Equality:
-    """The margin of "the bracketed quantity equals the prediction".
-
-    Positive where the prediction lies in the bracket and the bracket is narrower than `tolerance`,
-    negative where the prediction lies outside, of both signs where the bracket is too wide.
-    """
-    return Equality(bracket, predicted, tolerance)
-
-
-def same_phase(found: np.ndarray, predicted: Any) -> Interval:
-    """The margin of "the phase is the predicted one": 1, -1, or both where undecided."""
-    predicted = np.asarray(predicted)
-    undecided = found == Phase.UNDECIDED
-    agrees = found == predicted
-    return Interval(np.where(agrees & ~undecided, 1, -1), np.where(agrees | undecided, 1, -1))
-
-
 class ClaimError(ValueError):
     """A claim that cannot be judged as it is written; the message says what is wrong with it."""
+
+
+class _Codes(np.ndarray):
+    """Codes of phases. Text equals none of them, which numpy would say without a word."""
+
+    def __eq__(self, other: Any) -> Any:
+        return np.asarray(self) == _codes(other)
+
+    def __ne__(self, other: Any) -> Any:
+        return np.asarray(self) != _codes(other)
+
+    __hash__ = None  # pyright: ignore[reportAssignmentType]
+
+
+def _codes(value: Any) -> np.ndarray:
+    codes = np.asarray(value)
+    if codes.dtype.kind not in "iuf":
+        raise TypeError(
+            f"phases are codes: compare them with sx.Phase.COLLAPSE and so on, not with {value!r}."
+        )
+    return codes
 
 
 class Cells:
@@ -208,6 +120,9 @@ class Cells:
     Args:
         table: rows of :func:`ssem_jax.sweep.sweep`.
         loss: what made their losses, by keyword; SupCL if not given.
+
+    Attributes:
+        read: what was asked of them that is no coordinate.
     """
 
     COORDINATES = ("num_classes", "num_instances", "num_views", "dim", "alpha", "temperature")
@@ -221,17 +136,25 @@ class Cells:
 
     def __init__(self, table: pl.DataFrame, loss: Callable[..., GramLoss] = SupCL) -> None:
         self.table, self.loss = table, loss
+        self.read: set[str] = set()
 
     def __len__(self) -> int:
         return len(self.table)
 
     def __getitem__(self, rows: Any) -> Cells:
-        return Cells(self.table[rows], self.loss)
+        chosen = Cells(self.table[rows], self.loss)
+        chosen.read = self.read
+        return chosen
 
     def __getattr__(self, name: str) -> Any:
+        # A copy that is being made has no table yet, and asks for methods that there are not.
+        if name == "table" or name.startswith("__"):
+            raise AttributeError(name)
         columns = self.table.columns
         if name in self.COORDINATES and name in columns:
             return self.table[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
+        if name not in (*SHAPE, "loss", *hyper_names(self.loss)):
+            self.read.add(name)
         if name in self.BRACKETS and f"{name}_lo" in columns:
             return Interval(
                 self.table[f"{name}_lo"].to_numpy(), self.table[f"{name}_hi"].to_numpy()
@@ -246,6 +169,7 @@ class Cells:
     @property
     def found(self) -> pl.DataFrame:
         """What the embeddings at hand are like; of the optimum it says only what `gap` allows."""
+        self.read.add("found")
         return self.table.select("value", "delta2", "view_variance", "between_variance")
 
     @property
@@ -268,6 +192,7 @@ class Cells:
 
         Cells of fewer classes repeat their last entry, which changes no minimum or maximum.
         """
+        self.read.add("brackets by class")
         low, high = [np.array([])] * len(self), [np.array([])] * len(self)
         for rows, problem in self.problems():
             functionals = functionals_of(problem.structure.num_classes)
@@ -289,11 +214,13 @@ class Cells:
     @property
     def phase(self) -> np.ndarray:
         """(B,) codes of :class:`ssem_jax.Phase`."""
-        return np.array([Phase[name.upper()] for name in self.table["phase"]], int)
+        self.read.add("phase")
+        return np.array([Phase[name.upper()] for name in self.table["phase"]], int).view(_Codes)
 
     @property
     def minimum(self) -> Interval:
         """The minimal loss over all embeddings: between the bound and what was found."""
+        self.read.add("minimum")
         value, gap = self.table["value"].to_numpy(), self.table["gap"].to_numpy()
         lower = self.table["lower"].to_numpy()
         bounded = np.isfinite(lower)  # it is not where a loss is not convex
@@ -404,6 +331,8 @@ class Claim:
         exclude: cells that are left out and counted apart, for example near a boundary.
         along: a coordinate to compare cells along.
         window: cells compared at once.
+        closed: whether a margin of exactly 0 holds, too: for ≤ and ≥. Without it, the statement is
+            strict, and 0 is undecided.
         expected: the verdict that theory gives; None for a conjecture.
         quantity: the bracket of :class:`Cells` that the statement is about, for pictures.
     """
@@ -417,6 +346,7 @@ class Claim:
     exclude: Condition | None = None
     along: str | None = None
     window: int = 2
+    closed: bool = False
     expected: Verdict | None = None
     quantity: str = "delta2"
 
@@ -550,7 +480,8 @@ class Judgement:
             prediction at most; None otherwise.
         margin: smallest lower end of a margin.
         counterexample: the smallest refuting cell, as a row of the table.
-        reason: for UNDECIDED, what was missing; for a theorem, what it leaves out.
+        reason: for UNDECIDED, what was missing; for a theorem, what it leaves out; of a margin into
+            which no certified quantity enters, that it is one.
         evidence: what it rests on: the cells of the claim's domain, or the theorem's proof.
     """
 
@@ -623,8 +554,9 @@ class Weighed(NamedTuple):
         counted: their rows in the table, if windows are single cells.
         excluded: rows of the table that the claim's own exclusion leaves out.
         margin: as the claim returned it, one interval for each cell or window.
-        holds: certified, and the whole margin is nonnegative.
+        holds: certified, and the whole margin is positive, or not negative if the claim is closed.
         refuted: certified, and the whole margin is negative.
+        remark: what the margin rests on, if on no certified quantity.
     """
 
     groups: tuple[Cells, ...]
@@ -633,6 +565,7 @@ class Weighed(NamedTuple):
     margin: Interval
     holds: np.ndarray
     refuted: np.ndarray
+    remark: str = ""
 
 
 def weigh(claim: Claim, table: pl.DataFrame) -> Weighed:
@@ -655,12 +588,14 @@ def weigh(claim: Claim, table: pl.DataFrame) -> Weighed:
 def weigh_groups(claim: Claim, groups: tuple[Cells, ...]) -> Weighed:
     """The margin of a claim on windows that are given, all of which count."""
     nothing = np.zeros(0, int)
-    margin = _margin(claim, groups) if len(groups[0]) else Interval(np.zeros(0))
+    empty = Interval(np.zeros(0)), ""
+    margin, remark = _margin(claim, groups) if len(groups[0]) else empty
     certified = np.logical_and.reduce([group.certified for group in groups])
     if margin.decided is not None:  # the margin rests on certificates of its own
         certified = margin.decided
-    holds, refuted = certified & (margin.low >= 0), certified & (margin.high < 0)
-    return Weighed(groups, nothing, nothing, margin, holds, refuted)
+    holds = certified & ((margin.low >= 0) if claim.closed else (margin.low > 0))
+    refuted = certified & (margin.high < 0)
+    return Weighed(groups, nothing, nothing, margin, holds, refuted, remark)
 
 
 def _condition(claim: Claim, name: str, condition: Condition, cells: Cells) -> np.ndarray:
@@ -673,30 +608,53 @@ def _condition(claim: Claim, name: str, condition: Condition, cells: Cells) -> n
     return np.broadcast_to(answer, (len(cells),))
 
 
-def _margin(claim: Claim, groups: tuple[Cells, ...]) -> Interval:
+def _margin(claim: Claim, groups: tuple[Cells, ...]) -> tuple[Interval, str]:
+    """The margin in every cell, and what it rests on, if on no certified quantity."""
     count = len(groups[0])
+    for group in groups:
+        group.read.clear()
     answer = _call(claim, "its margin", claim.margin, *groups)
+    read = sorted(set().union(*(group.read for group in groups)))
+    plain = not isinstance(answer, Interval)
+    margin = _points(claim, groups[0], answer) if plain else answer
+    if margin.shape != (count,):
+        raise ClaimError(
+            f"{claim.name}: its margin must be one number for each of {count} cells; got shape "
+            f"{margin.shape}. Reduce the other axes, for example by .min(axis=1)."
+        )
+    if not read:
+        return margin, "Its margin depends on coordinates alone: no certified quantity enters it."
+    if plain:
+        return margin, (
+            f"Its margin is one number in each cell, made from {', '.join(read)}: no bracket enters"
+            " it, and its verdict is as good as those numbers."
+        )
+    return margin, ""
+
+
+def _points(claim: Claim, cells: Cells, answer: Any) -> Interval:
+    """A margin that is no interval: a number for each cell, or one for all."""
     try:
-        margin = as_interval(answer)
-        shape = np.broadcast_shapes(margin.low.shape, margin.high.shape)
+        numbers = np.asarray(answer)
+        nan = np.atleast_1d(numbers != numbers)
+        margin = Interval(np.where(nan, 0, numbers))
     except (TypeError, ValueError):
         raise ClaimError(
             f"{claim.name}: its margin must be numbers or an Interval; got {type(answer).__name__}."
         ) from None
-    if shape not in ((), (count,)):
+    if numbers.dtype == bool:
         raise ClaimError(
-            f"{claim.name}: its margin must be one number for each of {count} cells; got shape "
-            f"{shape}. Reduce the other axes, for example by min."
+            f"{claim.name}: its margin is true or false; a margin is a number, positive where the "
+            "statement holds: write the difference, or sx.equal(quantity, prediction)."
         )
-    bad = np.broadcast_to(np.isnan(margin.low) | np.isnan(margin.high), (count,))
-    if bad.any():
+    if nan.any() and nan.shape in ((1,), (len(cells),)):
+        nan = np.broadcast_to(nan, (len(cells),))
         raise ClaimError(
-            f"{claim.name}: its margin is NaN in {bad.sum()} of {count} cells, the first at "
-            f"{_describe(groups[0], int(np.argmax(bad)))}."
+            f"{claim.name}: its margin is NaN in {nan.sum()} of {len(cells)} cells, the first at "
+            f"{_describe(cells, int(np.argmax(nan)))}."
         )
-    margin.low = np.broadcast_to(margin.low, (count,))
-    margin.high = np.broadcast_to(margin.high, (count,))
-    return margin
+    single = numbers.ndim == 0
+    return margin[np.zeros(len(cells), int)] if single else margin
 
 
 def _call(claim: Claim, what: str, function: Callable[..., Any], *cells: Cells) -> Any:
@@ -714,7 +672,7 @@ def _call(claim: Claim, what: str, function: Callable[..., Any], *cells: Cells) 
 
 def judge(claim: Claim, table: pl.DataFrame) -> Judgement:
     """Judge a claim on the certified cells of a table."""
-    groups, _, left_out, margin, holds, refuted = weigh(claim, table)
+    groups, _, left_out, margin, holds, refuted, remark = weigh(claim, table)
     count, excluded = len(groups[0]), len(left_out)
     if count == 0:
         return Judgement(
@@ -733,6 +691,9 @@ def judge(claim: Claim, table: pl.DataFrame) -> Judgement:
         verdict = Verdict.UNDECIDED
         row = _describe(groups[0], int(np.flatnonzero(~holds)[0]))
         reason = f"{undecided} of {count} cells are undecided, the first at {row}."
+        touching = int(np.sum(~holds & (margin.low == 0)))
+        if touching and not claim.closed:
+            reason += f" In {touching} of them the margin may be 0; closed=True is for ≥ and ≤."
         if np.isinf(gaps).any():
             reason += (
                 " Its loss is not convex in the Gram matrix, so nothing bounds it from below: "
@@ -750,7 +711,7 @@ def judge(claim: Claim, table: pl.DataFrame) -> Judgement:
         float(margin.deviation.max()) if isinstance(margin, Equality) else None,
         float(margin.low.min()),
         counterexample,
-        reason,
+        " ".join(filter(None, (reason, remark))),
         table,
     )
 

@@ -71,6 +71,8 @@ def describe(trial: Trial) -> str:
         lines += [f"    {line}" for line in trial.snippet.splitlines()]
     elif trial.tightest:
         lines.append(f"           tightest at {coordinates(trial.tightest, claim.domain.loss)}")
+    if trial.explored and not trial.snippet:
+        lines.append(f"           {trial.explored}")
     return "\n".join(lines)
 
 

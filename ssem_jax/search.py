@@ -5,7 +5,9 @@ A conjecture is a :class:`ssem_jax.Claim` whose domain is a :class:`ssem_jax.Spa
 1. solves and certifies a coarse grid of every slice of the space, the smallest shapes first;
 2. refines: boxes between cells are halved along every range where the margin at their corners is
    smallest, the best few of *every* size in each round, so that the search is drawn to the worst
-   corner it knows and still visits the rest (the idea of Jones, Perttunen and Stuckman, 1993);
+   corner it knows and still visits the rest (the idea of Jones, Perttunen and Stuckman, 1993); and,
+   in every round, boxes whose corners differ in their phase, or in a margin that takes few values:
+   there a statement may fail over a strip that no margin points to;
 3. where a cell is certified to have a negative margin, **shrinks** it: slices of fewer embeddings
    are searched in order of their size, and hyper-parameters are rounded as long as the statement
    still fails.
@@ -72,6 +74,8 @@ SHRINK_CELLS = 64
 """Cells spent on each smaller slice in the search for a smaller counterexample."""
 SHRINK_SLICES = 12
 """Smaller slices searched at most."""
+FEW_VALUES = 8
+"""A margin of at most so many values is a step: it does not point to where it changes."""
 ROUND_DIGITS = 4
 """Decimal places up to which a counterexample's hyper-parameters are rounded."""
 ROUND_CHOICES = 6
@@ -112,6 +116,29 @@ DEFAULT_BUDGET = Budget()
 
 
 @dataclasses.dataclass(frozen=True)
+class Explored:
+    """How closely a space was looked at.
+
+    Attributes:
+        finest: side of the smallest box, as a share of every range.
+        largest: side of the largest box that was left whole, of those in which cells count.
+        box: that box: its shape, and (low, high) of every range.
+    """
+
+    finest: float
+    largest: float
+    box: dict[str, Any]
+
+    def __str__(self) -> str:
+        shape = f"sizes={self.box['sizes']}, p={self.box['num_views']}, d={self.box['dim']}"
+        ranges = [f"{k}={v[0]:.4g}..{v[1]:.4g}" for k, v in self.box.items() if type(v) is tuple]
+        return (
+            f"finest box {self.finest:.2g} of every range, largest unexplored {self.largest:.2g}: "
+            + ", ".join([shape, *ranges])
+        )
+
+
+@dataclasses.dataclass(frozen=True)
 class Trial:
     """What became of a conjecture.
 
@@ -124,6 +151,7 @@ class Trial:
         snippet: for a counterexample, Python that reproduces it.
         seconds: wall time.
         error: what is wrong with the conjecture itself.
+        explored: how closely its space was looked at; None where there are no ranges.
     """
 
     claim: Claim | Theorem
@@ -134,6 +162,7 @@ class Trial:
     snippet: str = ""
     seconds: float = 0.0
     error: str = ""
+    explored: Explored | None = None
 
     @property
     def as_expected(self) -> bool:
@@ -148,6 +177,7 @@ class Trial:
         return self.judgement.to_json() | {
             "slices": self.slices,
             "tightest": self.tightest,
+            "explored": self.explored and dataclasses.asdict(self.explored),
             "snippet": self.snippet,
             "seconds": self.seconds,
         }
@@ -238,7 +268,7 @@ def search(
     if isinstance(claim.domain, Domain):
         table = source.cells(claim.domain.problems())
         judgement, weighed = judge(claim, table), weigh(claim, table)
-        slices = None
+        slices = explored = None
     else:
         run = _Search(claim, claim.domain, source, budget, begun)
         run.run()
@@ -247,6 +277,7 @@ def search(
         table, weighed = run.table, run.weighed()
         judgement = judge(claim, table)
         slices = (len({place for place, _ in run.rows}), len(claim.domain.slices))
+        explored = run.explored()
         if judgement.verdict is Verdict.REFUTED:
             judgement = dataclasses.replace(judgement, counterexample=run.shrunk())
     if not judgement.cells:
@@ -260,6 +291,7 @@ def search(
         weighed.groups[0].table.row(least, named=True),
         snippet(claim, judgement.counterexample) if judgement.counterexample else "",
         time.perf_counter() - begun,
+        explored=explored,
     )
 
 
@@ -299,11 +331,20 @@ class _Box(NamedTuple):
 
 
 class _Ranked(NamedTuple):
-    """A box that waits to be halved: the least promise first."""
+    """A box that waits to be halved: the least promise first.
+
+    Attributes:
+        promise: how low the margin in it may be.
+        tie: chance, between equals.
+        cut: whether the claim speaks about some of its corners and not about others.
+        mixed: whether its corners differ in what is discrete.
+        box: the box.
+    """
 
     promise: float
     tie: float
     cut: bool
+    mixed: bool
     box: _Box
 
 
@@ -327,9 +368,10 @@ class _Search:
         self.families = self._families()
         self.rows: dict[_Place, int | None] = {}
         self.table = pl.DataFrame()
-        self.scores = np.zeros(0)
+        self.scores, self.lows = np.zeros(0), np.zeros(0)
         self.refuted, self.undecided = np.zeros(0, bool), np.zeros(0, bool)
         self.boxes: dict[int, list[_Ranked]] = {}
+        self.deepest = 0
         self.order = np.random.default_rng(source.seed)
 
     def _families(self) -> list[list[int]]:
@@ -392,10 +434,12 @@ class _Search:
 
     def _keep(self, boxes: Iterable[_Box]) -> None:
         """Boxes whose corners are solved, ranked by their promise; chance breaks ties."""
+        labels = self._labels()
         for box in boxes:
+            self.deepest = max(self.deepest, box.level)
             if self.axes and box.level < DEEPEST:
-                promise, cut = self._promise(box)
-                ranked = _Ranked(promise, float(self.order.random()), cut, box)
+                promise, cut, mixed = self._promise(box, labels)
+                ranked = _Ranked(promise, float(self.order.random()), cut, mixed, box)
                 self.boxes.setdefault(box.level, []).append(ranked)
 
     def _ended(self) -> bool:
@@ -405,8 +449,9 @@ class _Search:
         return bool(self.refuted.any()) or exhausted or late
 
     def _chosen(self, family: int | None = None) -> list[_Box]:
-        """The boxes to halve next: of every size the most promising, and of those that the claim
-        speaks about in part as many again, for extremes like to lie on a constraint."""
+        """The boxes to halve next: of every size the most promising, and as many again of those
+        that the claim speaks about in part, for extremes like to lie on a constraint, and of those
+        whose corners are of different kinds, where a step margin says nothing."""
         levels = {
             level: sorted(box for box in boxes if family is None or box.box.family == family)
             for level, boxes in self.boxes.items()
@@ -414,29 +459,61 @@ class _Search:
         levels = {level: boxes for level, boxes in levels.items() if boxes}
         members = sum(map(len, self.families)) / len(self.families)
         room = int(ROUND_CELLS / (max(3**self.axes - 2**self.axes, 1) * members))
-        each = max(1, room // (2 * max(len(levels), 1)))
+        mixed = any(box.mixed for boxes in levels.values() for box in boxes)
+        each = max(1, room // ((2 + mixed) * max(len(levels), 1)))
         taken: set[_Box] = set()
         for boxes in levels.values():
             taken |= {ranked.box for ranked in boxes[:each]}
             taken |= {ranked.box for ranked in [box for box in boxes if box.cut][:each]}
+            taken |= {ranked.box for ranked in [box for box in boxes if box.mixed][:each]}
         for level in levels:
             self.boxes[level] = [kept for kept in self.boxes[level] if kept.box not in taken]
         return sorted(taken)
 
-    def _promise(self, box: _Box) -> tuple[float, bool]:
-        """How low the margin in a box may be: the corners' least, less half of how they differ; and
-        whether the claim speaks about some corners and not about others."""
+    def _promise(self, box: _Box, labels: np.ndarray) -> tuple[float, bool, bool]:
+        """How low the margin in a box may be: the corners' least, less half of how they differ;
+        whether the claim speaks about some corners and not about others; and whether those that it
+        speaks about are of different kinds."""
         rows = [
             self.rows.get((place, corner))
             for place in self.families[box.family]
             for corner in box.corners()
         ]
         scores = np.array([math.inf if row is None else self.scores[row] for row in rows])
-        counted = scores[np.isfinite(scores)]
-        if not counted.size:
-            return math.inf, False
-        low, high = float(counted.min()), float(counted.max())
-        return low - 0.5 * (high - low), counted.size < scores.size
+        counted = [row for row, score in zip(rows, scores, strict=True) if np.isfinite(score)]
+        if not counted:
+            return math.inf, False, False
+        low, high = float(self.scores[counted].min()), float(self.scores[counted].max())
+        mixed = np.unique(labels[counted]).size > 1
+        return low - 0.5 * (high - low), len(counted) < scores.size, mixed
+
+    def _labels(self) -> np.ndarray:
+        """What is discrete about every row: its phase, and its margin if that takes few values."""
+        if not len(self.table):
+            return np.zeros(0, int)
+        labels = np.unique(self.table["phase"].to_numpy().astype(str), return_inverse=True)[1]
+        margins = np.stack([self.lows, self.scores], axis=1)
+        values, kinds = np.unique(margins, axis=0, return_inverse=True)
+        if np.isfinite(values).all(axis=1).sum() > FEW_VALUES:
+            return labels
+        return labels * len(values) + kinds.ravel()
+
+    def explored(self) -> Explored | None:
+        """How closely the ranges were looked at."""
+        waiting = [box for boxes in self.boxes.values() for box in boxes if box.promise < math.inf]
+        if not waiting:
+            return None
+        box = min(waiting, key=lambda each: (each.box.level, each)).box
+        at = self.space.slices[self.families[box.family][0]]
+        shape = ",".join(map(str, at.structure.sizes))
+        side = FINEST >> box.level
+        ranges = {
+            name: tuple(map(float, axis.at([start, start + side])))
+            for start, (name, axis) in zip(box.origin, self.space.ranges.items(), strict=True)
+        }
+        where = {"sizes": shape, "num_views": at.structure.num_views, "dim": at.dim}
+        where |= dict(at.choices) | dict(at.fixed) | ranges
+        return Explored(2.0**-self.deepest, 2.0**-box.level, where)
 
     def _solve(self, wanted: dict[_Place, None]) -> None:
         """Solve and weigh cells of families that are not known yet."""
@@ -489,14 +566,17 @@ class _Search:
         found = weigh(self.claim, numbered)
         size = len(self.table) - first
         scores = np.concatenate([self.scores[:first], np.full(size, np.inf)])
+        lows = np.concatenate([self.lows[:first], np.full(size, np.inf)])
         refuted = np.concatenate([self.refuted[:first], np.zeros(size, bool)])
         undecided = np.concatenate([self.undecided[:first], np.zeros(size, bool)])
         for group in found.groups:
             rows = group.table["_row"].to_numpy()
             np.minimum.at(scores, rows, found.margin.high)
+            np.minimum.at(lows, rows, found.margin.low)
             np.logical_or.at(refuted, rows, found.refuted)
             np.logical_or.at(undecided, rows, ~found.holds & ~found.refuted)
-        self.scores, self.refuted, self.undecided = scores, refuted, undecided
+        self.scores, self.lows = scores, lows
+        self.refuted, self.undecided = refuted, undecided
 
     # ------------------------------------------------------------------------------- shrinking
 

@@ -52,6 +52,7 @@ TRUE = [
         "With self pairs included, alpha <= 1/n collapses at every temperature.",
         collapsed,
         Space(num_classes=2, num_instances=(2, 3), where=lambda c: c.alpha <= 1 / c.num_instances),
+        closed=True,
     ),
     Claim(
         "closed_form",
@@ -73,6 +74,7 @@ TRUE = [
         lambda first, second: second.delta2 - first.delta2 + 1e-3,
         Space(num_classes=2, num_instances=2, temperature=WARM),
         along="alpha",
+        closed=True,
     ),
     Claim(
         "no_dimension_matters",
@@ -80,6 +82,7 @@ TRUE = [
         lambda first, second: 1e-3 - abs(first.delta2 - second.delta2),
         Space(num_classes=2, num_instances=2, dim=(3, 4), temperature=WARM),
         along="dim",
+        closed=True,
     ),
 ]
 
@@ -97,6 +100,7 @@ FALSE = [
         "delta2 <= 0.6 for tau >= 1; false only for alpha near 1.",
         lambda cell: 0.6 - cell.delta2,
         Space(num_classes=2, num_instances=2, alpha=Range(0, 0.99), temperature=Range(1, 5)),
+        closed=True,
     ),
     Claim(
         "below_its_peak",
@@ -110,6 +114,7 @@ FALSE = [
         lambda first, second: first.delta2 - second.delta2,
         Space(num_classes=2, num_instances=2, temperature=WARM),
         along="temperature",
+        closed=True,
     ),
     Claim(
         "boundary_off_by_a_little",
@@ -121,6 +126,7 @@ FALSE = [
             temperature=WARM,
             where=lambda c: c.alpha <= c.boundary(theory.alpha_c) + 0.004,
         ),
+        closed=True,
     ),
 ]
 

@@ -7,7 +7,7 @@ import pytest
 
 import ssem_jax as sx
 from ssem_jax import theory
-from ssem_jax.attainment import Attainment, is_unique, least_rank
+from ssem_jax.attainment import Attainment, is_unique, rank_bounds
 
 module = sys.modules["ssem_jax.attainment"]  # its name in the package is the function
 
@@ -34,6 +34,17 @@ def test_every_dimension_of_a_small_batch_is_told():
     margin = sx.attained(cells, claimed=np.array([True, False, True, False]))
     assert margin.low.tolist() == [1, 1, 1, -1]
     assert margin.decided.all()
+
+
+def test_embeddings_within_the_tolerance_of_an_optimum_that_does_not_fit_attain_nothing():
+    """Four classes at alpha = 0 are a simplex in R^3; at tau = 0.02 a plane is as good to 1e-9."""
+    structure = sx.ClassStructure((2,) * 4)
+    cells = solved(structure, (2, 3), (0.0,), tau=0.02)
+    assert cells.certified.all()
+    assert sx.attainment(cells)[0] == Attainment.UNKNOWN
+    theorem = sx.attained(cells, claimed=cells.dim >= 3)
+    assert theorem.high.min() == 1  # refuted nowhere
+    assert not theorem.decided[0]
 
 
 def test_many_starts_above_the_bound_stay_unknown_without_uniqueness():
@@ -83,13 +94,16 @@ def test_the_rank_is_that_of_the_closed_form(alpha, tau, self_pairs, phase):
     similarities = theory.similarities(m, n, p, alpha, tau, self_pairs=self_pairs)
     eigenvalues = np.linalg.eigvalsh(np.asarray(sx.block_gram(structure, *similarities)))
     problem = sx.Problem(structure, 1, sx.SupCL(np.array([alpha]), np.array([tau]), self_pairs))
-    assert least_rank(problem).tolist() == [int(np.sum(eigenvalues > 1e-9))]
+    rank = int(np.sum(eigenvalues > 1e-9))
+    assert [bound.tolist() for bound in rank_bounds(problem)] == [[rank], [rank]]
 
 
 def test_unequal_classes_have_the_rank_of_their_spread_instances_at_least():
     structure = sx.ClassStructure((4, 2))
     problem = sx.Problem(structure, 1, sx.SupCL(np.array([0.05, 0.95]), np.array([0.5, 0.5])))
-    assert least_rank(problem).tolist() == [0, 4]
+    least, most = rank_bounds(problem)
+    assert least.tolist() == [0, 4]
+    assert most.tolist() == [2, 6]
 
 
 def test_the_excess_over_all_dimensions_is_bracketed():

@@ -1,6 +1,8 @@
 """Claims: intervals, verdicts, and the shipped collection."""
 
+import copy
 import dataclasses
+import pickle
 
 import numpy as np
 import polars as pl
@@ -9,7 +11,7 @@ import pytest
 import proofs_numeric
 import ssem_jax as sx
 from ssem_jax import claims, theory
-from ssem_jax.claims import Claim, Domain, Interval, Verdict, equal, judge, same_phase
+from ssem_jax.claims import Claim, ClaimError, Domain, Interval, Verdict, equal, judge
 from ssem_jax.sweep import Grid, sweep
 
 STRUCTURE = sx.ClassStructure((2, 2))
@@ -24,47 +26,6 @@ def table():
 
 def verdict(table, margin, **options):
     return judge(Claim("claim", "statement", margin, DOMAIN, **options), table)
-
-
-class TestInterval:
-    def test_arithmetic_is_outer(self):
-        a, b = Interval([1.0, -1], [2.0, 3]), Interval([-2.0, 0], [1.0, 1])
-        for operation in (np.add, np.subtract, np.multiply):
-            result = {np.add: a + b, np.subtract: a - b, np.multiply: a * b}[operation]
-            for s in np.linspace(0, 1, 5):
-                for t in np.linspace(0, 1, 5):
-                    x, y = a.low + s * a.width, b.low + t * b.width
-                    value = operation(x, y)
-                    assert np.all(result.low <= value + 1e-15)
-                    assert np.all(value <= result.high + 1e-15)
-
-    def test_scalars_and_arrays_on_either_side(self):
-        a = Interval([1.0, 2], [2.0, 4])
-        assert (1 - a).low.tolist() == [-1, -3]
-        assert (np.array([1.0, 1]) - a).high.tolist() == [0, -1]
-        assert (2 * a / 4).high.tolist() == [1, 2]
-        assert (1 + a)[1].high == 5
-
-    def test_absolute_value(self):
-        a = abs(Interval([-1.0, 1, -3], [2.0, 2, -2]))
-        assert a.low.tolist() == [0, 1, 2]
-        assert a.high.tolist() == [2, 2, 3]
-
-
-def test_equality_has_three_outcomes():
-    bracket = Interval([0.0, 0.0, 0.0], [1e-6, 1e-6, 0.5])
-    margin = equal(bracket, np.array([5e-7, 0.1, 0.2]))
-    assert margin.low[0] > 0
-    assert margin.high[1] < 0
-    assert margin.low[2] < 0 < margin.high[2]
-    assert margin.deviation[2] == pytest.approx(0.3)
-
-
-def test_a_phase_agrees_disagrees_or_is_undecided():
-    found = np.array([sx.Phase.SPREAD, sx.Phase.SPREAD, sx.Phase.UNDECIDED])
-    margin = same_phase(found, np.array([sx.Phase.SPREAD, sx.Phase.COLLAPSE, sx.Phase.SPREAD]))
-    assert margin.low.tolist() == [1, -1, -1]
-    assert margin.high.tolist() == [1, -1, 1]
 
 
 def test_holds_and_refuted(table):
@@ -102,6 +63,116 @@ def test_where_exclude_and_empty(table):
     empty = verdict(table, lambda cell: cell.delta2, where=lambda cell: cell.alpha > 2)
     assert empty.verdict is Verdict.UNDECIDED
     assert empty.reason == "no cell counts."
+
+
+def test_zero_holds_in_closed_claims_only(table):
+    """Brackets of what cannot be negative end at exactly 0, and so does this margin."""
+    collapsed = table.filter(pl.col("alpha") == 0)
+    assert collapsed["delta2_lo"].max() == 0
+
+    def judged(margin, **options):
+        return judge(Claim("claim", "statement", margin, DOMAIN, **options), collapsed)
+
+    strict = judged(lambda cell: cell.delta2)
+    assert strict.verdict is Verdict.UNDECIDED
+    assert "In 3 of them the margin may be 0; closed=True is for ≥ and ≤." in strict.reason
+    assert judged(lambda cell: cell.delta2, closed=True).verdict is Verdict.HOLDS
+    for closed in (False, True):
+        zero = judged(lambda cell: 0 * cell.delta2, closed=closed)
+        assert zero.verdict is (Verdict.HOLDS if closed else Verdict.UNDECIDED)
+        assert judged(lambda cell: -1 - cell.delta2, closed=closed).verdict is Verdict.REFUTED
+        assert judged(lambda cell: 1 - cell.delta2, closed=closed).verdict is Verdict.HOLDS
+        rows = claims.outcomes(
+            Claim("c", "s", lambda c: c.delta2, DOMAIN, closed=closed), collapsed
+        )
+        assert rows["outcome"].to_list() == ["holds" if closed else "undecided"] * 3
+
+
+@pytest.mark.parametrize(
+    ("margin", "message"),
+    [
+        (lambda c: c.delta2 == 0, r"raised TypeError: .* sx\.equal\(quantity, prediction\)"),
+        (lambda c: c.delta2 != 0, r"raised TypeError: .* abs\(quantity - value\)"),
+        (lambda c: 1.0 if c.delta2 else -1.0, "raised TypeError: .* neither true nor false"),
+        (lambda c: c.delta2 < 2, "raised TypeError: .* write the difference"),
+        (lambda c: c.alpha < 2, "is true or false; a margin is a number, positive where"),
+        (lambda c: True, "is true or false"),
+        (lambda c: None, "must be numbers or an Interval; got NoneType"),
+        (lambda c: [c.delta2, c.delta2], "must be numbers or an Interval; got list"),
+        (lambda c: "1.0", "must be numbers or an Interval; got str"),
+        (lambda c: Interval(0.5), r"must be one number for each of 12 cells; got shape \(\)"),
+        (lambda c: c.delta2[:3], r"must be one number for each of 12 cells; got shape \(3,\)"),
+        (lambda c: np.full((12, 2), np.nan), r"must be one number for each of 12 cells"),
+        (
+            lambda c: Interval(np.ones(12), np.zeros(12)),
+            "raised ValueError: the ends of an interval",
+        ),
+        (lambda c: np.sqrt(-1 - c.delta2), r"raised ValueError: np\.sqrt is not defined below 0"),
+    ],
+)
+def test_margins_that_python_would_decide_by_default_are_refused(margin, message, table):
+    with pytest.raises(ClaimError, match=f"claim: its margin {message}"):
+        verdict(table, margin)
+
+
+def test_conditions_on_brackets_are_refused(table):
+    with pytest.raises(ClaimError, match="`where` raised TypeError: an interval is neither above"):
+        verdict(table, lambda c: c.delta2, where=lambda c: c.delta2 > 0.5)
+
+
+def test_phases_are_compared_with_codes_alone(table):
+    collapsed = table.filter(pl.col("phase") == "collapse")
+    cells = claims.Cells(collapsed)
+    assert np.all(cells.phase == sx.Phase.COLLAPSE)
+    assert not np.any(cells.phase != np.zeros(len(cells)))
+    for compare in (lambda c: c.phase == "collapse", lambda c: c.phase != "collapse"):
+        with pytest.raises(ClaimError, match=r"phases are codes: compare them with sx\.Phase\."):
+            verdict(table, lambda c, compare=compare: np.where(compare(c), 1, -1))
+
+
+def test_powers_roots_and_divisions_of_brackets(table):
+    for margin in (
+        lambda c: 1.1 - c.delta2**2,
+        lambda c: 1.1 - np.sqrt(c.delta2),
+        lambda c: np.exp(-c.delta2 / c.temperature) - np.float64(1e-9),
+        lambda c: np.float64(2) * (1 - c.delta2) / (2 + c.delta2),
+        lambda c: 2 - np.maximum(c.delta2, c.view_variance),
+        lambda c: np.where(c.alpha > 0.5, 1 - c.delta2, 0.9 - c.delta2),
+    ):
+        assert verdict(table, margin).verdict is Verdict.HOLDS
+    undecided = verdict(table, lambda c: 1 / c.delta2)  # may be 0 in collapse
+    assert undecided.verdict is Verdict.UNDECIDED
+
+
+def test_a_margin_of_no_certified_quantity_is_said_to_be_one(table):
+    remark = "depends on coordinates alone: no certified quantity enters it."
+    for margin in (lambda c: 1 + c.alpha, lambda c: 1.0, lambda c: Interval(1 + c.temperature)):
+        judgement = verdict(table, margin)
+        assert judgement.verdict is Verdict.HOLDS
+        assert remark in judgement.reason
+    assert remark in verdict(table, lambda c: c.alpha - 0.5).reason
+    found = verdict(table, lambda c: 1 - c.found["delta2"])
+    assert "one number in each cell, made from found: no bracket enters it" in found.reason
+    ends = verdict(table, lambda c: 1 - c.delta2.high)
+    assert "made from delta2: no bracket enters it" in ends.reason
+    for margin in (
+        lambda c: 1 - c.delta2,
+        lambda c: equal(c.delta2, c.predict(theory.delta2)),
+        lambda c: claims.same_phase(c.phase, c.phase),
+        lambda c: Interval(1 - c.class_delta2.high[:, 0]),
+    ):
+        assert verdict(table, margin).reason == ""
+    # What a condition reads is not what the margin reads.
+    where = verdict(table, lambda c: 1 + c.alpha, where=lambda c: c.phase == sx.Phase.COLLAPSE)
+    assert remark in where.reason
+
+
+def test_cells_are_copied_and_pickled(table):
+    cells = claims.Cells(table)
+    for copied in (copy.copy(cells), copy.deepcopy(cells), pickle.loads(pickle.dumps(cells))):
+        assert copied.delta2.low.tolist() == cells.delta2.low.tolist()
+        with pytest.raises(AttributeError, match="cells have no 'delta'"):
+            _ = copied.delta
 
 
 def test_windows_compare_neighbours_only(table):

@@ -9,11 +9,11 @@ PACKAGE = Path(__file__).parents[1] / "ssem_jax"
 
 LAYERS = [
     {"problem", "sphere", "schedule", "solution", "cache", "workers", "eigenbound"}
-    | {"rounding", "identity"},
+    | {"rounding", "directed", "identity"},
     {"simplex", "gram", "losses", "pairwise", "blockwise", "convexity"},
     {"theory", "metrics", "reduced", "imbalance", "solve", "certificate"},
     {"balls", "table", "sweep", "audit", "training", "guide"},
-    {"claims", "experiments"},
+    {"claims", "interval", "experiments"},
     {"space", "attainment", "search", "lab"},
     {"show"},
     {"cli"},

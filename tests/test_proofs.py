@@ -299,3 +299,18 @@ def test_the_cache_can_be_switched_off_moved_and_broken(tmp_path, monkeypatch, c
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "file" / "x"))
     assert cache.folder() is None
     assert "nothing is cached" in capsys.readouterr().err
+
+
+def test_being_within_the_gap_of_a_minimum_refutes_no_statement_that_it_is_elsewhere(monkeypatch):
+    """The condition says "not optimal", and the model is above the minimum by half a gap."""
+    from proofs_numeric import sigmoid
+
+    model = float(sigmoid._loss(3, 1.0, 0.0, 1.0, -0.5))
+    cell = (3, 1.0, 0.0, model - 5e-10, model - 5e-10, 0.0)
+    monkeypatch.setattr(sigmoid, "minima", lambda: [cell])
+    close = sigmoid._judge(1.0, lambda k: -0.5, lambda k, t, b: (1.0, 2.0))
+    assert close.refuted is None
+    assert len(close.undecided) == 1
+    # Where it is said to be optimal and is beaten by more than a gap, that is refuted.
+    monkeypatch.setattr(sigmoid, "minima", lambda: [(3, 1.0, 0.0, *[model - 1e-6] * 2, 0.0)])
+    assert sigmoid._judge(1.0, lambda k: -0.5, lambda k, t, b: (2.0, 1.0)).refuted is not None

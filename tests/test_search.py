@@ -14,6 +14,7 @@ import pytest
 import ssem_jax as sx
 from ssem_jax import lab
 from ssem_jax.claims import Claim, ClaimError, Proof, Theorem, Verdict
+from ssem_jax.lab import describe
 from ssem_jax.search import Source, one_line, search, search_all
 from ssem_jax.space import Range, Space
 
@@ -318,6 +319,43 @@ def test_shrinking_finds_the_smaller_shape_that_fails_in_a_corner_only(source):
     row = search(claim, planted.SHARE, source).judgement.counterexample
     assert row["sizes"] == "2,2"
     assert float(sx.theory.delta2(2, 2, 1, row["alpha"], row["temperature"])) > 0.64
+
+
+STRIP = 6e-4
+"""Width in alpha of what a boundary that is off by a little gets wrong, all along it."""
+
+
+def off_by_a_strip(cell):
+    """1 or -1: nothing that a search could follow."""
+    spread = cell.alpha > cell.boundary(sx.theory.alpha_c) + STRIP
+    return sx.same_phase(cell.phase, np.where(spread, sx.Phase.SPREAD, sx.Phase.COLLAPSE))
+
+
+def test_a_step_that_is_wrong_over_a_thin_strip_is_refuted(source):
+    claim = Claim("strip", "the boundary is 6e-4 above alpha_c", off_by_a_strip, SMALL)
+    trial = search(claim, planted.SHARE, source)
+    assert trial.judgement.verdict is Verdict.REFUTED
+    row = trial.judgement.counterexample
+    alpha_c = float(sx.theory.alpha_c(2, 2, 1, row["temperature"]))
+    assert alpha_c < row["alpha"] <= alpha_c + STRIP
+
+
+def test_a_search_tells_how_closely_it_looked(source):
+    trial = search(
+        Claim("any", "true", lambda cell: 1 - cell.delta2, SMALL), sx.Budget(150), source
+    )
+    seen = trial.explored
+    assert seen.finest < seen.largest == 1 / 8
+    assert seen.box["sizes"] == "2,2"
+    low, high = seen.box["alpha"]
+    assert high - low == seen.largest
+    low, high = seen.box["temperature"]
+    assert high / low == pytest.approx((5 / 0.2) ** seen.largest)
+    line = describe(trial).splitlines()[-1]
+    assert line.strip().startswith(f"finest box {seen.finest:.2g} of every range, largest unexplor")
+    assert trial.to_json()["explored"]["largest"] == 1 / 8
+    listed = Space(num_classes=2, num_instances=2, alpha=[0.2], temperature=[0.5])
+    assert search(dataclasses.replace(trial.claim, domain=listed)).explored is None
 
 
 @pytest.mark.parametrize("text", ["", "many", "0", "-5", "0s", "10s,x"])

@@ -41,11 +41,8 @@ def formula_decides(cell):
         ]
     )
     smaller = cell.class_delta2[:, -1]
-    above = cell.alpha > thresholds
     spread, collapsed = smaller - COLLAPSE_TOLERANCE, COLLAPSE_TOLERANCE - smaller
-    return sx.Interval(
-        np.where(above, spread.low, collapsed.low), np.where(above, spread.high, collapsed.high)
-    )
+    return np.where(cell.alpha > thresholds, spread, collapsed)
 
 
 second_threshold_formula = sx.Claim(
