@@ -58,7 +58,7 @@ from ssem_jax.interval import same_phase as same_phase
 from ssem_jax.losses import GramLoss, SupCL
 from ssem_jax.problem import ClassStructure, Phase, Problem, full_dimension
 from ssem_jax.sweep import Grid, num_cells, sweep, versions
-from ssem_jax.table import fixed_columns, hyper_names, in_order, problems, sizes_of
+from ssem_jax.table import SHAPE, fixed_columns, hyper_names, in_order, problems, sizes_of
 
 if TYPE_CHECKING:
     from ssem_jax.balls.boxes import BoxProof
@@ -153,7 +153,7 @@ class Cells:
         columns = self.table.columns
         if name in self.COORDINATES and name in columns:
             return self.table[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
-        if name not in (*SHAPE, "loss", *hyper_names(self.loss)):
+        if name not in (*SHAPE, "loss", "loss_code", *hyper_names(self.loss)):
             self.read.add(name)
         if name in self.BRACKETS and f"{name}_lo" in columns:
             return Interval(
