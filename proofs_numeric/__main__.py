@@ -41,7 +41,7 @@ def main() -> int:
     for judgement in report.judgements:
         print(f"{judgement.claim.name}: {judgement.claim.statement}")
         print(f"  source: {judgement.claim.source}")
-        facts = [f"{judgement.verdict} on {judgement.looked_at}"]
+        facts = [f"{judgement.words} on {judgement.looked_at}"]
         if judgement.worst_gap is not None:
             facts.append(f"worst gap {judgement.worst_gap:.1e}")
         if judgement.proof is not None and judgement.proof.width is not None:

@@ -55,10 +55,10 @@ from ssem_jax.claims import judge as judge
 from ssem_jax.claims import same_phase as same_phase
 from ssem_jax.claims import verify as verify
 from ssem_jax.convexity import ConvexityViolation as ConvexityViolation
-from ssem_jax.convexity import FalseDeclarationError as FalseDeclarationError
 from ssem_jax.convexity import SymmetryViolation as SymmetryViolation
 from ssem_jax.convexity import check_convex as check_convex
 from ssem_jax.convexity import check_symmetric as check_symmetric
+from ssem_jax.declared import FalseDeclarationError as FalseDeclarationError
 from ssem_jax.gram import GramLoss as GramLoss
 from ssem_jax.gram import gram_loss as gram_loss
 from ssem_jax.guide import Guide as Guide

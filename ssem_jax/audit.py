@@ -22,7 +22,7 @@ from ssem_jax.certificate import (
     certify_embeddings,
     check_size,
 )
-from ssem_jax.convexity import admit
+from ssem_jax.declared import admit
 from ssem_jax.imbalance import CLASS_LIMIT, reducible, solve_reduced
 from ssem_jax.losses import ClassContrast, GramLoss, SupCL, SupCon
 from ssem_jax.pairwise import Spectral
@@ -68,6 +68,7 @@ class Audit:
             "loss": float(self.certificate.value),
             "lower": float(self.certificate.lower),
             "gap": float(self.certificate.gap),
+            "convexity": self.certificate.convexity,
             "optimal": self.optimal,
             "gap_tolerance": GAP_TOLERANCE,
             "phase": Phase(int(self.certificate.phase)).name.lower(),
@@ -197,7 +198,7 @@ def _closed_form(
         hyper = (float(loss.alpha), float(loss.temperature), loss.self_pairs)
         return theory.similarities(*counts, *hyper), theory.variances(*counts, *hyper)
     if type(loss) is Spectral:
-        best = spectral_optimum(*counts, loss.alpha, loss.scale)
+        best = theory.spectral_optimum(*counts, loss.alpha, loss.scale)
         view, instance = best.view_variance, best.delta2
         similarities = Similarities(
             1 - view * p / max(p - 1, 1),

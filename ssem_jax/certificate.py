@@ -47,6 +47,7 @@ Everything is computed from the embeddings; nothing is taken over from a solver.
 
 from __future__ import annotations
 
+import dataclasses
 import zlib
 from functools import partial
 from typing import Any, NamedTuple
@@ -59,7 +60,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ssem_jax import rounding
 from ssem_jax.blockwise import blockwise_dual
-from ssem_jax.convexity import admit
+from ssem_jax.declared import admit
 from ssem_jax.eigenbound import (
     FAILURE_PROBABILITY,
     Factored,
@@ -67,9 +68,11 @@ from ssem_jax.eigenbound import (
     factored_in_place,
     lanczos_bound,
 )
+from ssem_jax.gram import PROVEN, convexity_of
 from ssem_jax.imbalance import ReducedSolution, bracket_quantities, reducible
 from ssem_jax.losses import GramLoss, SupCL
 from ssem_jax.metrics import variances
+from ssem_jax.probes import rows_of_shares
 from ssem_jax.problem import (
     ClassStructure,
     Phase,
@@ -170,6 +173,12 @@ class Certificate:
     failure_probability: Float[Array, "*batch"]
 
     @property
+    def convexity(self) -> str:
+        """What the bound rests on: convexity that is "proven" (of shipped losses), "declared" (by
+        whoever wrote the loss; samples were checked), or "none", and then nothing is bounded."""
+        return convexity_of(self.problem.loss)
+
+    @property
     def probabilistic(self) -> Array:
         """Whether the bound holds with high probability only, and not for certain."""
         return np.asarray(self.failure_probability) > 0
@@ -260,6 +269,8 @@ def _dual_matrix(loss: GramLoss, prepared: Any, embeddings: Array) -> tuple[Arra
     points = normalize(embeddings)
     # Any symmetric reference will do for the bound; a unit diagonal is what the loss is for.
     gram = kept(jnp.fill_diagonal(points @ points.T, 1.0, inplace=False))
+    if convexity_of(loss) != PROVEN:  # it may be no number beyond what cosines can be
+        gram = jnp.clip(gram, -1, 1)
     form = _softmax_of(loss, prepared)
     found = _tangent(loss, prepared, gram, dim) if form is None else _gibbs(form, gram, dim)
     slope = 0.5 * (found.slope + found.slope.T)
@@ -372,8 +383,9 @@ def certify_embeddings(
         embeddings: (N, d) rows ordered by class, instance and view; they are normalised.
         structure: their class structure.
         loss: the loss that they are judged by.
-        reference: a certificate of the same problem, whose lower bound is used where it is
-            better: at embeddings that are no critical point their own multipliers are loose.
+        reference: a certificate of the same loss and structure in any dimension, whose lower bound
+            is used where it is better: at embeddings that are no critical point their own
+            multipliers are loose.
         key: as for :func:`certify`.
 
     Returns:
@@ -381,7 +393,7 @@ def certify_embeddings(
 
     Raises:
         ValueError: rows that are not finite or zero, or whose number does not fit the structure;
-            and what :func:`certify` raises.
+            a reference of another problem; and what :func:`certify` raises.
     """
     points = np.asarray(embeddings, np.float64)
     if points.ndim != 2 or len(points) != structure.num_embeddings:
@@ -391,7 +403,34 @@ def certify_embeddings(
         )
     check_rows(points)
     problem = Problem(structure, points.shape[1], loss)
+    if reference is not None:
+        _check_reference(reference.problem, problem)
     return _certify(problem, np.asarray(normalize(jnp.asarray(rescaled(points)))), reference, key)
+
+
+def _check_reference(other: Problem, problem: Problem) -> None:
+    """Raise a ValueError, with what differs, unless a lower bound of one problem is one of both."""
+    theirs, ours = other.loss, problem.loss
+    named = [("the structure", other.structure, problem.structure)]
+    if type(theirs) is type(ours):
+        fields = [field.name for field in dataclasses.fields(ours)]
+        named += [(name, getattr(theirs, name), getattr(ours, name)) for name in fields]
+    else:
+        named.append(("the loss", type(theirs), type(ours)))
+    differences = [f"{name} is {a} there and {b} here" for name, a, b in named if not _same(a, b)]
+    if differences:
+        raise ValueError(
+            f"the reference certifies another problem: {'; '.join(differences)}. Give a "
+            "certificate of this loss and structure, or none."
+        )
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two fields of a loss, numbers or choices, are equal to the last bit."""
+    if jax.tree.structure(one) != jax.tree.structure(other):
+        return False
+    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    return all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in pairs)
 
 
 def certify_blocks(problem: Problem, similarities: Similarities) -> Certificate:
@@ -434,7 +473,6 @@ def certify_blocks(problem: Problem, similarities: Similarities) -> Certificate:
             "Use certify_embeddings."
         )
     losses, size = problem.cells()
-    admit(losses, structure)
     shares = shares_of(structure)
     theta = np.broadcast_to(shares_of_similarities(shares, similarities), (size, 4))
     theta = np.where(np.abs(theta) <= SHARE_ROUNDING, 0, theta)
@@ -451,6 +489,8 @@ def certify_blocks(problem: Problem, similarities: Similarities) -> Certificate:
             f"embeddings with these similarities span {rank} dimensions; got dim = {problem.dim}. "
             "Raise dim."
         )
+    proven = convexity_of(losses) == PROVEN
+    admit(losses, structure, None if proven else rows_of_shares(structure, theta))
     rounding.check_functions()
     found = _bound_blocks(losses, structure, theta, np.full(size, -np.inf))
     gap = found.value + found.rounding - found.lower
@@ -508,7 +548,7 @@ def _check_concrete(problem: Problem, points: Any) -> None:
 def check_size(loss: GramLoss, structure: ClassStructure) -> None:
     """Raise a ValueError where there are more embeddings than a dual matrix is formed of, and no
     other way to certify the loss."""
-    if structure.num_embeddings > CHOLESKY_LIMIT and not isinstance(loss, SupCL):
+    if structure.num_embeddings > CHOLESKY_LIMIT and type(loss) is not SupCL:
         raise ValueError(
             f"only SupCL is certified without its dual matrix, which is formed up to "
             f"{CHOLESKY_LIMIT} embeddings; got {structure.num_embeddings} and "
@@ -539,9 +579,9 @@ def _certify(
         )
     losses, size = problem.cells()
     keys = None if formed else cell_keys(problem, key)
-    admit(losses, structure)
     rounding.check_functions()
     embeddings = np.asarray(embeddings).reshape(size, num_points, problem.dim)
+    admit(losses, structure, embeddings)
     prepared, plain = losses.prepare(structure), losses.unconventional()
 
     def bound_one(cell: int) -> _Dual:
@@ -563,9 +603,10 @@ def _certify(
     )
     dual, found = _gather(run_chunks(bound, np.arange(size), capacity), size)
     # Without convexity a tangent bounds nothing.
-    bounded = dual.lower if losses.convex else np.full(size, -np.inf)
+    bounded = np.where(losses.convex & np.isfinite(dual.lower), dual.lower, -np.inf)
     lower = bounded if reference is None else np.maximum(bounded, reference.lower)
     level = dual.value + dual.value_rounding
+    level = np.where(np.isnan(level), np.inf, level)  # where points coincide that may not
     low, high = _brackets(losses, structure, found, level)
     leaves = (dual.value, lower, level - lower, dual.eigenvalue, found, low, high)
     return _assemble(problem, leaves, 0.0 if formed else FAILURE_PROBABILITY)
@@ -624,7 +665,8 @@ def _bound_blocks(
 
     capacity = BRACKET_CAPACITY if has_block_form(losses) else DENSE_BRACKET_CAPACITY
     reduced = _gather(run_chunks(bound, np.arange(len(level)), capacity), len(level))
-    low, high = np.maximum(reduced.low, LOWEST), np.minimum(reduced.high, 1)
+    # An end that is no number, of a loss that is infinite on the way, bounds nothing.
+    low, high = np.fmax(reduced.low, LOWEST), np.fmin(reduced.high, 1)
     return reduced._replace(low=low, high=high)
 
 

@@ -42,6 +42,7 @@ import polars as pl
 from ssem_jax import theory
 from ssem_jax.certificate import COLLAPSE_TOLERANCE as COLLAPSE_TOLERANCE
 from ssem_jax.certificate import GAP_TOLERANCE
+from ssem_jax.gram import DECLARED, NOT_CONVEX, PROVEN
 from ssem_jax.imbalance import (
     ClassBlocks,
     bracket_reduced,
@@ -483,6 +484,8 @@ class Judgement:
         reason: for UNDECIDED, what was missing; for a theorem, what it leaves out; of a margin into
             which no certified quantity enters, that it is one.
         evidence: what it rests on: the cells of the claim's domain, or the theorem's proof.
+        convexity: what the bounds of the cells rest on, the weakest that occurs: convexity that is
+            "proven", "declared" by whoever wrote the loss, or "none".
     """
 
     claim: Claim | Theorem
@@ -498,6 +501,13 @@ class Judgement:
     evidence: pl.DataFrame | Proof | None = dataclasses.field(
         default=None, repr=False, compare=False
     )
+    convexity: str = PROVEN
+
+    @property
+    def words(self) -> str:
+        """The verdict, with what has to be believed for it."""
+        believed = self.convexity == DECLARED and self.verdict is not Verdict.UNDECIDED
+        return f"{self.verdict} (convexity declared)" if believed else str(self.verdict)
 
     @property
     def as_expected(self) -> bool:
@@ -525,6 +535,7 @@ class Judgement:
             "statement": self.claim.statement,
             "source": self.claim.source,
             "verdict": str(self.verdict),
+            "convexity": self.convexity,
             "expected": None if self.claim.expected is None else str(self.claim.expected),
             "cells": self.cells,
             "boxes": proof.boxes,
@@ -713,7 +724,16 @@ def judge(claim: Claim, table: pl.DataFrame) -> Judgement:
         counterexample,
         " ".join(filter(None, (reason, remark))),
         table,
+        _weakest(groups),
     )
+
+
+def _weakest(groups: Sequence[Cells]) -> str:
+    """What the bounds of the cells rest on, at worst."""
+    if "convexity" not in groups[0].table.columns:  # a table that does not say
+        return DECLARED
+    found = {name for group in groups for name in group.table["convexity"].unique()}
+    return next((name for name in (NOT_CONVEX, DECLARED) if name in found), PROVEN)
 
 
 def outcomes(claim: Claim, table: pl.DataFrame) -> pl.DataFrame:

@@ -213,7 +213,9 @@ def _show_report(report: Report) -> None:
     console.print(table)
     for judgement in report.judgements:
         if judgement.counterexample is not None:
-            console.print(f"\n{judgement.claim.name} is REFUTED: {judgement.claim.statement}")
+            console.print(
+                f"\n{judgement.claim.name} is {judgement.words}: {judgement.claim.statement}"
+            )
             console.print(f"  smallest counterexample: {_counterexample(judgement)}")
         elif judgement.reason:
             console.print(f"\n{judgement.claim.name}: {judgement.reason}")
@@ -239,8 +241,8 @@ def _console() -> Console:
 
 def _verdict(judgement: Judgement) -> str:
     if judgement.as_expected:
-        return str(judgement.verdict)
-    return f"{judgement.verdict} (expected {judgement.claim.expected})"
+        return judgement.words
+    return f"{judgement.words} (expected {judgement.claim.expected})"
 
 
 def _number(value: float | None) -> str:
@@ -343,7 +345,7 @@ def _keep_trials(trials: list[Trial], document: dict[str, Any], out: Path) -> No
             continue
         try:
             parts, axes = lab.margin_map(trial)
-            title = f"{trial.claim.name}: {trial.judgement.verdict}" if trial.judgement else ""
+            title = f"{trial.claim.name}: {trial.judgement.words}" if trial.judgement else ""
             save(draw_margins(parts, axes, title), out / f"{trial.claim.name}.svg")
         except PlotError as error:
             _say(f"no margin map of {trial.claim.name}: {error}")

@@ -2,14 +2,16 @@ r"""Whether a loss is what it declares: numeric checks of convexity and symmetry
 
 A certificate rests on the convexity of the loss in the Gram matrix, brackets rest on its symmetry
 besides. Both are declared by whoever writes a loss, and a false declaration would certify what is
-not so. Hence :func:`admit` looks for a counterexample before anything is certified, and refuses the
-loss with it.
+not so. Here are the searches for a counterexample; :mod:`ssem_jax.declared` asks them before
+anything is certified.
 
-* **Convexity** is tested on segments between Gram matrices of unit vectors: of random embeddings
-  of every rank, of clustered and nearly coinciding ones, block-structured ones and random
-  correlation matrices; of embeddings that differ in one row, so that a few bad pairs are not
-  drowned by many good ones; and along the directions of least curvature, found by Lanczos'
-  method. On each segment every three equidistant points of 17 are compared.
+* **Convexity** is tested on segments between Gram matrices of unit vectors (:mod:`ssem_jax.probes`)
+  and along the directions of least curvature, found by Lanczos' method. On each segment every
+  three equidistant points of 17 are compared: no value may lie above a chord.
+* **The tangent** is what a bound is made of, so it is tested as it is used: with g the derivative
+  that JAX takes of the loss, :math:`L(G_2) \ge L(G_1) + \langle g, G_2 - G_1 \rangle` at the same
+  points and at steps down to 1e-8 from the first end. That fails, too, where g is not the
+  derivative of the value (``stop_gradient``), though the values be convex.
 * **Symmetry** is tested by permutations of classes of equal size, of instances and of views.
 
 A loss that passes has not been proven convex. One that fails is proven not to be, up to rounding.
@@ -25,24 +27,25 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ssem_jax.gram import GramLoss
+from ssem_jax.probes import generator, random_gram, random_pair
 from ssem_jax.problem import ClassStructure, check_count, require_x64
+from ssem_jax.schedule import Kernel, chunk_capacity, map_first, run_chunks
 
 UNIT_ROUNDING = float(np.finfo(np.float64).eps) / 2
 
 POINTS = 17
 """Points of a segment: every three equidistant ones are compared, over a sixteenth of it to all."""
+SMALL_STEPS = 2.0 ** -np.arange(6, 27, 4)
+"""Parts of a segment at which its tangent is compared besides: of a loss that is smooth, a wrong
+derivative shows at one of them unless it is wrong by less than the square root of the rounding."""
 STEEPEST_STEPS = 24
 """Steps of Lanczos' method: an isolated negative curvature shows after a dozen."""
 STEEPEST_POINTS = 4
 """Gram matrices at which directions of least curvature are sought."""
-SAMPLE_CELLS = 8
-"""Cells of a batch that are checked: the ends of every hyper-parameter, and some between."""
-SAMPLE_PAIRS = 64
-"""Segments on which a loss is checked before it is certified."""
 SAMPLE_FLOATS = 2**24
-"""Numbers in all Gram matrices of such a check: fewer segments are taken for many embeddings."""
-PERMUTATIONS = 12
-"""Permutations under which it is checked: four of each kind."""
+"""Numbers in all Gram matrices of a check: fewer segments are taken for many embeddings."""
+CHUNK = 16
+"""Cells per kernel call."""
 
 
 class ConvexityViolation(NamedTuple):
@@ -53,7 +56,7 @@ class ConvexityViolation(NamedTuple):
         second: (N, N), G₂ of unit vectors.
         t: weight of the second in G = (1-t) G₁ + t G₂.
         values: (3,) L(G₁), L(G), L(G₂).
-        amount: L(G) - (1-t) L(G₁) - t L(G₂), above the margin for rounding; ∞ where L is no number.
+        amount: L(G) - (1-t) L(G₁) - t L(G₂), above the margin for rounding.
         loss: the cell that was checked.
     """
 
@@ -64,11 +67,89 @@ class ConvexityViolation(NamedTuple):
     amount: float
     loss: GramLoss
 
+    declared = "is declared convex in the Gram matrix"
+    remedy = "Declare it as convex=False."
+
     def __str__(self) -> str:
         before, between, after = self.values
         return (
             f"L = {before:.6g} and {after:.6g} at two Gram matrices, but {between:.6g} at "
             f"t = {self.t:g} between them, {self.amount:.2g} above the chord"
+        )
+
+
+class TangentViolation(NamedTuple):
+    """A Gram matrix at which a loss is below its tangent at another, from which bounds are made.
+
+    Attributes:
+        first: (N, N), G₁ of unit vectors, where the tangent touches.
+        second: (N, N), G₂ of unit vectors.
+        values: (2,) L(G₁) and L(G₂).
+        tangent: L(G₁) + ⟨g, G₂ - G₁⟩ with g the derivative that JAX takes.
+        amount: tangent - L(G₂), above the margin for rounding.
+        differentiated: whether g is the derivative of L along G₂ - G₁, by its difference quotient.
+        loss: the cell that was checked.
+    """
+
+    first: Float[np.ndarray, "N N"]
+    second: Float[np.ndarray, "N N"]
+    values: Float[np.ndarray, "2"]
+    tangent: float
+    amount: float
+    differentiated: bool
+    loss: GramLoss
+
+    declared = "is declared convex in the Gram matrix"
+
+    @property
+    def remedy(self) -> str:
+        """What to write instead."""
+        if self.differentiated:
+            return "Declare it as convex=False."
+        return "Let its derivative be that of its value, or declare it as convex=False."
+
+    def __str__(self) -> str:
+        why = (
+            ""
+            if self.differentiated
+            else ", for what JAX differentiates is not its value (stop_gradient, custom_jvp)"
+        )
+        return (
+            f"L = {self.values[1]:.6g} at a Gram matrix where its tangent at another is "
+            f"{self.tangent:.6g}: {self.amount:.2g} below what bounds are made of{why}"
+        )
+
+
+class NotANumber(NamedTuple):
+    """A Gram matrix at which a loss, or its derivative, is not a number.
+
+    Attributes:
+        gram: (N, N), G of unit vectors.
+        what: "loss" or "derivative of the loss".
+        loss: the cell that was checked.
+    """
+
+    gram: Float[np.ndarray, "N N"]
+    what: str
+    loss: GramLoss
+
+    declared = "cannot be certified"
+
+    @property
+    def remedy(self) -> str:
+        """What to write instead."""
+        if self.what == "loss":
+            return "Mend it, or refuse such structures with `check`."
+        return (
+            "Where jnp.where chooses between a number and none, choose its argument as well: "
+            "derivatives go through both."
+        )
+
+    def __str__(self) -> str:
+        apart = self.gram[~np.eye(len(self.gram), dtype=bool)]
+        return (
+            f"the {self.what} is not a number at a Gram matrix of unit vectors whose similarities "
+            f"lie in [{apart.min():.6g}, {apart.max():.6g}]"
         )
 
 
@@ -89,6 +170,9 @@ class SymmetryViolation(NamedTuple):
     values: Float[np.ndarray, "2"]
     loss: GramLoss
 
+    declared = "is declared symmetric"
+    remedy = "Declare it as symmetric=False."
+
     def __str__(self) -> str:
         before, after = self.values
         return (
@@ -97,101 +181,78 @@ class SymmetryViolation(NamedTuple):
         )
 
 
-class FalseDeclarationError(ValueError):
-    """A loss is not what it declares.
-
-    Attributes:
-        violation: the counterexample.
-    """
-
-    def __init__(self, message: str, violation: ConvexityViolation | SymmetryViolation) -> None:
-        super().__init__(message)
-        self.violation = violation
+# ---------------------------------------------------------------------------------------- a segment
 
 
-# ------------------------------------------------------------------- Gram matrices of unit vectors
-
-
-def _gram(rows: np.ndarray) -> np.ndarray:
-    """U Uᵀ of normalised rows, with a unit diagonal."""
-    rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    gram = rows @ rows.T
-    np.fill_diagonal(gram, 1.0)
-    return gram
-
-
-def _simplex_gram(ids: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Gram matrix in which the members of every group stand on a simplex of their own, and those
-    of different groups are orthogonal; a lone member stays by itself."""
-    same_group, same = groups[:, None] == groups, ids[:, None] == ids
-    members = np.array([len(np.unique(ids[groups == group])) for group in groups])
-    away = -1 / np.maximum(members - 1, 1)
-    return np.where(same, 1.0, np.where(same_group, away[:, None], 0.0))
-
-
-def _block_gram(rng: np.random.Generator, structure: ClassStructure) -> np.ndarray:
-    """Gram matrix of random variance shares: mean, classes, instances, views."""
-    rows = np.arange(structure.num_embeddings)
-    levels = (0 * rows, structure.class_ids, structure.instance_ids, rows)
-    shares = rng.dirichlet(np.full(4, 0.5))
-    gram = shares[0] * np.ones((len(rows), len(rows)))
-    for share, groups, ids in zip(shares[1:], levels, levels[1:], strict=False):
-        gram += share * _simplex_gram(ids, groups)
-    np.fill_diagonal(gram, 1.0)
-    return gram
-
-
-def _rows(rng: np.random.Generator, structure: ClassStructure) -> np.ndarray:
-    """Embeddings of a random kind."""
-    size = structure.num_embeddings
-    kind = rng.integers(4)
-    noise = rng.normal(size=(size, size))
-    if kind == 0:  # any rank, small ones often
-        return noise[:, : max(1, int(size ** rng.uniform()))]
-    if kind == 1:  # clustered by class and instance, tightly or loosely
-        tight = 10.0 ** rng.uniform(-3, 0, size=2)
-        classes, instances = rng.normal(size=(2, size, size))
-        return classes[structure.class_ids] + tight[0] * (
-            instances[structure.instance_ids] + tight[1] * noise
-        )
-    if kind == 2:  # about one point
-        return rng.normal(size=size) + 10.0 ** rng.uniform(-3, 0.5) * noise
-    return noise * np.geomspace(1, 10.0 ** rng.uniform(-3, 0), size)  # a random correlation matrix
-
-
-def _random_gram(rng: np.random.Generator, structure: ClassStructure) -> np.ndarray:
-    return _block_gram(rng, structure) if rng.uniform() < 0.25 else _gram(_rows(rng, structure))
-
-
-def _random_pair(
-    rng: np.random.Generator, structure: ClassStructure
-) -> tuple[np.ndarray, np.ndarray]:
-    """Two Gram matrices of unit vectors: independent, or of embeddings that differ in one row."""
-    if rng.uniform() < 0.6:
-        return _random_gram(rng, structure), _random_gram(rng, structure)
-    rows = _rows(rng, structure)
-    moved = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    place = rng.integers(len(rows))
-    towards = rng.normal(size=moved.shape[1])
-    moved[place] = towards if rng.uniform() < 0.5 else -moved[place] + 0.1 * towards
-    return _gram(rows), _gram(moved)
-
-
-def _generator(key: PRNGKeyArray) -> np.random.Generator:
-    return np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
-
-
-# ---------------------------------------------------------------------------------------- convexity
-
-
-class _Form(NamedTuple):
+class Form(NamedTuple):
     """One cell of a loss with what it prepared."""
 
     loss: GramLoss
     prepared: Any
 
+    def value(self, gram: Float[Array, "N N"]) -> Array:
+        """L(G)."""
+        return self.loss.value(gram, self.prepared)
 
-def _margin(form: _Form, gram: Array, values: Array) -> Array:
+
+class Forms(NamedTuple):
+    """Every cell of a loss.
+
+    Attributes:
+        size: how many.
+        plain: with a batch axis on every leaf, in the form that is compiled once for all.
+        prepared: of the structure.
+        given: the loss as it was given, with a batch axis on every leaf.
+    """
+
+    size: int
+    plain: GramLoss
+    prepared: Any
+    given: GramLoss
+
+    def form(self, index: int) -> Form:
+        """One cell in its plain form."""
+        return Form(jax.tree.map(lambda leaf: leaf[index], self.plain), self.prepared)
+
+    def cell(self, index: int) -> GramLoss:
+        """One cell as it was given."""
+        return jax.tree.map(lambda leaf: leaf[index], self.given)
+
+    def run(self, kernel: Kernel, *shared: Any, each: Any = ()) -> Any:
+        """A kernel on all cells, over the threads.
+
+        Args:
+            kernel: takes plain cells with `each` and their numbers, what they prepared, `shared`,
+                and a count.
+            shared: arrays that all cells need.
+            each: arrays with the cells in front.
+
+        Returns:
+            Its results, in the order of the cells.
+        """
+
+        def work(cells: np.ndarray, count: Any) -> Any:
+            some, of_each = jax.tree.map(lambda leaf: leaf[cells], (self.plain, each))
+            return kernel((some, of_each, cells), self.prepared, shared, count)
+
+        floats = max(map(np.size, jax.tree.leaves(shared)), default=1)
+        capacity = min(CHUNK, chunk_capacity(floats))
+        chunks = list(run_chunks(work, np.arange(self.size), capacity))
+        chunks.sort(key=lambda chunk: chunk[0][0])
+        return jax.tree.map(lambda *parts: np.concatenate(parts), *(found for _, found in chunks))
+
+
+def forms_of(loss: GramLoss, structure: ClassStructure) -> Forms:
+    """Every cell of a loss, one or a batch."""
+    size = max((np.size(leaf) for leaf in jax.tree.leaves(loss)), default=1)
+
+    def batched(of: GramLoss) -> GramLoss:
+        return jax.tree.map(lambda leaf: np.broadcast_to(np.asarray(leaf, float), (size,)), of)
+
+    return Forms(size, batched(loss.unconventional()), loss.prepare(structure), batched(loss))
+
+
+def margin(form: Form, gram: Array, values: Array) -> Array:
     """Rounding of two evaluations, each of N terms or so, and of the Gram matrices' entries."""
     slope = form.loss.sensitivity(gram, form.prepared)
     magnitude = form.loss.magnitude(jnp.max(jnp.abs(values)), slope)
@@ -200,115 +261,231 @@ def _margin(form: _Form, gram: Array, values: Array) -> Array:
     return (8 * len(gram) + 64) * UNIT_ROUNDING * size
 
 
-@jax.jit
-def _along(form: _Form, first: Array, second: Array) -> tuple[Array, Array]:
-    """(P, 17) values on segments, and (P,) margins."""
-
-    def segment(pair: tuple[Array, Array]) -> tuple[Array, Array]:
-        one, other = pair
-
-        def value(t: Array) -> Array:
-            return form.loss.value((1 - t) * one + t * other, form.prepared)
-
-        values = jax.lax.map(value, jnp.linspace(0, 1, POINTS))
-        return values, jnp.maximum(_margin(form, one, values), _margin(form, other, values))
-
-    return jax.lax.map(segment, (first, second))
+def lanes(floats: int) -> int:
+    """Gram matrices of so many numbers that are evaluated at once: they fit into a core's cache."""
+    return int(np.clip(2**14 // floats, 1, 64))
 
 
-@jax.jit
-def _least_curvature(form: _Form, grams: Array, starts: Array) -> Array:
-    """(P, N, N) directions of zero diagonal in which the Hessian is least, nearly."""
+class _Segment(NamedTuple):
+    """A loss along a segment of Gram matrices.
 
-    def direction(pair: tuple[Array, Array]) -> Array:
-        gram, start = pair
+    Attributes:
+        values: at 17 equidistant points.
+        small: at `SMALL_STEPS` from the first end.
+        slope: its derivative at the first end, along the whole segment.
+        margin: rounding.
+    """
 
-        def clean(matrix: Array) -> Array:
-            matrix = 0.5 * (matrix + matrix.T)
-            return jnp.fill_diagonal(matrix, 0.0, inplace=False)
-
-        def hessian(matrix: Array) -> Array:
-            slope = jax.grad(lambda gram: form.loss.value(gram, form.prepared))
-            return clean(jax.jvp(slope, (gram,), (matrix,))[1])
-
-        first = clean(start)
-        basis = jnp.zeros((STEEPEST_STEPS, *gram.shape))
-        basis = basis.at[0].set(first / jnp.linalg.norm(first))
-
-        def body(step: int, carry: tuple[Array, Array]) -> tuple[Array, Array]:
-            basis, images = carry
-            image = hessian(basis[step])
-            images = images.at[step].set(image)
-            # Orthogonalised twice against all before: rounding would bring them back.
-            for _ in range(2):
-                image = image - jnp.tensordot(jnp.tensordot(basis, image, 2), basis, 1)
-            length = jnp.linalg.norm(image)
-            following = jnp.where(length > 0, image / jnp.where(length > 0, length, 1), 0)
-            return basis.at[step + 1].set(following, mode="drop"), images
-
-        basis, images = jax.lax.fori_loop(0, STEEPEST_STEPS, body, (basis, jnp.zeros_like(basis)))
-        small = jnp.tensordot(basis, images, axes=((1, 2), (1, 2)))
-        _, vectors = jnp.linalg.eigh(0.5 * (small + small.T))
-        return jnp.tensordot(vectors[:, 0], basis, 1)
-
-    return jax.lax.map(direction, (grams, starts))
+    values: Array
+    small: Array
+    slope: Array
+    margin: Array
 
 
-def _steepest_pairs(
-    form: _Form, rng: np.random.Generator, structure: ClassStructure
-) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs about interior Gram matrices along their directions of least curvature."""
+def _segment(form: Form, first: Array, second: Array) -> _Segment:
+    def value(t: Array) -> Array:
+        return form.value((1 - t) * first + t * second)
+
+    steps = jnp.concatenate([jnp.linspace(0, 1, POINTS), SMALL_STEPS])
+    values = jax.lax.map(value, steps, batch_size=lanes(first.size))
+    values, small = values[:POINTS], values[POINTS:]
+    slope = jnp.sum(jax.grad(form.value)(first) * (second - first))
+    margins = jax.lax.map(lambda end: margin(form, end, values), jnp.stack([first, second]))
+    return _Segment(values, small, slope, jnp.max(margins))
+
+
+@Kernel
+def _random_segments(
+    cells: Any, prepared: Any, pairs: tuple[Array, Array], count: Array
+) -> _Segment:
+    def cell(loss: GramLoss, *_: Any) -> _Segment:
+        return jax.lax.map(lambda pair: _segment(Form(loss, prepared), *pair), pairs)
+
+    return map_first(count, cell, *cells)
+
+
+def _least_curvature(form: Form, gram: Array, start: Array) -> Array:
+    """(N, N) direction of zero diagonal in which the Hessian is least, nearly."""
+
+    def clean(matrix: Array) -> Array:
+        matrix = 0.5 * (matrix + matrix.T)
+        return jnp.fill_diagonal(matrix, 0.0, inplace=False)
+
+    def hessian(matrix: Array) -> Array:
+        return clean(jax.jvp(jax.grad(form.value), (gram,), (matrix,))[1])
+
+    first = clean(start)
+    basis = jnp.zeros((STEEPEST_STEPS, *gram.shape))
+    basis = basis.at[0].set(first / jnp.linalg.norm(first))
+
+    def body(step: int, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        basis, images = carry
+        image = hessian(basis[step])
+        images = images.at[step].set(image)
+        # Orthogonalised twice against all before: rounding would bring them back.
+        for _ in range(2):
+            image = image - jnp.tensordot(jnp.tensordot(basis, image, 2), basis, 1)
+        length = jnp.linalg.norm(image)
+        following = jnp.where(length > 0, image / jnp.where(length > 0, length, 1), 0)
+        return basis.at[step + 1].set(following, mode="drop"), images
+
+    basis, images = jax.lax.fori_loop(0, STEEPEST_STEPS, body, (basis, jnp.zeros_like(basis)))
+    small = jnp.tensordot(basis, images, axes=((1, 2), (1, 2)))
+    _, vectors = jnp.linalg.eigh(0.5 * (small + small.T))
+    return jnp.tensordot(vectors[:, 0], basis, 1)
+
+
+@Kernel
+def _steepest_segments(
+    cells: Any, prepared: Any, places: tuple[Array, ...], count: Array
+) -> tuple[Array, Array, _Segment]:
+    """Segments about interior Gram matrices along their directions of least curvature."""
+
+    def cell(loss: GramLoss, *_: Any) -> tuple[Array, Array, _Segment]:
+        form = Form(loss, prepared)
+
+        def about(place: tuple[Array, Array, Array]) -> tuple[Array, Array, _Segment]:
+            gram, start, reach = place
+            direction = jnp.nan_to_num(_least_curvature(form, gram, start))
+            largest = jnp.max(jnp.abs(jnp.linalg.eigvalsh(direction)))
+            step = 0.99 * reach / jnp.maximum(largest, jnp.finfo(float).tiny) * direction
+            ends = gram - step, gram + step
+            return *ends, _segment(form, *ends)
+
+        return jax.lax.map(about, places)
+
+    return map_first(count, cell, *cells)
+
+
+def _interior(rng: np.random.Generator, structure: ClassStructure) -> tuple[np.ndarray, ...]:
+    """Gram matrices of full rank, random directions, and how far each may be left."""
     size = structure.num_embeddings
     mixed = [rng.uniform(0.1, 0.9) for _ in range(STEEPEST_POINTS)]
-    grams = np.stack([t * _random_gram(rng, structure) + (1 - t) * np.eye(size) for t in mixed])
-    starts = rng.normal(size=grams.shape)
-    directions = np.asarray(_least_curvature(form, jnp.asarray(grams), jnp.asarray(starts)))
-    reach = np.linalg.eigvalsh(grams)[:, 0]
-    largest = np.abs(np.linalg.eigvalsh(np.nan_to_num(directions))).max(axis=1)
-    steps = (reach / np.maximum(largest, np.finfo(float).tiny))[:, None, None] * directions
-    return grams - 0.99 * steps, grams + 0.99 * steps
+    grams = np.stack([t * random_gram(rng, structure) + (1 - t) * np.eye(size) for t in mixed])
+    return grams, rng.normal(size=grams.shape), np.linalg.eigvalsh(grams)[:, 0]
 
 
-def _worst(
-    form: _Form, cell: GramLoss, first: np.ndarray, second: np.ndarray
-) -> ConvexityViolation | None:
+# ---------------------------------------------------------------------------------------- convexity
+
+Pairs = tuple[np.ndarray, np.ndarray]
+ConvexityFault = ConvexityViolation | TangentViolation | NotANumber
+
+
+def _point(pairs: Pairs, place: tuple[int, ...], t: float) -> np.ndarray:
+    return (1 - t) * pairs[0][place] + t * pairs[1][place]
+
+
+def _no_number(forms: Forms, pairs: Pairs, found: _Segment) -> NotANumber | None:
+    """Where a value is no number; or no derivative is, though the values are."""
+    missing = np.isnan(found.values)
+    if missing.any():
+        cell, pair, step = np.argwhere(missing)[0]
+        gram = _point(pairs, (cell % len(pairs[0]), pair), step / (POINTS - 1))
+        return NotANumber(gram, "loss", forms.cell(cell))
+    finite = np.isfinite(found.values[..., 0])
+    lost = finite & np.isnan(found.slope)
+    # At a single point a convex function may lack a derivative; not at each of many.
+    for cell in np.flatnonzero((lost == finite).all(axis=1) & lost.any(axis=1)):
+        pair = int(np.argmax(lost[cell]))
+        gram = pairs[0][cell % len(pairs[0]), pair]
+        return NotANumber(gram, "derivative of the loss", forms.cell(cell))
+    return None
+
+
+def _above_chord(forms: Forms, pairs: Pairs, found: _Segment) -> ConvexityViolation | None:
     """The three points that violate convexity most clearly, measured by their margin."""
-    values, margins = map(np.asarray, _along(form, jnp.asarray(first), jnp.asarray(second)))
-    if np.isnan(values).any():
-        pair, place = np.argwhere(np.isnan(values))[0]
-        ends = first[pair], second[pair]
-        found = values[pair, [0, place, -1]]
-        return ConvexityViolation(*ends, place / (POINTS - 1), found, np.inf, cell)
     best: tuple[float, ConvexityViolation | None] = (0.0, None)
+    margins = found.margin[..., None]
     for reach in range(1, POINTS // 2 + 1):
-        ends = values[:, : -2 * reach], values[:, 2 * reach :]
-        middle = values[:, reach:-reach]
-        amounts = middle - 0.5 * (ends[0] + ends[1]) - margins[:, None]
-        amounts = np.where(np.isnan(amounts), 0, amounts)  # ∞ - ∞ shows nothing
-        pair, place = np.unravel_index(np.argmax(amounts / margins[:, None]), amounts.shape)
-        score = amounts[pair, place] / margins[pair]
+        ends = found.values[..., : -2 * reach], found.values[..., 2 * reach :]
+        middle = found.values[..., reach:-reach]
+        with np.errstate(invalid="ignore"):
+            amounts = middle - 0.5 * (ends[0] + ends[1]) - margins
+            scores = np.nan_to_num(amounts / margins, nan=0.0)  # ∞ - ∞ shows nothing
+        cell, pair, place = np.unravel_index(np.argmax(scores), scores.shape)
+        score = float(scores[cell, pair, place])
         if score > best[0]:
+            where = (int(cell % len(pairs[0])), int(pair))
             points = [place / (POINTS - 1), (place + 2 * reach) / (POINTS - 1)]
-            one, other = ((1 - t) * first[pair] + t * second[pair] for t in points)
-            found = values[pair, [place, place + reach, place + 2 * reach]]
-            amount = float(amounts[pair, place])
-            best = score, ConvexityViolation(one, other, 0.5, found, amount, cell)
+            one, other = (_point(pairs, where, t) for t in points)
+            values = found.values[cell, pair, [place, place + reach, place + 2 * reach]]
+            amount = float(amounts[cell, pair, place])
+            violation = ConvexityViolation(one, other, 0.5, values, amount, forms.cell(cell))
+            best = score, violation
     return best[1]
+
+
+def _below_tangent(forms: Forms, pairs: Pairs, found: _Segment) -> TangentViolation | None:
+    """The point that lies most clearly below the tangent at the first end of its segment."""
+    steps = np.concatenate([np.linspace(0, 1, POINTS), SMALL_STEPS])
+    values = np.concatenate([found.values, found.small], axis=-1)
+    with np.errstate(invalid="ignore"):
+        tangents = found.values[..., :1] + steps * found.slope[..., None]
+        scores = np.nan_to_num((tangents - values) / found.margin[..., None], nan=0.0, posinf=0.0)
+    cell, pair, place = np.unravel_index(np.argmax(scores), scores.shape)
+    if scores[cell, pair, place] <= TANGENT_MARGINS:
+        return None
+    where = (int(cell % len(pairs[0])), int(pair))
+    return tangent_violation(forms, int(cell), pairs[0][where], _point(pairs, where, steps[place]))
+
+
+TANGENT_MARGINS = 3
+"""Margins of rounding that a tangent is given: those of two values, and that of the derivative."""
+
+
+@jax.jit
+def _touch(form: Form, first: Array, second: Array) -> tuple[Array, ...]:
+    value, slope = jax.value_and_grad(form.value)(first)
+    other, change = form.value(second), second - first
+    near = form.value(first + DIFFERENCE * change) - value
+    margins = 2 * margin(form, first, value) + margin(form, second, other)
+    return value, other, value + jnp.sum(slope * change), near / DIFFERENCE, margins
+
+
+DIFFERENCE = 2.0**-13
+"""Part of the way over which a difference quotient is taken, to word what is wrong."""
+
+
+def tangent_violation(
+    forms: Forms, cell: int, first: np.ndarray, second: np.ndarray
+) -> TangentViolation | None:
+    """The violation of one cell at two Gram matrices, or None if it is within rounding."""
+    arrays = map(jnp.asarray, (first, second))
+    value, other, tangent, quotient, margins = map(float, _touch(forms.form(cell), *arrays))
+    amount = tangent - other - margins
+    if not 0 < amount < np.inf:
+        return None
+    # A loss that is not convex agrees with its derivative near the first; a wrong one does not.
+    differentiated = quotient - (tangent - value) > 0.5 * (other - tangent)
+    values = np.array([value, other])
+    return TangentViolation(
+        first, second, values, tangent, amount, differentiated, forms.cell(cell)
+    )
+
+
+def _fault(forms: Forms, pairs: Pairs, found: _Segment) -> ConvexityFault | None:
+    """What is wrong on segments; pairs have the cells in front, or 1 if they share them."""
+    return (
+        _no_number(forms, pairs, found)
+        or _above_chord(forms, pairs, found)
+        or _below_tangent(forms, pairs, found)
+    )
 
 
 def check_convex(
     loss: GramLoss, structure: ClassStructure, key: PRNGKeyArray, num_pairs: int = 256
-) -> ConvexityViolation | None:
-    """Look for two Gram matrices between which a loss is above its chord.
+) -> ConvexityFault | None:
+    """Look for two Gram matrices between which a loss is above its chord, or below its tangent.
 
     Args:
         loss: one cell, or a batch of which every cell is checked.
         structure: the class structure.
         key: of the random Gram matrices.
-        num_pairs: random segments for each cell. This module's docstring says which.
+        num_pairs: random segments, the same for every cell. :mod:`ssem_jax.probes` says which.
 
     Returns:
-        The clearest violation, or None if there is none beyond rounding.
+        The clearest violation, or None if there is none beyond rounding; or where the loss or its
+        derivative is not a number.
 
     Raises:
         ValueError: 64-bit mode is off, num_pairs < 1, or the structure does not admit the loss.
@@ -316,30 +493,14 @@ def check_convex(
     require_x64()
     num_pairs = check_count("num_pairs", num_pairs, 1)
     loss.check(structure)
-    rng = _generator(key)
-    pairs = [_random_pair(rng, structure) for _ in range(num_pairs)]
-    first, second = (np.stack(side) for side in zip(*pairs, strict=True))
-    for form, cell in _forms(loss, structure):
-        found = _worst(form, cell, first, second)
-        if found is None and STEEPEST_STEPS * first[0].size <= SAMPLE_FLOATS:
-            found = _worst(form, cell, *_steepest_pairs(form, rng, structure))
-        if found is not None:
-            return found
-    return None
-
-
-def _forms(loss: GramLoss, structure: ClassStructure) -> list[tuple[_Form, GramLoss]]:
-    """Every cell of a loss, in the form that is compiled once for all and as it was given."""
-    leaves = jax.tree.leaves(loss)
-    size = max((np.size(leaf) for leaf in leaves), default=1)
-
-    def cell(of: GramLoss, index: int) -> GramLoss:
-        return jax.tree.map(
-            lambda leaf: np.broadcast_to(np.asarray(leaf, float), (size,))[index], of
-        )
-
-    plain, prepared = loss.unconventional(), loss.prepare(structure)
-    return [(_Form(cell(plain, i), prepared), cell(loss, i)) for i in range(size)]
+    rng, forms = generator(key), forms_of(loss, structure)
+    drawn = [random_pair(rng, structure) for _ in range(num_pairs)]
+    first, second = (np.stack(side) for side in zip(*drawn, strict=True))
+    fault = _fault(forms, (first[None], second[None]), forms.run(_random_segments, first, second))
+    if fault is None and STEEPEST_STEPS * first[0].size <= SAMPLE_FLOATS:
+        *pairs, found = forms.run(_steepest_segments, *_interior(rng, structure))
+        fault = _fault(forms, (pairs[0], pairs[1]), found)
+    return fault
 
 
 # ----------------------------------------------------------------------------------------- symmetry
@@ -361,13 +522,22 @@ def _permutation(rng: np.random.Generator, structure: ClassStructure, kind: str)
     return np.concatenate([classes[place] for place in order]).ravel()
 
 
-@jax.jit
-def _values(form: _Form, grams: Array) -> tuple[Array, Array]:
-    def one(gram: Array) -> tuple[Array, Array]:
-        value = form.loss.value(gram, form.prepared)
-        return value, _margin(form, gram, value)
+@Kernel
+def _permuted(
+    cells: Any, prepared: Any, grams: tuple[Array, Array], count: Array
+) -> tuple[Array, Array, Array]:
+    """Values before and after, and margins."""
 
-    return jax.lax.map(one, grams)
+    def cell(loss: GramLoss, *_: Any) -> tuple[Array, Array, Array]:
+        form = Form(loss, prepared)
+
+        def one(pair: tuple[Array, Array]) -> tuple[Array, Array, Array]:
+            before, after = map(form.value, pair)
+            return before, after, margin(form, pair[0], before)
+
+        return jax.lax.map(one, grams)
+
+    return map_first(count, cell, *cells)
 
 
 def check_symmetric(
@@ -391,72 +561,18 @@ def check_symmetric(
     require_x64()
     num_permutations = check_count("num_permutations", num_permutations, 1)
     loss.check(structure)
-    rng = _generator(key)
+    rng, forms = generator(key), forms_of(loss, structure)
     names = ("views", "instances", "classes") if loss.like_classes else ("views", "instances")
     kinds = [names[place % len(names)] for place in range(num_permutations)]
-    grams = [_random_gram(rng, structure) for _ in kinds]
+    grams = [random_gram(rng, structure) for _ in kinds]
     orders = [_permutation(rng, structure, kind) for kind in kinds]
     moved = [gram[order][:, order] for gram, order in zip(grams, orders, strict=True)]
-    for form, cell in _forms(loss, structure):
-        before, margins = map(np.asarray, _values(form, jnp.asarray(np.stack(grams))))
-        after, _ = map(np.asarray, _values(form, jnp.asarray(np.stack(moved))))
-        excess = np.abs(after - before) / margins
-        worst = int(np.argmax(excess))
-        if excess[worst] > 1:
-            values = np.array([before[worst], after[worst]])
-            return SymmetryViolation(grams[worst], kinds[worst], orders[worst], values, cell)
-    return None
-
-
-# ---------------------------------------------------------------------------------------- admission
-
-_ADMITTED: set[Any] = set()
-
-
-def admit(loss: GramLoss, structure: ClassStructure) -> None:
-    """Refuse a loss that is not what it declares; called before anything is certified.
-
-    A loss whose declarations are `proven` passes. Of any other up to `SAMPLE_CELLS` cells are
-    checked, once for each class of loss, structure and sample.
-
-    Args:
-        loss: one cell or a batch.
-        structure: the class structure.
-
-    Raises:
-        FalseDeclarationError: a ValueError that carries the counterexample.
-    """
-    if loss.proven or not loss.convex:
-        return
-    sample = _sample(loss)
-    numbers = tuple(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(sample))
-    name = (type(loss), jax.tree.structure(loss), structure, numbers)
-    if name in _ADMITTED:
-        return
-    key = jax.random.key(0)
-    most = SAMPLE_FLOATS // structure.num_embeddings**2
-    violation = check_convex(sample, structure, key, int(np.clip(most, 4, SAMPLE_PAIRS)))
-    declared = "convex in the Gram matrix"
-    if violation is None and loss.symmetric:
-        violation = check_symmetric(sample, structure, key, PERMUTATIONS)
-        declared = "symmetric"
-    if violation is not None:
-        raise FalseDeclarationError(
-            f"{type(loss).__name__} is declared {declared}, but on {structure} {violation}. "
-            f"Declare it as {'convex' if declared != 'symmetric' else 'symmetric'}=False.",
-            violation,
-        )
-    _ADMITTED.add(name)
-
-
-def _sample(loss: GramLoss) -> GramLoss:
-    """Some cells of a batch: those at the ends of every hyper-parameter, and some between."""
-    leaves = [np.asarray(leaf, float) for leaf in jax.tree.leaves(loss)]
-    size = max((leaf.size for leaf in leaves), default=1)
-    ends = [place for leaf in leaves if leaf.ndim for place in (leaf.argmin(), leaf.argmax())]
-    spaced = np.linspace(0, size - 1, SAMPLE_CELLS).astype(int)
-    cells = np.array(list(dict.fromkeys([*map(int, ends), *spaced.tolist()]))[:SAMPLE_CELLS])
-    return jax.tree.map(
-        lambda leaf: np.asarray(leaf, float)[cells] if np.ndim(leaf) else np.asarray(leaf, float),
-        loss,
-    )
+    before, after, margins = forms.run(_permuted, np.stack(grams), np.stack(moved))
+    with np.errstate(invalid="ignore"):
+        excess = np.nan_to_num(np.abs(after - before) / margins, nan=0.0)  # ∞ is ∞ on both sides
+    cell, place = np.unravel_index(np.argmax(excess), excess.shape)
+    if excess[cell, place] <= 1:
+        return None
+    values = np.array([before[cell, place], after[cell, place]])
+    found = grams[place], kinds[place], orders[place]
+    return SymmetryViolation(*found, values, forms.cell(int(cell)))

@@ -2,6 +2,11 @@
 
 A loss is written as a function of G = U Uᵀ (N × N, unit diagonal). Where that function is convex,
 every minimum found over free embeddings can carry a certificate of global optimality.
+
+**Trust is taken from the class itself.** Whether a loss is convex is said by the class that has its
+formula, never inherited and never assumed; that it is `proven` is said by losses of this package
+alone. A class that changes a formula loses what was written for the old one: the forms of three
+similarities, the rounding margins, the shared kernel.
 """
 
 from __future__ import annotations
@@ -28,6 +33,57 @@ Loss = TypeVar("Loss", bound="GramLoss")
 HOT_TEMPERATURE = 0.5
 """Where temperature paths begin: every pair is felt there, so the landscape is well curved."""
 
+PROVEN, DECLARED, NOT_CONVEX = "proven", "declared", "none"
+"""What the convexity of a loss rests on: an argument in the docstring of a shipped loss, the word
+of whoever wrote it (of which samples were checked), or nothing, for it is not convex."""
+
+_DERIVED = {
+    "of_blocks": ("of_blocks",),
+    "prepare_blocks": ("of_blocks", "prepare_blocks"),
+    "unconventional": ("unconventional",),
+    "sensitivity": ("sensitivity",),
+    "magnitude": ("magnitude",),
+}
+"""Method derived from a formula → the methods of which a class that changes the formula must bring
+one, or else it falls back to what holds for every loss."""
+_NO_FORMULA = {
+    *_DERIVED,
+    *("convex", "symmetric", "like_classes", "proven"),
+    *("check", "heated", "admitted", "_abc_impl"),
+}
+"""Names that may differ from those of the parent while the formula is the same."""
+
+
+def convexity_of(loss: GramLoss) -> str:
+    """What the convexity of a loss rests on: `PROVEN`, `DECLARED` or `NOT_CONVEX`.
+
+    Only the very class that says so is proven: a class derived from it is another one.
+    """
+    if not loss.convex:
+        return NOT_CONVEX
+    return PROVEN if vars(type(loss)).get("proven", False) else DECLARED
+
+
+def _changes(cls: type) -> set[str]:
+    """The attributes, other than its parent's, on which the value of a class may depend."""
+    parent = next(base for base in cls.__mro__[1:] if issubclass(base, GramLoss))
+    fields = getattr(parent, "__dataclass_fields__", {})
+    changed = set()
+    for name in {*dir(parent), *fields} - _NO_FORMULA:
+        mine, theirs = (inspect.getattr_static(one, name, None) for one in (cls, parent))
+        another_default = name in fields and not hasattr(mine, "__get__")
+        if not (name.startswith("__") or mine is theirs or another_default):
+            changed.add(name)
+    return changed
+
+
+def _is_abstract_method(cls: Any, name: str) -> bool:
+    return getattr(getattr(cls, name, None), "__isabstractmethod__", False)
+
+
+def _is_abstract(cls: type) -> bool:
+    return any(_is_abstract_method(cls, name) for name in dir(cls))
+
 
 class GramLoss(abc.ABC):
     """A loss L(G) of the Gram matrix. Write one as a function, with :func:`gram_loss`:
@@ -43,12 +99,19 @@ class GramLoss(abc.ABC):
     `pytree_dataclass` with a method `from_gram`, is worth writing where the other methods here
     save work: masks prepared once, a fast form for three similarities, exact rounding margins.
 
-    What a loss declares is checked numerically before anything is certified
-    (:func:`ssem_jax.check_convex`, :func:`ssem_jax.check_symmetric`): a false declaration raises.
-    A loss declared not convex is minimised all the same, and stays uncertified.
+    Every class with a formula of its own says whether it is `convex`; there is no default, for
+    certificates rest on it. What a loss declares is checked numerically before anything is
+    certified (:func:`ssem_jax.check_convex`, :func:`ssem_jax.check_symmetric`, and the tangent at
+    every certified point): a false declaration raises. Samples prove nothing, so that its
+    certificates say "declared". A loss declared not convex is minimised all the same, and stays
+    uncertified.
+
+    Raises:
+        ValueError: where a class is made that does not say whether it is convex, or that says it is
+            proven.
     """
 
-    convex: ClassVar[bool] = True
+    convex: ClassVar[bool]
     """Whether L is convex in G on the Gram matrices of unit vectors; only then is a solution
     certified."""
 
@@ -61,7 +124,31 @@ class GramLoss(abc.ABC):
     views alone."""
 
     proven: ClassVar[bool] = False
-    """Whether the declarations are proven, in the docstring, and need no numeric check."""
+    """Whether the declarations are proven, in the docstring, and need no numeric check: of losses
+    of this package alone, each for itself."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        own = dict(vars(cls))
+        if own.get("proven", False) and cls.__module__.partition(".")[0] != __package__:
+            raise ValueError(
+                f"{cls.__name__} says that it is proven, which is kept for the losses of "
+                f"{__package__}; write convex = True, which is checked."
+            )
+        changed = _changes(cls)
+        if not changed or _is_abstract(cls):
+            return
+        if not isinstance(own.get("convex"), bool):
+            raise ValueError(
+                f"{cls.__name__} does not say whether it is convex in the Gram matrix, on which "
+                "certificates rest; write convex = True or convex = False in its class."
+            )
+        completed = all(_is_abstract_method(super(cls, cls), name) for name in changed)
+        if completed or own.get("proven", False):
+            return
+        for name, needed in _DERIVED.items():
+            if not own.keys() & set(needed):
+                setattr(cls, name, vars(GramLoss)[name])
 
     @abc.abstractmethod
     def from_gram(self, gram: Float[Array, "N N"], structure: ClassStructure) -> Scalar:
@@ -104,12 +191,22 @@ class GramLoss(abc.ABC):
 
         At least :math:`\sum_{ij} |\partial L / \partial G_{ij}|` before anything cancels. By
         default an estimate: four times the largest such sum at G, at orthogonal and at coinciding
-        embeddings.
+        embeddings; or half way to coinciding ones, where the loss is infinite there.
         """
-        slope = jax.grad(self.value)
-        probes = (gram, jnp.eye(len(gram)), jnp.ones_like(gram))
-        sums = [jnp.sum(jnp.abs(slope(probe, prepared))) for probe in probes]
-        return 4 * jnp.max(jnp.stack(sums))
+
+        def terms(probe: Array) -> Scalar:
+            return jnp.sum(jnp.abs(jax.grad(self.value)(probe, prepared)))
+
+        def finite(terms: Scalar) -> Scalar:
+            return jnp.where(jnp.isfinite(terms), terms, 0)
+
+        ones = jnp.ones_like(gram)
+        together = terms(ones)
+        near = jax.lax.cond(
+            jnp.isfinite(together), lambda: together, lambda: finite(terms(0.5 * (gram + ones)))
+        )
+        apart = finite(terms(jnp.eye(len(gram), dtype=gram.dtype)))
+        return 4 * jnp.max(jnp.stack([terms(gram), apart, near]))
 
     def magnitude(self, value: Scalar, slope: Scalar) -> Scalar:
         """The size of the terms that a value is summed from, for rounding margins.
@@ -210,7 +307,7 @@ def gram_loss(
     function: Callable[..., Any] | None = None,
     /,
     *,
-    convex: bool = True,
+    convex: bool | None = None,
     symmetric: bool = False,
     check: Callable[[ClassStructure], None] | None = None,
 ) -> Any:
@@ -225,7 +322,8 @@ def gram_loss(
     Args:
         function: of a Gram matrix (N, N) of unit diagonal and its :class:`ClassStructure`; returns
             a scalar, differentiable by JAX. ``structure.class_ids`` and ``instance_ids`` are (N,).
-        convex: whether it is convex in the Gram matrix; checked before anything is certified.
+        convex: whether it is convex in the Gram matrix. It must be said, for certificates rest on
+            it; it is checked by samples before anything is certified.
         symmetric: whether classes of equal size, the instances of a class, and the views of an
             instance may be permuted; checked as well. Brackets and phases need it.
         check: raises a ValueError on a structure that the loss does not admit.
@@ -234,10 +332,16 @@ def gram_loss(
         The class, or a decorator that makes it.
 
     Raises:
-        ValueError: a function without the two arguments, or with starred ones.
+        ValueError: it is not said whether the function is convex; a function without the two
+            arguments, or with starred ones.
     """
     if function is None:
         return lambda late: gram_loss(late, convex=convex, symmetric=symmetric, check=check)
+    if not isinstance(convex, bool):
+        raise ValueError(
+            f"{function.__name__} does not say whether it is convex in the Gram matrix, on which "
+            "certificates rest; write @gram_loss(convex=True) or @gram_loss(convex=False)."
+        )
     kinds = inspect.Parameter
     parameters = list(inspect.signature(function).parameters.values())
     starred = [p for p in parameters if p.kind in (kinds.VAR_POSITIONAL, kinds.VAR_KEYWORD)]
@@ -271,6 +375,8 @@ def gram_loss(
 
 class _FunctionLoss(GramLoss):
     """What :func:`gram_loss` builds on: the fields are the function's parameters."""
+
+    convex: ClassVar[bool] = False  # each function says its own
 
     function: ClassVar[Callable[..., Any]]
     admits: ClassVar[Callable[[ClassStructure], None]]

@@ -42,8 +42,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ssem_jax import rounding
-from ssem_jax.convexity import admit
+from ssem_jax.declared import admit
 from ssem_jax.eigenbound import factored
+from ssem_jax.gram import PROVEN, convexity_of
 from ssem_jax.losses import ClassContrast, GramLoss, SupCL
 from ssem_jax.problem import (
     ClassStructure,
@@ -149,9 +150,14 @@ class ClassRows(NamedTuple):
     own: Float[np.ndarray, " m"]
 
 
+def _has_class_form(loss: GramLoss) -> bool:
+    """Whether `class_loss` knows the loss by its rows: a class that is derived may be another."""
+    return isinstance(loss, ClassContrast) and convexity_of(loss) == PROVEN
+
+
 def class_rows(loss: GramLoss, structure: ClassStructure) -> ClassRows | ClassStructure:
     """What `class_loss` needs: class rows for class contrasts, the structure for other losses."""
-    if not isinstance(loss, ClassContrast):
+    if not _has_class_form(loss):
         return structure
     anchors = loss.prepare(structure)
     sizes, p = np.asarray(structure.sizes, float), float(structure.num_views)
@@ -637,7 +643,7 @@ def reducible(loss: GramLoss, structure: ClassStructure, limit: int = BRACKET_CL
 
 
 def _small(loss: GramLoss, structure: ClassStructure) -> bool:
-    return isinstance(loss, ClassContrast) or structure.num_embeddings <= DENSE_BLOCK_LIMIT
+    return _has_class_form(loss) or structure.num_embeddings <= DENSE_BLOCK_LIMIT
 
 
 @pytree_dataclass

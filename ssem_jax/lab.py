@@ -39,7 +39,7 @@ def describe(trial: Trial) -> str:
     judgement, claim = trial.judgement, trial.claim
     if judgement is None:
         return f"ERROR      {trial.error}"
-    lines = [f"{judgement.verdict!s:<10} {claim.name}: {claim.statement}"]
+    lines = [f"{judgement.words:<10} {claim.name}: {claim.statement}"]
     if judgement.proof is not None:
         facts = [judgement.looked_at]
         if judgement.undecided:

@@ -116,11 +116,11 @@ class ClassContrast(PreparedLoss):
     of all pairs sum to 1. It is convex in G because its weights are nonnegative. Instances and
     views may be permuted because weights depend on the class alone.
 
-    A subclass has the fields `temperature` and `self_pairs`, and writes `mixing` and `weights`.
+    A subclass has the fields `temperature` and `self_pairs`, and writes `mixing` and `weights`; it
+    says for itself that it is convex, since negative weights would not be.
     """
 
     symmetric: ClassVar[bool] = True
-    proven: ClassVar[bool] = True
 
     temperature: Any
     self_pairs: Any
@@ -275,6 +275,9 @@ class SupCL(ClassContrast):
         arXiv:2110.06848), equation 6, for decoupled instances.
     """
 
+    convex: ClassVar[bool] = True
+    proven: ClassVar[bool] = True
+
     alpha: Float[Array, "*batch"] | float
     temperature: Float[Array, "*batch"] | float
     self_pairs: str = dataclasses.field(default="include", metadata={"static": True})
@@ -370,6 +373,8 @@ class SupCon(ClassContrast):
         Khosla et al. (NeurIPS 2020, arXiv:2004.11362), equation 2.
     """
 
+    convex: ClassVar[bool] = True
+    proven: ClassVar[bool] = True
     self_pairs: ClassVar[str] = "exclude"
 
     temperature: Float[Array, "*batch"] | float
@@ -435,6 +440,8 @@ class WeightedSupCL(ClassContrast):
         equation 4, put on the anchors of SupCL.
     """
 
+    convex: ClassVar[bool] = True
+    proven: ClassVar[bool] = True
     like_classes: ClassVar[bool] = False
 
     alpha: Float[Array, "*batch"] | float

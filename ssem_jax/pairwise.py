@@ -84,6 +84,7 @@ class Sigmoid(PreparedLoss):
         its optimal embeddings.
     """
 
+    convex: ClassVar[bool] = True
     proven: ClassVar[bool] = True
 
     scale: Float[Array, "*batch"] | float
@@ -142,6 +143,7 @@ class Spectral(PreparedLoss):
     """
 
     symmetric: ClassVar[bool] = True
+    convex: ClassVar[bool] = True
     proven: ClassVar[bool] = True
 
     alpha: Float[Array, "*batch"] | float
@@ -248,6 +250,7 @@ class SoftSupCon(PreparedLoss):
         Khosla et al. (NeurIPS 2020), equation 2, with the mean over positives made a weighted one.
     """
 
+    convex: ClassVar[bool] = True
     proven: ClassVar[bool] = True
 
     temperature: Float[Array, "*batch"] | float
@@ -358,6 +361,7 @@ class Sincere(_ClassLoss):
         Feeney and Hughes (2023, arXiv:2309.14277).
     """
 
+    convex: ClassVar[bool] = True
     proven: ClassVar[bool] = True
 
     temperature: Float[Array, "*batch"] | float
@@ -429,6 +433,7 @@ class AlignUniform(PreparedLoss):
     """
 
     symmetric: ClassVar[bool] = True
+    convex: ClassVar[bool] = True
     proven: ClassVar[bool] = True
 
     weight: Float[Array, "*batch"] | float = 1.0

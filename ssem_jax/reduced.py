@@ -45,6 +45,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ssem_jax import rounding
+from ssem_jax.gram import PROVEN, convexity_of
 from ssem_jax.losses import ClassContrast, GramLoss
 from ssem_jax.problem import ClassStructure
 from ssem_jax.schedule import Kernel
@@ -204,6 +205,8 @@ def _expand(loss: GramLoss, blocks: Any, shares: Shares) -> Callable[[Numbers], 
 
     # The gradient cancels at an optimum; where all embeddings coincide, or none, it cannot.
     size = jnp.maximum(terms(1.0), terms(0.0))
+    if convexity_of(loss) != PROVEN:  # it may be infinite there: then half way
+        size = jnp.where(jnp.isfinite(size), size, terms(0.5))
     margin = _margin(loss, blocks, size)
 
     def expand(point: Numbers) -> _Local:
@@ -244,6 +247,7 @@ def _cut(
     """The outer bound of ⟨direction, θ⟩ from the cut at a point."""
     residual = [slope - tilt * one for slope, one in zip(local.slope, direction, strict=True)]
     excess = level - local.value + _shortfall(residual, point, present) + local.rounding
+    excess = jnp.where(jnp.isfinite(local.value), excess, jnp.inf)
     end = rounding.block_end(reduce(jnp.maximum, map(jnp.abs, direction)))
     return _dot(direction, point) + excess / tilt + end
 

@@ -22,6 +22,8 @@ self_pairs, mean       pair convention (null for losses without)
 value                  loss at the embeddings found
 lower                  certified lower bound over all embeddings in all dimensions
 gap                    value - lower with the rounding of both, ≥ 0
+convexity              what the bound rests on: convexity that is proven (of shipped losses) or
+                       declared (of others; samples were checked), or none: nothing is bounded
 delta2                 variance of the instance means within their class, as found
 view_variance          variance of the views about their instance mean, as found
 between_variance       variance of the class means about the global mean, as found
@@ -76,6 +78,7 @@ SCHEMA: dict[str, Any] = {
     "value": pl.Float64,
     "lower": pl.Float64,
     "gap": pl.Float64,
+    "convexity": pl.String,
     "delta2": pl.Float64,
     "view_variance": pl.Float64,
     "between_variance": pl.Float64,
@@ -276,6 +279,7 @@ def tabulate(
         "value": certificate.value,
         "lower": certificate.lower,
         "gap": certificate.gap,
+        "convexity": certificate.convexity,
         "delta2": found[:, 1],
         "view_variance": found[:, 0],
         "between_variance": found[:, 2],

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from oracles import contrasted, positives, supcl
 from pymanopt.optimizers import ConjugateGradient
 
-from ssem_jax import GramLoss, Sigmoid, SupCL, theory
+from ssem_jax import GramLoss, Sigmoid, SupCL, SupCon, theory
 from ssem_jax import certificate as certificates
 from ssem_jax.certificate import (
     GAP_TOLERANCE,
@@ -733,3 +733,39 @@ def test_certificates_raise_in_32_bits():
             certify(solution)
         with pytest.raises(ValueError, match="verification needs float64"):
             certify_embeddings(np.asarray(random_rows(12, DIM, 0)), TWELVE, SPREAD)
+
+
+# ---------------------------------------------------------------------------------------------
+# References.
+# ---------------------------------------------------------------------------------------------
+
+
+def test_a_reference_is_a_certificate_of_the_same_loss_and_structure():
+    structure, loss = ClassStructure((2, 2)), SupCL(0.5, 0.2)
+    rows = random_rows(4, 4, 0)
+
+    def refused(other, other_structure=structure):
+        points = random_rows(other_structure.num_embeddings, 3, 1)
+        reference = certify_embeddings(points, other_structure, other)
+        with pytest.raises(ValueError, match="the reference certifies another problem") as error:
+            certify_embeddings(rows, structure, loss, reference=reference)
+        return str(error.value)
+
+    assert "alpha is 0.9 there and 0.5 here. Give" in refused(SupCL(0.9, 0.2))
+    assert "temperature is 0.20000000000000004 there" in refused(SupCL(0.5, 0.2 + 4e-17))
+    assert "mean is anchors there and pairs here" in refused(SupCL(0.5, 0.2, mean="anchors"))
+    assert "the loss is <class 'ssem_jax.losses.SupCon'> there" in refused(SupCon(0.2))
+    other = ClassStructure((2, 2), 2)
+    assert f"the structure is {other} there and {structure} here" in refused(loss, other)
+    both = refused(SupCL(0.9, 5.0), ClassStructure((3, 3)))
+    assert "the structure is" in both
+    assert "alpha is" in both
+    key = jax.random.key(0)
+    batch = certify(solve(Problem(structure, 3, SupCL(np.array([0.5, 0.6]), 0.2)), key))
+    with pytest.raises(ValueError, match=r"alpha is \[0.5 0.6\] there and 0.5 here"):
+        certify_embeddings(rows, structure, loss, reference=batch)
+    # Any dimension will do: a lower bound holds in all of them.
+    reference = certify(solve(Problem(structure, 5, loss), key))
+    found = certify_embeddings(rows, structure, loss, reference=reference)
+    assert found.lower == reference.lower
+    assert found.gap >= 0

@@ -5,13 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import ssem_jax as sx
-from ssem_jax import convexity
-from ssem_jax.convexity import FalseDeclarationError, admit, check_convex, check_symmetric
+from ssem_jax.convexity import NotANumber, TangentViolation, check_convex, check_symmetric
 from ssem_jax.gram import gram_loss
 from ssem_jax.losses import SupCL, SupCon, WeightedSupCL
 from ssem_jax.pairwise import AlignUniform, Sigmoid, Sincere, Spectral, SupConIn
-from ssem_jax.problem import ClassStructure, Problem
+from ssem_jax.problem import ClassStructure
 from ssem_jax.simplex import block_gram
 
 KEY = jax.random.key(0)
@@ -40,6 +38,19 @@ def lopsided(gram, structure, *, amount=1e-6, kind="views"):
 @gram_loss(convex=True)
 def broken(gram, structure):
     return jnp.sqrt(jnp.sum(gram) - 10)
+
+
+@gram_loss(convex=True)
+def masked(gram, structure):
+    """Finite, but its derivative goes through what is masked on the diagonal."""
+    return jnp.sum(jnp.where(jnp.eye(len(gram), dtype=bool), 0, jnp.sqrt(2 - gram - 1)))
+
+
+@gram_loss(convex=True)
+def stopped(gram, structure):
+    """Its values are convex, half of its derivative is stopped."""
+    half = jnp.exp(0.5 * gram)
+    return jnp.sum(half * jax.lax.stop_gradient(half))
 
 
 CONVEX = [
@@ -112,51 +123,37 @@ def test_class_weights_leave_instances_alike():
     assert abs(float(swapped - loss.from_gram(gram, STRUCTURE))) > 1e-3
 
 
-def test_a_false_declaration_is_refused_before_it_certifies():
-    problem = Problem(STRUCTURE, 7, faint(amount=1.0))
-    solution = sx.solve(problem, KEY)
-    with pytest.raises(FalseDeclarationError, match=r"faint is declared convex.*above the chord"):
-        sx.certify(solution)
-    with pytest.raises(ValueError, match=r"Declare it as convex=False"):
-        sx.certify(solution)
-    with pytest.raises(FalseDeclarationError) as caught:
-        sx.certify_embeddings(solution.embeddings, STRUCTURE, faint(amount=1.0))
-    assert caught.value.violation.amount > 0
-    with pytest.raises(FalseDeclarationError, match=r"lopsided is declared symmetric.*permutation"):
-        admit(lopsided(), STRUCTURE)
-    with pytest.raises(FalseDeclarationError, match="symmetric"):
-        sx.solve_reduced(Problem(STRUCTURE, 7, lopsided()))
+def test_a_loss_that_is_no_number_is_not_said_to_be_concave():
+    found = check_convex(broken(), STRUCTURE, KEY, 64)
+    assert isinstance(found, NotANumber)
+    assert np.isnan(broken().from_gram(jnp.asarray(found.gram), STRUCTURE))
+    assert str(found).startswith("the loss is not a number at a Gram matrix of unit vectors")
+    found = check_convex(masked(), STRUCTURE, KEY, 64)
+    assert str(found).startswith("the derivative of the loss is not a number at")
+    assert np.isfinite(masked().from_gram(jnp.asarray(found.gram), STRUCTURE))
 
 
-def test_a_loss_that_is_no_number_is_refused():
-    violation = check_convex(broken(), STRUCTURE, KEY, 64)
-    assert np.isnan(violation.values[1])
+def test_a_derivative_of_something_else_is_found():
+    found = check_convex(stopped(), STRUCTURE, KEY, 16)
+    assert isinstance(found, TangentViolation)
+    assert not found.differentiated
+    first, second = map(jnp.asarray, (found.first, found.second))
+    for gram in (first, second):
+        assert np.linalg.eigvalsh(gram)[0] >= -FEASIBLE
+    value, slope = jax.value_and_grad(lambda gram: stopped().value(gram, STRUCTURE))(first)
+    tangent = float(value + jnp.sum(slope * (second - first)))
+    assert found.tangent == pytest.approx(tangent)
+    assert 0 < found.amount <= tangent - float(stopped().from_gram(second, STRUCTURE))
+    assert "what JAX differentiates is not its value" in str(found)
 
 
-def test_each_loss_is_checked_once(monkeypatch):
-    calls = []
-    check = convexity.check_convex
-    monkeypatch.setattr(convexity, "check_convex", lambda *a: calls.append(a) or check(*a))
-    monkeypatch.setattr(convexity, "_ADMITTED", set())
-    loss = faint(amount=np.zeros(100))
-    for _ in range(2):
-        admit(loss, STRUCTURE)
-    assert len(calls) == 1
-    sample = calls[0][0].amount
-    assert len(sample) <= convexity.SAMPLE_CELLS
-    admit(loss, ClassStructure((2, 3), 2))
-    assert len(calls) == 2
-    admit(SupCL(0.5, 0.5), STRUCTURE)  # proven
-    admit(SupConIn(0.5), STRUCTURE)  # promises nothing
-    assert len(calls) == 2
-
-
-def test_a_sample_holds_the_ends_of_every_hyper_parameter():
-    loss = SupCL(np.linspace(0.9, 0.1, 1001) ** 2, np.geomspace(5, 0.05, 1001)[::-1])
-    sample = convexity._sample(loss)
-    for leaf, whole in zip(jax.tree.leaves(sample), jax.tree.leaves(loss), strict=True):
-        assert (leaf.min(), leaf.max()) == (whole.min(), whole.max())
-        assert len(leaf) == convexity.SAMPLE_CELLS
+def test_every_cell_is_checked_and_the_bad_one_is_named():
+    amounts = np.zeros(41)
+    amounts[23] = 1e-3
+    violation = check_convex(faint(amount=amounts), STRUCTURE, KEY, 16)
+    assert violation.loss.amount == 1e-3
+    violation = check_symmetric(lopsided(amount=amounts), STRUCTURE, KEY, 48)
+    assert violation.loss.amount == 1e-3
 
 
 def test_misuse():

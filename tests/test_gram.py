@@ -1,5 +1,6 @@
 """A loss written as one function: its class, its hyper-parameters, and its way to a certificate."""
 
+import dataclasses
 import pickle
 
 import jax
@@ -8,8 +9,9 @@ import numpy as np
 import pytest
 
 import ssem_jax as sx
-from ssem_jax.gram import GramLoss, gram_loss
-from ssem_jax.problem import ClassStructure, Problem
+from ssem_jax.gram import DECLARED, NOT_CONVEX, PROVEN, GramLoss, convexity_of, gram_loss
+from ssem_jax.losses import ClassContrast, SupCL
+from ssem_jax.problem import ClassStructure, Problem, pytree_dataclass
 from ssem_jax.simplex import Similarities, block_gram
 
 STRUCTURE = ClassStructure((2, 2))
@@ -24,7 +26,7 @@ def repel(gram, structure, *, sharpness=1.0):
     return jnp.mean(jnp.where(apart, jnp.exp(sharpness * gram), -gram))
 
 
-@gram_loss
+@gram_loss(convex=True)
 def plain(gram, structure, temperature, power=2, *, kind="sum"):
     return (jnp.sum if kind == "sum" else jnp.mean)(gram**power) / temperature
 
@@ -34,7 +36,7 @@ def needs_views(structure):
         raise ValueError("two views are needed.")
 
 
-@gram_loss(check=needs_views)
+@gram_loss(convex=True, check=needs_views)
 def checked(gram, structure):
     return jnp.sum(gram)
 
@@ -120,8 +122,11 @@ def test_misuse():
         repel(sharpness=np.ones(2)).from_gram(gram, STRUCTURE)
     with pytest.raises(ValueError, match=r"2 classes × 2 is 4 × 4; got \(3, 3\)"):
         repel().from_gram(jnp.eye(3), STRUCTURE)
+    for declared in ({}, {"symmetric": True}, {"convex": None}, {"convex": "yes"}):
+        with pytest.raises(ValueError, match=r"mean does not say .* @gram_loss\(convex=True\) or"):
+            gram_loss(jnp.mean, **declared)
 
-    @gram_loss
+    @gram_loss(convex=True)
     def rows(gram, structure):
         return jnp.sum(gram, axis=1)
 
@@ -140,7 +145,7 @@ def test_misuse():
 )
 def test_a_function_of_another_signature(function):
     with pytest.raises(ValueError, match=r"must take \(gram, structure, \*, parameters"):
-        gram_loss(function)
+        gram_loss(function, convex=True)
 
 
 def test_a_gram_loss_needs_its_formula():
@@ -151,6 +156,8 @@ def test_a_gram_loss_needs_its_formula():
         Nothing()
 
     class Sum(GramLoss):
+        convex = True
+
         def from_gram(self, gram, structure):
             return jnp.sum(gram)
 
@@ -166,3 +173,111 @@ def test_a_gram_loss_needs_its_formula():
     assert loss.magnitude(jnp.asarray(-2.0), slope) == 3 + slope
     assert loss.unconventional() is loss
     assert loss.heated(0.5) is loss
+
+
+def test_every_formula_says_whether_it_is_convex():
+    with pytest.raises(ValueError, match=r"Square does not say .* write convex = True or convex"):
+
+        class Square(GramLoss):
+            def from_gram(self, gram, structure):
+                return jnp.sum(gram**2)
+
+    with pytest.raises(ValueError, match="Bent does not say whether it is convex"):
+
+        class Bent(SupCL):  # it does not inherit the word of its parent
+            def value(self, gram, prepared):
+                return super().value(gram, prepared) - jnp.mean(gram**2)
+
+    class Mixin:
+        def weights(self, num_sup, num_own, classes):
+            return -num_sup, -num_own
+
+    with pytest.raises(ValueError, match="Mixed does not say whether it is convex"):
+
+        class Mixed(Mixin, SupCL):
+            pass
+
+    with pytest.raises(
+        ValueError, match=r"Sure says that it is proven, which is kept for .*ssem_j"
+    ):
+
+        class Sure(SupCL):
+            convex = True
+            proven = True
+
+    with pytest.raises(ValueError, match="Half does not say"):
+
+        class Half(ClassContrast):
+            """A template is completed: negative weights would not be convex."""
+
+            mixing = (1.0, 1.0)
+
+            def weights(self, num_sup, num_own, classes):
+                return num_sup, num_own
+
+
+def test_what_was_written_for_another_formula_is_not_inherited():
+    @pytree_dataclass
+    class Repelled(SupCL):
+        convex = True
+
+        def value(self, gram, prepared):
+            return super().value(gram, prepared) + 5 * jnp.mean(gram**2)
+
+    for name in ("of_blocks", "prepare_blocks", "sensitivity", "magnitude", "unconventional"):
+        assert getattr(Repelled, name) is getattr(GramLoss, name)
+        assert getattr(SupCL, name) is not getattr(GramLoss, name)
+    loss = Repelled(0.5, 0.5, "exclude", "anchors")
+    similarities, structure = Similarities(0.7, 0.3, -0.1), ClassStructure((2, 2), 2)
+    gram = block_gram(structure, *similarities)
+    blocks = loss.prepare_blocks(structure)
+    assert loss.of_blocks(similarities, blocks) == loss.from_gram(gram, structure)
+
+    @pytree_dataclass
+    class Fast(Repelled):
+        """Brings a form of its own, from the counts that its grandparent prepares."""
+
+        convex = True
+        prepare_blocks = SupCL.prepare_blocks
+
+        def value(self, gram, prepared):
+            return super().value(gram, prepared)
+
+        def of_blocks(self, similarities, blocks):
+            return SupCL.of_blocks(self, similarities, blocks)
+
+    assert Fast.prepare_blocks is SupCL.prepare_blocks
+    assert Fast.sensitivity is GramLoss.sensitivity
+
+    @pytree_dataclass
+    class Renamed(SupCL):
+        """The same formula, with another default and a check of its own."""
+
+        mean: str = dataclasses.field(default="anchors", metadata={"static": True})
+
+        def check(self, structure):
+            super().check(structure)
+
+    assert Renamed.of_blocks is SupCL.of_blocks
+    assert convexity_of(Renamed(0.5, 0.5)) == DECLARED
+
+
+def test_only_a_shipped_class_is_proven():
+    for loss in (SupCL(0.5, 0.5), sx.SupCon(0.5), sx.Spectral(0.5, 1.0), sx.Sincere(0.5)):
+        assert convexity_of(loss) == PROVEN
+    assert convexity_of(repel()) == DECLARED
+    assert convexity_of(sx.SupConIn(0.5)) == NOT_CONVEX
+
+
+def test_terms_are_finite_where_a_loss_is_infinite_at_coinciding_embeddings():
+    @gram_loss(convex=True)
+    def energy(gram, structure):
+        apart = ~jnp.eye(len(gram), dtype=bool)
+        return jnp.sum(jnp.where(apart, 1 / jnp.where(apart, 1 - gram, 1), 0))
+
+    gram = block_gram(STRUCTURE, 1.0, 0.5, -0.5)
+    terms = energy().sensitivity(gram, STRUCTURE)
+    assert 4 * jnp.sum(jnp.abs(jax.grad(energy().value)(gram, STRUCTURE))) <= terms < np.inf
+    assert energy().sensitivity(jnp.ones((4, 4)), STRUCTURE) == np.inf or np.isnan(
+        energy().sensitivity(jnp.ones((4, 4)), STRUCTURE)
+    )

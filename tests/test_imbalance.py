@@ -95,6 +95,7 @@ class Wrapped(GramLoss):
     """SupCL as a loss that the reduced problem knows nothing about."""
 
     inner: SupCL
+    convex = True
     symmetric = True
 
     def from_gram(self, gram, structure):

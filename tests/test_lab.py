@@ -147,7 +147,7 @@ def test_a_loss_of_five_lines_runs_through_solve_certify_sweep_and_a_conjecture(
     (tmp_path / "own.py").write_text('''
 import jax.numpy as jnp, ssem_jax as sx
 
-@sx.gram_loss(symmetric=True)
+@sx.gram_loss(convex=True, symmetric=True)
 def repulsion(gram, structure, *, scale):
     """All embeddings repel each other; a class attracts its own."""
     same = structure.class_ids[:, None] == structure.class_ids

@@ -10,7 +10,8 @@ PACKAGE = Path(__file__).parents[1] / "ssem_jax"
 LAYERS = [
     {"problem", "sphere", "schedule", "solution", "cache", "workers", "eigenbound"}
     | {"rounding", "directed", "identity"},
-    {"simplex", "gram", "losses", "pairwise", "blockwise", "convexity"},
+    {"simplex", "gram", "losses", "pairwise", "blockwise"},
+    {"probes", "convexity", "declared"},
     {"theory", "metrics", "reduced", "imbalance", "solve", "certificate"},
     {"balls", "table", "sweep", "audit", "training", "guide"},
     {"claims", "interval", "experiments"},

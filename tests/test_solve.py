@@ -181,6 +181,8 @@ class Planted(GramLoss):
     for unbalanced structures, whose brackets do not rest on symmetry.
     """
 
+    convex = True
+
     weight: float
     seed: int = dataclasses.field(metadata={"static": True})
     rank: int = dataclasses.field(metadata={"static": True})
@@ -482,7 +484,7 @@ def test_a_static_function_has_no_part_in_the_keys_by_its_address():
     def weighing():
         return lambda structure: structure.class_ids
 
-    @gram_loss
+    @gram_loss(convex=True)
     def weighed(gram, structure, *, weights=None, scale=1.0):
         return scale * jnp.mean(gram**2)
 

@@ -78,6 +78,8 @@ def test_one_row_for_each_cell_with_stable_columns(table):
 class Repulsion(sx.GramLoss):
     """Embeddings of different classes repel each other, those of one class attract: convex."""
 
+    convex = True
+
     margin: Any
     kind: str = dataclasses.field(default="square", metadata={"static": True})
     bend: Any = dataclasses.field(default=jnp.exp, metadata={"static": True})

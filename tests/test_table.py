@@ -49,6 +49,8 @@ def flagged(gram, structure, *, sharpness=1.0, push=False, kind="2", weights=(1.
 class Ordered(sx.GramLoss):
     """A user's loss with choices that are numbers, and such as a table can only name."""
 
+    convex = True
+
     scale: object
     order: int = dataclasses.field(default=2, metadata={"static": True})
     bend: object = dataclasses.field(default=jnp.exp, metadata={"static": True})
@@ -61,6 +63,8 @@ class Ordered(sx.GramLoss):
 @pytree_dataclass
 class Both(sx.GramLoss):
     """The sum of two losses."""
+
+    convex = True
 
     first: sx.GramLoss
     second: sx.GramLoss

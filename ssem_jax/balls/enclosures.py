@@ -244,7 +244,7 @@ def enclose_minimum(
             or are zero or not finite, or radii too large for `precision`.
     """
     points = np.asarray(embeddings, np.float64)
-    if not isinstance(loss, SupCL):
+    if type(loss) is not SupCL:
         raise ValueError(
             f"ball enclosures are written for SupCL; got {type(loss).__name__}. "
             "Use `certify_embeddings` for other convex losses."

@@ -242,7 +242,7 @@ def _article(judgement: Judgement) -> str:
 
 def _badge(judgement: Judgement) -> str:
     mark = "" if judgement.as_expected else " (unexpected)"
-    return f'<span class="badge {judgement.verdict}">{judgement.verdict}{mark}</span>'
+    return f'<span class="badge {judgement.verdict}">{judgement.words}{mark}</span>'
 
 
 def _expectation(judgement: Judgement) -> str:

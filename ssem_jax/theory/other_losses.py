@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
-from ssem_jax.convexity import admit
+from ssem_jax.declared import admit
 from ssem_jax.gram import GramLoss
 from ssem_jax.problem import (
     ClassStructure,

@@ -566,6 +566,8 @@ def test_the_peak_is_enclosed_and_the_slopes_around_it_proven():
 
 
 class Another(GramLoss):
+    convex = True
+
     def from_gram(self, gram, structure):
         return jnp.sum(gram)
 
