@@ -25,9 +25,17 @@ from ssem_jax.certificate import (
 from ssem_jax.convexity import admit
 from ssem_jax.imbalance import CLASS_LIMIT, reducible, solve_reduced
 from ssem_jax.losses import ClassContrast, GramLoss, SupCL, SupCon
-from ssem_jax.optima import spectral_optimum
 from ssem_jax.pairwise import Spectral
-from ssem_jax.problem import ClassStructure, Phase, Problem, check_rows, require_x64
+from ssem_jax.problem import (
+    ClassStructure,
+    Phase,
+    Problem,
+    as_array,
+    as_key,
+    check_loss,
+    check_rows,
+    require_x64,
+)
 from ssem_jax.simplex import Similarities
 from ssem_jax.solve import solve
 from ssem_jax.sweep import admitting_dimension
@@ -118,7 +126,8 @@ def audit(
             carry a batch axis; and what :func:`ssem_jax.certify` raises.
     """
     require_x64()
-    points = _points(embeddings)
+    check_loss(loss)
+    points = _points(as_array(embeddings, "embeddings"))
     structure, order = ClassStructure.from_labels(labels, num_views)
     if len(points) != len(order):
         raise ValueError(
@@ -126,7 +135,7 @@ def audit(
             f"of shape {points.shape}."
         )
     _check_loss(loss, structure)
-    key = jax.random.key(0) if key is None else key
+    key = as_key(0 if key is None else key)
     problem = Problem(structure, admitting_dimension(structure, loss), loss)
     optimum, prediction = _optimum(problem, key)
     chance = jax.random.fold_in(certificate_key(key), 1)  # the reference has the other one
@@ -197,7 +206,7 @@ def _closed_form(
         hyper = (float(loss.alpha), float(loss.temperature), loss.self_pairs)
         return theory.similarities(*counts, *hyper), theory.variances(*counts, *hyper)
     if type(loss) is Spectral:
-        best = spectral_optimum(*counts, loss.alpha, loss.scale)
+        best = theory.spectral_optimum(*counts, loss.alpha, loss.scale)
         view, instance = best.view_variance, best.delta2
         similarities = Similarities(
             1 - view * p / max(p - 1, 1),

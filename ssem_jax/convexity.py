@@ -25,7 +25,14 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ssem_jax.gram import GramLoss
-from ssem_jax.problem import ClassStructure, check_count, require_x64
+from ssem_jax.problem import (
+    ClassStructure,
+    as_key,
+    check_count,
+    check_loss,
+    check_structure,
+    require_x64,
+)
 
 UNIT_ROUNDING = float(np.finfo(np.float64).eps) / 2
 
@@ -178,7 +185,7 @@ def _random_pair(
 
 
 def _generator(key: PRNGKeyArray) -> np.random.Generator:
-    return np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
+    return np.random.default_rng(np.asarray(jax.random.key_data(as_key(key))).ravel())
 
 
 # ---------------------------------------------------------------------------------------- convexity
@@ -315,6 +322,8 @@ def check_convex(
     """
     require_x64()
     num_pairs = check_count("num_pairs", num_pairs, 1)
+    check_loss(loss)
+    check_structure(structure)
     loss.check(structure)
     rng = _generator(key)
     pairs = [_random_pair(rng, structure) for _ in range(num_pairs)]
@@ -390,6 +399,8 @@ def check_symmetric(
     """
     require_x64()
     num_permutations = check_count("num_permutations", num_permutations, 1)
+    check_loss(loss)
+    check_structure(structure)
     loss.check(structure)
     rng = _generator(key)
     names = ("views", "instances", "classes") if loss.like_classes else ("views", "instances")

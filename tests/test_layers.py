@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "ssem_jax"
 
 LAYERS = [
     {"problem", "sphere", "schedule", "solution", "cache", "workers", "eigenbound"}
-    | {"rounding", "directed", "identity"},
+    | {"rounding", "directed", "identity", "document"},
     {"simplex", "gram", "losses", "pairwise", "blockwise", "convexity"},
     {"theory", "metrics", "reduced", "imbalance", "solve", "certificate"},
     {"balls", "table", "sweep", "audit", "training", "guide"},
