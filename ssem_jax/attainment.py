@@ -43,7 +43,7 @@ from ssem_jax.claims import Cells
 from ssem_jax.imbalance import bracket_reduced, instance_functionals, reducible
 from ssem_jax.interval import Interval, decided
 from ssem_jax.losses import GramLoss, SupCL
-from ssem_jax.problem import ClassStructure, Problem
+from ssem_jax.problem import ClassStructure, Problem, check_count, check_type, shown
 from ssem_jax.solve import solve
 from ssem_jax.sweep import admitting_dimension
 
@@ -115,6 +115,8 @@ def attainment(cells: Cells, seed: int = 0) -> np.ndarray:
         cells: certified cells of any dimensions.
         seed: of the random starts of the unconstrained problems.
     """
+    check_type("cells", cells, Cells, "Cells of a table")
+    seed = check_count("seed", seed, 0)
     certified = cells.certified
     found = np.where(certified, Attainment.ATTAINED, Attainment.UNKNOWN)
     for rows, problem in cells.problems():
@@ -142,6 +144,10 @@ def attained(cells: Cells, claimed: np.ndarray | bool = True, seed: int = 0) -> 
         seed: of the random starts of the unconstrained problems.
     """
     codes = attainment(cells, seed)
+    if np.asarray(claimed).dtype != bool or np.shape(claimed) not in ((), (len(cells),)):
+        raise ValueError(
+            f"claimed must be a boolean for each of {len(cells)} cells; got {shown(claimed)}."
+        )
     known = codes != Attainment.UNKNOWN
     agrees = np.where((codes == Attainment.ATTAINED) == claimed, 1, -1)
     margin = Interval(np.where(known, agrees, -1), np.where(known, agrees, 1))
@@ -155,6 +161,8 @@ def excess(cells: Cells, seed: int = 0) -> Interval:
         cells: certified cells of any dimensions.
         seed: of the random starts of the unconstrained problems.
     """
+    check_type("cells", cells, Cells, "Cells of a table")
+    seed = check_count("seed", seed, 0)
     low, high = np.zeros(len(cells)), np.zeros(len(cells))
     for rows, problem in cells.problems():
         structure, loss = problem.structure, problem.loss

@@ -26,11 +26,19 @@ from ssem_jax.declared import admit
 from ssem_jax.imbalance import CLASS_LIMIT, reducible, solve_reduced
 from ssem_jax.losses import ClassContrast, GramLoss, SupCL, SupCon
 from ssem_jax.pairwise import Spectral
-from ssem_jax.problem import ClassStructure, Phase, Problem, check_rows, require_x64
+from ssem_jax.problem import (
+    ClassStructure,
+    Phase,
+    Problem,
+    as_array,
+    as_key,
+    check_loss,
+    check_rows,
+    require_x64,
+)
 from ssem_jax.simplex import Similarities
 from ssem_jax.solve import solve
 from ssem_jax.sweep import admitting_dimension
-from ssem_jax.theory import spectral_optimum
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +127,8 @@ def audit(
             carry a batch axis; and what :func:`ssem_jax.certify` raises.
     """
     require_x64()
-    points = _points(embeddings)
+    check_loss(loss)
+    points = _points(as_array(embeddings, "embeddings"))
     structure, order = ClassStructure.from_labels(labels, num_views)
     if len(points) != len(order):
         raise ValueError(
@@ -127,7 +136,7 @@ def audit(
             f"of shape {points.shape}."
         )
     _check_loss(loss, structure)
-    key = jax.random.key(0) if key is None else key
+    key = as_key(0 if key is None else key)
     problem = Problem(structure, admitting_dimension(structure, loss), loss)
     optimum, prediction = _optimum(problem, key)
     chance = jax.random.fold_in(certificate_key(key), 1)  # the reference has the other one

@@ -41,10 +41,13 @@ from jaxtyping import Array, Float, Int
 from ssem_jax.losses import SupCL
 from ssem_jax.problem import (
     ClassStructure,
+    as_array,
     check_choice,
     check_count,
     check_mixing,
+    check_structure,
     check_temperature,
+    check_type,
     pytree_dataclass,
 )
 from ssem_jax.schedule import whole
@@ -111,20 +114,22 @@ def blockwise_supcl(
     """
     check_mixing(alpha)
     check_temperature(temperature)
+    if np.ndim(alpha) or np.ndim(temperature):
+        raise ValueError(
+            f"alpha and temperature must be numbers here; got shapes {np.shape(alpha)} and "
+            f"{np.shape(temperature)}. Use jax.vmap over the loss for a batch."
+        )
     check_choice("self_pairs", self_pairs, ("include", "exclude"))
     check_choice("mean", mean, ("pairs", "anchors"))
     block_size = check_count("block_size", block_size, 1)
-    rows, class_ids, instance_ids = map(whole, (jnp.asarray(embeddings), class_ids, instance_ids))
+    rows, class_ids, instance_ids = map(
+        whole, (jnp.asarray(as_array(embeddings, "embeddings")), class_ids, instance_ids)
+    )
     num_devices = 1 if axis_name is None else jax.lax.axis_size(axis_name)
     if rows.ndim != 2 or len(rows) * num_devices < 2:
         raise ValueError(f"embeddings must be two or more rows (N, d); got shape {rows.shape}.")
-    if jnp.ndim(alpha) or jnp.ndim(temperature):
-        raise ValueError(
-            f"alpha and temperature must be numbers here; got shapes {jnp.shape(alpha)} and "
-            f"{jnp.shape(temperature)}. Use jax.vmap over the loss for a batch."
-        )
-    check_ids("class_ids", class_ids, len(rows))
-    check_ids("instance_ids", instance_ids, len(rows))
+    class_ids = check_ids("class_ids", class_ids, len(rows))
+    instance_ids = check_ids("instance_ids", instance_ids, len(rows))
     unit = normalize(rows.astype(jnp.promote_types(rows.dtype, jnp.float32)))
     if axis_name is not None:
         block_size = min(block_size, len(rows))  # a tile or more for each device
@@ -164,6 +169,8 @@ def blockwise_loss(
         ValueError: the structure has no positive pair that α asks for, another number of rows, and
             what :func:`blockwise_supcl` raises.
     """
+    check_structure(structure)
+    check_type("loss", loss, SupCL, "SupCL, as SupCL(0.5, 0.1)")
     loss.check(structure)
     ids = (structure.class_ids, structure.instance_ids)
     hyper = (loss.alpha, loss.temperature, loss.self_pairs, loss.mean)
@@ -173,13 +180,15 @@ def blockwise_loss(
 # ------------------------------------------------------------------------------------- positives
 
 
-def check_ids(name: str, ids: Int[Array, " N"], num_rows: int) -> None:
-    """Raise a ValueError unless there is one integer for each row."""
-    if jnp.shape(ids) != (num_rows,) or not jnp.issubdtype(jnp.result_type(ids), jnp.integer):
+def check_ids(name: str, ids: Int[Array, " N"], num_rows: int) -> Int[Array, " N"]:
+    """The ids as an array; a ValueError unless there is one integer for each row."""
+    array = ids if isinstance(ids, jax.Array) else np.asarray(ids)
+    if array.shape != (num_rows,) or not jnp.issubdtype(array.dtype, jnp.integer):
         raise ValueError(
             f"{name} must be one integer for each of the {num_rows} embeddings; "
-            f"got shape {jnp.shape(ids)} of {jnp.result_type(ids)}."
+            f"got shape {array.shape} of {array.dtype}."
         )
+    return array
 
 
 def group(

@@ -77,8 +77,14 @@ from ssem_jax.problem import (
     ClassStructure,
     Phase,
     Problem,
+    as_key,
     cell_keys,
+    check_loss,
+    check_problem,
     check_rows,
+    check_structure,
+    check_type,
+    concrete,
     pytree_dataclass,
     require_x64,
 )
@@ -367,6 +373,11 @@ def certify(solution: Solution, key: PRNGKeyArray | None = None) -> Certificate:
             (:class:`ssem_jax.FalseDeclarationError`), or more than `CHOLESKY_LIMIT` embeddings
             without a key or with another loss than SupCL.
     """
+    if isinstance(solution, Problem):
+        raise ValueError(
+            "a problem has no embeddings yet; solve first: certify(solve(problem, key))."
+        )
+    check_type("solution", solution, Solution, "what solve(problem, key) returns")
     return _certify(solution.problem, solution.embeddings, key=key)
 
 
@@ -395,7 +406,10 @@ def certify_embeddings(
         ValueError: rows that are not finite or zero, or whose number does not fit the structure;
             a reference of another problem; and what :func:`certify` raises.
     """
-    points = np.asarray(embeddings, np.float64)
+    check_structure(structure)
+    if reference is not None:
+        check_type("reference", reference, Certificate, "a Certificate of the same problem")
+    points = np.asarray(concrete(embeddings, "embeddings"))
     if points.ndim != 2 or len(points) != structure.num_embeddings:
         raise ValueError(
             f"{structure} has {structure.num_embeddings} embeddings, one per row; "
@@ -459,7 +473,9 @@ def certify_blocks(problem: Problem, similarities: Similarities) -> Certificate:
             different size; similarities that no unit vectors have, in any dimension or in that
             of the problem.
     """
+    check_problem(problem)
     structure = problem.structure
+    check_type("similarities", similarities, Similarities, "a Similarities(view, within, between)")
     _check_concrete(problem, similarities)
     if not problem.loss.convex:
         raise ValueError(
@@ -568,6 +584,7 @@ def _certify(
     key: PRNGKeyArray | None = None,
 ) -> Certificate:
     _check_concrete(problem, embeddings)
+    key = None if key is None else as_key(key)
     structure = problem.structure
     num_points = structure.num_embeddings
     formed = num_points <= CHOLESKY_LIMIT
@@ -691,6 +708,8 @@ def negative_direction(
     Where λ_min < 0 the embeddings can be improved in a space with one more dimension e: the loss
     falls along U + t v eᵀ (rows normalised), by -λ_min t² to leading order at a critical point.
     """
+    check_structure(structure)
+    check_loss(loss)
     points = normalize(jnp.asarray(embeddings))
     gram = points @ points.T
     slope = jax.grad(loss.value)(gram, loss.prepare(structure))

@@ -30,8 +30,10 @@ from __future__ import annotations
 import dataclasses
 import enum
 import os
+import re
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -57,7 +59,16 @@ from ssem_jax.interval import decided as decided
 from ssem_jax.interval import equal as equal
 from ssem_jax.interval import same_phase as same_phase
 from ssem_jax.losses import GramLoss, SupCL
-from ssem_jax.problem import ClassStructure, Phase, Problem, full_dimension
+from ssem_jax.problem import (
+    ClassStructure,
+    Phase,
+    Problem,
+    check_choice,
+    check_count,
+    check_type,
+    full_dimension,
+    shown,
+)
 from ssem_jax.sweep import Grid, num_cells, sweep, versions
 from ssem_jax.table import SHAPE, fixed_columns, hyper_names, in_order, problems, sizes_of
 
@@ -136,6 +147,9 @@ class Cells:
     )
 
     def __init__(self, table: pl.DataFrame, loss: Callable[..., GramLoss] = SupCL) -> None:
+        check_type("table", table, pl.DataFrame, "a table of ssem_jax.sweep")
+        if not callable(loss):
+            raise ValueError(f"loss must be what makes a loss, as SupCL; got {shown(loss)}.")
         self.table, self.loss = table, loss
         self.read: set[str] = set()
 
@@ -287,6 +301,10 @@ class Cells:
         return values
 
 
+SIZES = ("quick", "default", "full")
+"""Of a domain."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Domain:
     """Problems that a claim is judged on, in three sizes.
@@ -301,8 +319,16 @@ class Domain:
     quick: tuple[Grid, ...] | None = None
     full: tuple[Grid, ...] | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("grids", "quick", "full"):
+            grids = getattr(self, name)
+            if grids is None and name != "grids":
+                continue
+            object.__setattr__(self, name, tuple(_each(grids, Grid)))
+
     def problems(self, size: str = "default") -> list[Problem]:
         """The problems of a size: "quick", "default" or "full"."""
+        check_choice("size", size, SIZES)
         grids = {"quick": self.quick, "full": self.full}.get(size) or self.grids
         return [problem for grid in grids for problem in grid.problems()]
 
@@ -316,12 +342,41 @@ class Domain:
 Condition = Callable[[Cells], np.ndarray]
 
 
+LONGEST_NAME = 100
+"""Characters of a claim's name: with an ending, and four bytes a character, still a file's name."""
+
+
+def check_name(name: Any) -> None:
+    """Raise a ValueError unless a claim may be called so: it becomes the name of a file, too."""
+    fits = isinstance(name, str) and len(name) <= LONGEST_NAME
+    if not fits or not re.fullmatch(r"\w[\w-]*", name):
+        raise ValueError(
+            f"a claim's name must be up to {LONGEST_NAME} letters, digits, underscores or dashes, "
+            f"as low_alpha; got {shown(name)}."
+        )
+
+
+def _check_said(claim: Claim | Theorem) -> None:
+    """Name, statement and expectation; an expected verdict may be given as its text."""
+    check_name(claim.name)
+    check_type(f"the statement of {claim.name}", claim.statement, str, "a text")
+    if claim.expected is not None:
+        verdicts = tuple(map(str, Verdict))
+        check_choice(f"the expected verdict of {claim.name}", claim.expected, verdicts)
+        object.__setattr__(claim, "expected", Verdict(claim.expected))
+
+
+def _check_function(name: str, what: str, function: Any) -> None:
+    if not callable(function) or isinstance(function, type):
+        raise ValueError(f"{name}: its {what} must be a function; got {shown(function)}.")
+
+
 @dataclasses.dataclass(frozen=True)
 class Claim:
     """A statement about optimal embeddings.
 
     Args:
-        name: an identifier.
+        name: an identifier: letters, digits, underscores and dashes.
         statement: in words and formulas, with every quantifier.
         margin: cells → interval or array, positive where the statement holds. With `along`, it
             takes `window` arguments: cells that follow one another along that coordinate while
@@ -336,6 +391,10 @@ class Claim:
             strict, and 0 is undecided.
         expected: the verdict that theory gives; None for a conjecture.
         quantity: the bracket of :class:`Cells` that the statement is about, for pictures.
+
+    Raises:
+        ValueError: a name that is no identifier, an unknown verdict, or what is no function, no
+            domain or no window where one is needed.
     """
 
     name: str
@@ -350,6 +409,20 @@ class Claim:
     closed: bool = False
     expected: Verdict | None = None
     quantity: str = "delta2"
+
+    def __post_init__(self) -> None:
+        _check_said(self)
+        _check_function(self.name, "margin", self.margin)
+        for what in ("where", "exclude"):
+            if getattr(self, what) is not None:
+                _check_function(self.name, what, getattr(self, what))
+        if not callable(getattr(self.domain, "problems", None)) or isinstance(self.domain, type):
+            raise ValueError(
+                f"{self.name}: its domain must be a Space or a Domain; got {shown(self.domain)}."
+            )
+        object.__setattr__(self, "window", check_count(f"{self.name}: window", self.window, 1))
+        for what in ("source", "quantity", *(("along",) if self.along is not None else ())):
+            check_type(f"{self.name}: {what}", getattr(self, what), str, "a text")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -447,12 +520,15 @@ class Theorem:
     """A statement with a procedure of its own: a proof in ball arithmetic, or certified cells.
 
     Args:
-        name: an identifier.
+        name: an identifier: letters, digits, underscores and dashes.
         statement: with every quantifier.
         prove: runs the proof.
         source: who says so.
         expected: PROVEN, HOLDS (where the procedure is no proof), or REFUTED.
         plane: what to draw it over; None for its box alone.
+
+    Raises:
+        ValueError: a name that is no identifier, an unknown verdict, or no function.
     """
 
     name: str
@@ -461,6 +537,10 @@ class Theorem:
     source: str = ""
     expected: Verdict | None = Verdict.PROVEN
     plane: Plane | None = None
+
+    def __post_init__(self) -> None:
+        _check_said(self)
+        _check_function(self.name, "proof", self.prove)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -669,10 +749,13 @@ def _points(claim: Claim, cells: Cells, answer: Any) -> Interval:
 
 
 def _call(claim: Claim, what: str, function: Callable[..., Any], *cells: Cells) -> Any:
-    """What a claim's own function returns; its exceptions are the claim's, not the program's."""
+    """What a claim's own function returns; its exceptions are the claim's, not the program's, and
+    so is a `sys.exit`: it would end the run as if all were well."""
     try:
         return function(*cells)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
         line = " ".join(str(error).split())
         raise ClaimError(
@@ -682,7 +765,14 @@ def _call(claim: Claim, what: str, function: Callable[..., Any], *cells: Cells) 
 
 
 def judge(claim: Claim, table: pl.DataFrame) -> Judgement:
-    """Judge a claim on the certified cells of a table."""
+    """Judge a claim on the certified cells of a table.
+
+    Raises:
+        ClaimError: its margin or a condition raises, or returns no number for every cell.
+        ValueError: no claim, or no table.
+    """
+    check_type("claim", claim, Claim, "a Claim")
+    check_type("table", table, pl.DataFrame, "a table of ssem_jax.sweep")
     groups, _, left_out, margin, holds, refuted, remark = weigh(claim, table)
     count, excluded = len(groups[0]), len(left_out)
     if count == 0:
@@ -864,22 +954,49 @@ def _describe(cells: Cells, row: int) -> str:
 
 
 def collect(modules: Iterable[ModuleType]) -> list[Claim]:
-    """All claims that modules define at their top level, in order; each name once."""
+    """All claims that modules define at their top level, by themselves or in lists, in order.
+
+    Raises:
+        ValueError: two claims, or a claim and a theorem, of one name.
+    """
     return _defined(modules, Claim)
 
 
 def collect_theorems(modules: Iterable[ModuleType]) -> list[Theorem]:
-    """All theorems that modules define at their top level, in order; each name once."""
+    """All theorems that modules define at their top level, likewise.
+
+    Raises:
+        ValueError: two claims, or a claim and a theorem, of one name.
+    """
     return _defined(modules, Theorem)
 
 
 def _defined(modules: Iterable[ModuleType], kind: type[T]) -> list[T]:
-    found: dict[str, T] = {}
+    """What is of a kind; of one claim under two names, as imports make them, the first counts."""
+    found: dict[str, tuple[Claim | Theorem, str]] = {}
     for module in modules:
-        for value in vars(module).values():
-            if isinstance(value, kind):
-                found.setdefault(value.name, value)  # pyright: ignore[reportAttributeAccessIssue]
-    return list(found.values())
+        for place, value in _values(module):
+            first, where = found.setdefault(value.name, (value, place))
+            if first is not value:
+                raise ValueError(
+                    f"two claims are called {value.name}: {where} and {place}; rename one, or one "
+                    "of them is never judged."
+                )
+    return [claim for claim, _ in found.values() if isinstance(claim, kind)]
+
+
+def _values(module: ModuleType) -> Iterator[tuple[str, Claim | Theorem]]:
+    """The claims and theorems at the top level of a module, with their places."""
+    for name, value in vars(module).items():
+        place = f"{module.__name__}.{name}"
+        held = {"": value}
+        if isinstance(value, dict):
+            held = {f"[{key!r}]": each for key, each in value.items()}
+        elif isinstance(value, (list, tuple)):
+            held = {f"[{index}]": each for index, each in enumerate(value)}
+        for key, each in held.items():
+            if isinstance(each, (Claim, Theorem)):
+                yield place + key, each
 
 
 @dataclasses.dataclass(frozen=True)
@@ -951,8 +1068,15 @@ def verify(
         seed: of the random starts.
         out: a run folder for the cells.
         progress: called with the number of newly finished cells.
+
+    Raises:
+        ValueError: an unknown size, two claims of one name, what is no claim; and what
+            :func:`ssem_jax.sweep` raises.
     """
     begun = time.perf_counter()
+    check_choice("size", size, SIZES)
+    claims, theorems = _each(claims, Claim), _each(theorems, Theorem)
+    _check_distinct([*claims, *theorems])
     domains = unique_domains(claims)
     problems = [domain.problems(size) for domain in domains]
     table = sweep(
@@ -966,6 +1090,25 @@ def verify(
     judgements += [judge_theorem(theorem) for theorem in theorems]
     table = table.with_columns(attainable=pl.Series(attainable(Cells(table)), dtype=pl.Boolean))
     return Report(judgements, table, time.perf_counter() - begun, seed, size)
+
+
+def _each(given: Any, kind: type[T]) -> list[T]:
+    """What is given, as a list; a single one is a list of one.
+
+    Raises:
+        ValueError: one that is of another kind.
+    """
+    several = list(given) if isinstance(given, Iterable) else [given]
+    for each in several:
+        check_type(f"every {kind.__name__.lower()}", each, kind, f"a {kind.__name__}")
+    return several
+
+
+def _check_distinct(claims: Iterable[Claim | Theorem]) -> None:
+    """Raise a ValueError where two share a name: verdicts are kept by name."""
+    names = Counter(claim.name for claim in claims)
+    if names and max(names.values()) > 1:
+        raise ValueError(f"two claims are called {names.most_common(1)[0][0]}; rename one.")
 
 
 def unique_domains(claims: Iterable[Claim]) -> list[Domain]:

@@ -1,26 +1,30 @@
 """The command line, `ssem verify`, `test`, `sweep`, `guide`, `audit` and others: thin.
 
-Results go to stdout, progress to stderr; with --json, stdout holds one JSON document. Exit codes:
-0 as expected, 1 a verdict is not as expected or undecided, 2 bad usage.
+Results go to stdout, progress to stderr. With --json, stdout holds one JSON document and nothing
+else, whatever happens: an error is ``{"error": ...}``, and what a user's file prints goes to
+stderr. Exit codes: 0 as expected, 1 a verdict is not as expected or undecided, 2 bad usage or
+another error, 130 interrupted.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NoReturn
 
 import numpy as np
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+from ssem_jax import document
 
 if TYPE_CHECKING:
     from ssem_jax.claims import Judgement, Report
@@ -40,9 +44,23 @@ AS_EXPECTED, NOT_AS_EXPECTED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
 SeedOption = Annotated[int, typer.Option(help="Seed of the random starts.", min=0)]
+
+
+def _folder(text: str) -> Path:
+    """A folder by its name; an empty one, of a variable that is not set, would be the current."""
+    if not text.strip():
+        raise typer.BadParameter("give the name of a folder; got none.")
+    return Path(text)
+
+
 OutOption = Annotated[
     Path | None,
-    typer.Option(help="Folder to write to; an interrupted run in it goes on.", show_default=False),
+    typer.Option(
+        help="Folder to write to; an interrupted run in it goes on.",
+        show_default=False,
+        parser=_folder,
+        metavar="PATH",
+    ),
 ]
 SelfPairsOption = Annotated[
     str,
@@ -55,29 +73,57 @@ MeanOption = Annotated[
 ]
 
 
+class Answer(NamedTuple):
+    """What a command says with --json: its exit code, and the one document on stdout."""
+
+    code: int
+    document: Any
+
+
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line; every foreseeable error is one line on stderr and exit code 2."""
     logging.basicConfig(format="ssem: %(message)s")
+    given = sys.argv[1:] if arguments is None else arguments
+    as_json = "--json" in given and "--help" not in given
+    with redirect_stdout(sys.stderr) if as_json else nullcontext():
+        answer = _run(arguments)
+    if as_json and isinstance(answer, Answer):
+        print(document.write(answer.document))
+    sys.exit(answer.code if isinstance(answer, Answer) else answer)
+
+
+def _run(arguments: list[str] | None) -> Answer | int:
+    """What a command answers, or the error that it ends with."""
     try:
-        code = typer.main.get_command(app).main(arguments, "ssem", standalone_mode=False)
+        found = typer.main.get_command(app).main(arguments, "ssem", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
-        code = INTERRUPTED
+        found = INTERRUPTED
+    except SystemExit as error:  # no command ends so: what it called does
+        return _refuse(f"something called sys.exit({error.code!r}) before the command was done.")
     except (ValueError, OSError) as error:
-        _say(f"error: {error}")
-        code = BAD_USAGE
+        return _refuse(str(error))
     except Exception as error:
         # Typer raises its usage errors under different parents from version to version.
         if not hasattr(error, "format_message"):
-            raise
+            traceback.print_exc()
+            return _refuse(f"{type(error).__name__}: {error}")
         message: str = error.format_message()  # pyright: ignore[reportAttributeAccessIssue]
         if message.startswith("Usage:"):  # a command without its arguments: the help itself
             print(message)
-        else:
-            _say(f"error: {' '.join(message.split())} Try 'ssem --help'.")
-        code = BAD_USAGE
-    if code == INTERRUPTED:  # caught above, or by some versions of Typer
-        _say("interrupted; finished parts in --out are kept, repeat the command to go on.")
-    sys.exit(code if isinstance(code, int) else AS_EXPECTED)
+            return BAD_USAGE
+        return _refuse(f"{message} Try 'ssem --help'.")
+    if found == INTERRUPTED:  # caught above, or by some versions of Typer
+        message = "interrupted; finished parts in --out are kept, repeat the command to go on."
+        _say(message)
+        return Answer(INTERRUPTED, {"error": message})
+    return found if isinstance(found, (Answer, int)) else AS_EXPECTED
+
+
+def _refuse(message: str) -> Answer:
+    """An error: a line on stderr, and the document."""
+    message = " ".join(message.split())
+    _say(f"error: {message}")
+    return Answer(BAD_USAGE, {"error": message})
 
 
 def _say(line: str) -> None:
@@ -103,12 +149,6 @@ def _progress(description: str, total: int, unit: str = "cells") -> Iterator[Cal
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(description, total=total)
         yield lambda count: bar.advance(task, count)
-
-
-def _print_json(document: Any) -> None:
-    from ssem_jax.sweep import plain
-
-    print(json.dumps(document, indent=2, default=plain))
 
 
 @app.callback(invoke_without_command=True)
@@ -140,7 +180,7 @@ def verify(
     out: OutOption = None,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
-) -> int:
+) -> int | Answer:
     """Judge every shipped claim of the theory on certified cells.
 
     Free embeddings are minimised from random starts over a grid of classes, instances, views, dim,
@@ -172,13 +212,13 @@ def verify(
 
         write_report(report, out)
     cache.record_verdicts({j.claim.name: str(j.verdict) for j in report.judgements})
+    code = AS_EXPECTED if report.as_expected else NOT_AS_EXPECTED
     if as_json:
-        _print_json(report.to_json())
-    else:
-        _show_report(report)
-        if out is not None:
-            print(f"Cells, report.html and report.json are in {out}.")
-    return AS_EXPECTED if report.as_expected else NOT_AS_EXPECTED
+        return Answer(code, report.to_json())
+    _show_report(report)
+    if out is not None:
+        print(f"Cells, report.html and report.json are in {out}.")
+    return code
 
 
 def _writable(folder: Path) -> Path:
@@ -287,10 +327,12 @@ def judge_file(
         typer.Option(
             help="Folder for cells, margin maps and results.json; an interrupted search goes on.",
             show_default=False,
+            parser=_folder,
+            metavar="PATH",
         ),
     ] = None,
     as_json: JsonOption = False,
-) -> int:
+) -> int | Answer:
     """Judge the conjectures in a file: HOLDS, REFUTED by a certified counterexample, or UNDECIDED.
 
     A conjecture is a sx.Claim at the top level of the file: a statement, a margin (positive where
@@ -311,35 +353,37 @@ def judge_file(
     spend = Budget.parse(budget)
     cells = None if out is None else _writable(out) / "cells"
     _set_up()
-    chosen = lab.conjectures(lab.load(file), keep)
-    begun = time.perf_counter()
-    trials = []
-    with _progress("test", spend.cells * len(chosen)) as advance:
-        source = Source(seed, cells, advance)
-        for trial in search_all(chosen, spend, source):
-            trials.append(trial)
-            if not as_json:
-                print(lab.describe(trial) + "\n", flush=True)
-    document = lab.report(trials, time.perf_counter() - begun, seed)
-    if out is not None:
-        _keep_trials(trials, document, out)
+    stdout, trials = sys.stdout, []
+    with redirect_stdout(sys.stderr):  # what the file prints by itself is no verdict
+        chosen = lab.conjectures(lab.load(file), keep)
+        begun = time.perf_counter()
+        with _progress("test", spend.cells * len(chosen)) as advance:
+            source = Source(seed, cells, advance)
+            for trial in search_all(chosen, spend, source):
+                trials.append(trial)
+                if not as_json:
+                    print(lab.describe(trial) + "\n", file=stdout, flush=True)
+        found = lab.report(trials, time.perf_counter() - begun, seed)
+        if out is not None:
+            _keep_trials(trials, found, out)
+    judged = [trial for trial in trials if trial.judgement is not None]
+    code = AS_EXPECTED if found["as_expected"] else NOT_AS_EXPECTED
+    if len(judged) < len(chosen):
+        code = BAD_USAGE
     if as_json:
-        _print_json(document)
-    elif out is not None:
+        return Answer(code, found)
+    if out is not None:
         print(f"Cells, margin maps and results.json are in {out}.")
-    if any(trial.error for trial in trials):
-        return BAD_USAGE
-    return AS_EXPECTED if document["as_expected"] else NOT_AS_EXPECTED
+    return code
 
 
-def _keep_trials(trials: list[Trial], document: dict[str, Any], out: Path) -> None:
+def _keep_trials(trials: list[Trial], found: dict[str, Any], out: Path) -> None:
     """results.json, and a margin map of every conjecture about cells."""
     from ssem_jax import lab
     from ssem_jax.show.outcomes import draw_margins
     from ssem_jax.show.style import PlotError, save
-    from ssem_jax.sweep import plain
 
-    (out / "results.json").write_text(json.dumps(document, indent=2, default=plain))
+    (out / "results.json").write_text(document.write(found))
     for trial in trials:
         if trial.table is None:
             continue
@@ -400,7 +444,7 @@ def sweep_command(
     ] = None,
     out: OutOption = None,
     as_json: JsonOption = False,
-) -> int:
+) -> int | Answer:
     """Solve and certify a grid of your own; --out keeps the table as Parquet.
 
     A run that was interrupted, killed or ran out of disk goes on when its command is repeated:
@@ -455,8 +499,7 @@ def sweep_command(
     summary = summarize(table)
     summary |= {"run": None if out is None else str(out), "seconds": time.perf_counter() - begun}
     if as_json:
-        _print_json(summary)
-        return AS_EXPECTED
+        return Answer(AS_EXPECTED, summary)
     _show_summary(summary)
     if out is None:
         print("Nothing was kept; give --out FOLDER to write the table.")
@@ -477,15 +520,14 @@ def _show_summary(summary: dict[str, Any]) -> None:
 def info(
     run: Annotated[Path, typer.Argument(help="The folder that --out named.")],
     as_json: JsonOption = False,
-) -> int:
+) -> int | Answer:
     """Summarize a run: its shapes, how far it came, its gaps, phases and versions."""
     from ssem_jax.sweep import read_run, summarize
 
     table, manifest = read_run(_cells_of(run))
     summary = summarize(table) | {"run": str(run), "planned": manifest["cells"]}
     if as_json:
-        _print_json(summary | {"manifest": manifest})
-        return AS_EXPECTED
+        return Answer(AS_EXPECTED, summary | {"manifest": manifest})
     finished, planned = summary["cells"], summary["planned"]
     state = "complete" if finished == planned else "interrupted; repeat its command to go on"
     print(
@@ -523,7 +565,8 @@ def plot(
         Path | None,
         typer.Option(help="File: .png, .svg or .pdf. [default: KIND.svg in the run's folder]"),
     ] = None,
-) -> int:
+    as_json: JsonOption = False,
+) -> int | Answer:
     """Draw a sweep: its phase diagram, its certified gaps, or slices with brackets.
 
     Each shape gets a panel; the closed-form boundary is drawn over the certified cells.
@@ -534,14 +577,23 @@ def plot(
 
     cells = _cells_of(run)
     table, _ = read_run(cells)
-    print(draw_run(table, kind, out or cells / f"{kind}.svg", quantity))
+    path = draw_run(table, kind, out or cells / f"{kind}.svg", quantity)
+    return _written(path, as_json)
+
+
+def _written(path: Path, as_json: bool) -> int | Answer:
+    """The answer of a command that makes a file."""
+    if as_json:
+        return Answer(AS_EXPECTED, {"file": str(path)})
+    print(path)
     return AS_EXPECTED
 
 
 @app.command()
 def explore(
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("explorer.html"),
-) -> int:
+    as_json: JsonOption = False,
+) -> int | Answer:
     """Write the explorer: one page, no network, to drag m, n, p, alpha and tau and see the optimum.
 
     Open it in a browser. It shows the phase diagram, the variances, SSEM in three dimensions and
@@ -549,8 +601,7 @@ def explore(
     """
     from ssem_jax.show.explorer import write
 
-    print(write(out))
-    return AS_EXPECTED
+    return _written(write(out), as_json)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -576,7 +627,7 @@ def guide_command(
     mean: MeanOption = "pairs",
     plot: Annotated[Path | None, typer.Option(help="Picture: .png, .svg or .pdf.")] = None,
     as_json: JsonOption = False,
-) -> int:
+) -> int | Answer:
     """Say which alpha and tau keep classes from collapsing, and how far instances then spread.
 
     Collapse thresholds, predicted within-class variance, what to choose for a wanted variance, and
@@ -603,15 +654,14 @@ def guide_command(
         structure = ClassStructure.balanced(classes, instances, views)
     options = {"self_pairs": self_pairs, "mean": mean, "delta2": delta2, "names": names}
     answer = guide(structure, alpha, tau, **options)
-    document = answer.to_json()
+    found = answer.to_json()
     if plot is not None:
         from ssem_jax.show.guide import draw_guide
         from ssem_jax.show.style import save
 
-        document["plot"] = str(save(draw_guide(answer), plot))
+        found["plot"] = str(save(draw_guide(answer), plot))
     if as_json:
-        _print_json(document)
-        return AS_EXPECTED
+        return Answer(AS_EXPECTED, found)
     for line in answer.lines():
         _console().print(line, markup=False)
     if plot is not None:
@@ -635,7 +685,7 @@ def audit_command(
     mean: MeanOption = "pairs",
     seed: SeedOption = 0,
     as_json: JsonOption = False,
-) -> int:
+) -> int | Answer:
     """Certify anybody's embeddings: loss, gap to the global optimum, brackets, phase.
 
     The gap is to the best embeddings in any dimension. Exit code 0 if it is at most 1e-9.
@@ -653,24 +703,24 @@ def audit_command(
         num_views=views,
         key=jax.random.key(seed),
     )
-    document = result.to_json()
+    found = result.to_json()
+    code = AS_EXPECTED if result.optimal else NOT_AS_EXPECTED
     if as_json:
-        _print_json(document)
-    else:
-        _show_audit(document)
-    return AS_EXPECTED if result.optimal else NOT_AS_EXPECTED
+        return Answer(code, found)
+    _show_audit(found)
+    return code
 
 
-def _show_audit(document: dict[str, Any]) -> None:
-    print(f"{document['structure']}")
-    print(f"loss {document['loss']:.12g}, no embedding below {document['lower']:.12g}")
-    verdict = "globally optimal" if document["optimal"] else "not certified as optimal"
-    print(f"gap {document['gap']:.3e}: {verdict} (tolerance {document['gap_tolerance']:.0e})")
-    print(f"phase of the optimum: {document['optimal_phase']}")
+def _show_audit(audited: dict[str, Any]) -> None:
+    print(f"{audited['structure']}")
+    print(f"loss {audited['loss']:.12g}, no embedding below {audited['lower']:.12g}")
+    verdict = "globally optimal" if audited["optimal"] else "not certified as optimal"
+    print(f"gap {audited['gap']:.3e}: {verdict} (tolerance {audited['gap_tolerance']:.0e})")
+    print(f"phase of the optimum: {audited['optimal_phase']}")
     table = Table("variance", "found", "predicted", "bracket at this loss", box=None)
-    for name, value in document["found"].items():
-        predicted = document["predicted"]
-        bracket = document["brackets"].get(name)
+    for name, value in audited["found"].items():
+        predicted = audited["predicted"]
+        bracket = audited["brackets"].get(name)
         table.add_row(
             name,
             f"{value:.6g}",
@@ -706,7 +756,7 @@ def train_command(
     seed: SeedOption = 0,
     out: OutOption = None,
     as_json: JsonOption = False,
-) -> int:
+) -> int | Answer:
     """Train small encoders with this loss and set them against the theory of free embeddings.
 
     Nothing is downloaded: the data are scikit-learn's digits, or Gaussian mixtures. Coarse labels
@@ -730,10 +780,9 @@ def train_command(
         table = experiments.run(name, **choices, out=out, progress=advance)
     summary = experiments.summarize(name, table)
     if as_json:
-        document = {"experiment": name, "run": None if out is None else str(out)}
-        document |= {"rows": len(table), "seconds": time.perf_counter() - begun}
-        _print_json(document | {"summary": summary.to_dicts()})
-        return AS_EXPECTED
+        found = {"experiment": name, "run": None if out is None else str(out)}
+        found |= {"rows": len(table), "seconds": time.perf_counter() - begun}
+        return Answer(AS_EXPECTED, found | {"summary": summary.to_dicts()})
     experiment = experiments.EXPERIMENTS[name]
     shown = Table(*experiment.by, *experiment.shown, box=None, pad_edge=False)
     for row in summary.iter_rows(named=True):

@@ -28,7 +28,13 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ssem_jax.gram import GramLoss
 from ssem_jax.probes import generator, random_gram, random_pair
-from ssem_jax.problem import ClassStructure, check_count, require_x64
+from ssem_jax.problem import (
+    ClassStructure,
+    check_count,
+    check_loss,
+    check_structure,
+    require_x64,
+)
 from ssem_jax.schedule import Kernel, chunk_capacity, map_first, run_chunks
 
 UNIT_ROUNDING = float(np.finfo(np.float64).eps) / 2
@@ -492,6 +498,8 @@ def check_convex(
     """
     require_x64()
     num_pairs = check_count("num_pairs", num_pairs, 1)
+    check_loss(loss)
+    check_structure(structure)
     loss.check(structure)
     rng, forms = generator(key), forms_of(loss, structure)
     drawn = [random_pair(rng, structure) for _ in range(num_pairs)]
@@ -560,6 +568,8 @@ def check_symmetric(
     """
     require_x64()
     num_permutations = check_count("num_permutations", num_permutations, 1)
+    check_loss(loss)
+    check_structure(structure)
     loss.check(structure)
     rng, forms = generator(key), forms_of(loss, structure)
     names = ("views", "instances", "classes") if loss.like_classes else ("views", "instances")

@@ -22,7 +22,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ssem_jax.problem import ClassStructure, check_temperature, concrete, pytree_dataclass
+from ssem_jax.problem import (
+    ClassStructure,
+    check_structure,
+    check_temperature,
+    check_type,
+    concrete,
+    pytree_dataclass,
+    shown,
+)
 from ssem_jax.schedule import whole
 from ssem_jax.simplex import Similarities, block_gram
 from ssem_jax.sphere import normalize, product
@@ -150,6 +158,12 @@ class GramLoss(abc.ABC):
             if not own.keys() & set(needed):
                 setattr(cls, name, vars(GramLoss)[name])
 
+    def __post_init__(self) -> None:
+        """Hyper-parameters that are lists become arrays: a list is no leaf of a pytree."""
+        for name, value in _traced_fields(self):
+            if isinstance(value, (list, tuple)):
+                object.__setattr__(self, name, concrete(value, name))
+
     @abc.abstractmethod
     def from_gram(self, gram: Float[Array, "N N"], structure: ClassStructure) -> Scalar:
         """L(G) for a Gram matrix with unit diagonal."""
@@ -254,6 +268,7 @@ class GramLoss(abc.ABC):
             ValueError: what :meth:`check` raises, G is not N × N, or hyper-parameters that carry a
                 batch axis.
         """
+        check_structure(structure)
         self.check(structure)
         shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(self)]
         if any(shapes):
@@ -335,8 +350,14 @@ def gram_loss(
         ValueError: it is not said whether the function is convex; a function without the two
             arguments, or with starred ones.
     """
+    for name, flag in (("convex", convex), ("symmetric", symmetric)):
+        check_type(name, flag, bool, "True or False")
+    if check is not None and not callable(check):
+        raise ValueError(f"check must be a function of a ClassStructure; got {shown(check)}.")
     if function is None:
         return lambda late: gram_loss(late, convex=convex, symmetric=symmetric, check=check)
+    if not inspect.isfunction(function):
+        raise ValueError(f"gram_loss makes a loss of a function; got {shown(function)}.")
     if not isinstance(convex, bool):
         raise ValueError(
             f"{function.__name__} does not say whether it is convex in the Gram matrix, on which "
@@ -373,6 +394,12 @@ def gram_loss(
     return pytree_dataclass(type(function.__name__, (_FunctionLoss,), namespace))
 
 
+def _traced_fields(loss: GramLoss) -> list[tuple[str, Any]]:
+    """Name and value of every field that is no static choice."""
+    fields = dataclasses.fields(loss)  # pyright: ignore[reportArgumentType]
+    return [(f.name, getattr(loss, f.name)) for f in fields if not f.metadata.get("static")]
+
+
 class _FunctionLoss(GramLoss):
     """What :func:`gram_loss` builds on: the fields are the function's parameters."""
 
@@ -382,8 +409,10 @@ class _FunctionLoss(GramLoss):
     admits: ClassVar[Callable[[ClassStructure], None]]
 
     def __post_init__(self) -> None:
-        for leaf in jax.tree.leaves(self):
-            concrete(leaf)
+        super().__post_init__()
+        for name, value in _traced_fields(self):
+            if not isinstance(value, GramLoss):
+                concrete(value, name)
         if hasattr(self, "temperature"):
             check_temperature(self.temperature)
 

@@ -28,7 +28,10 @@ from ssem_jax.problem import (
     ClassStructure,
     Phase,
     Problem,
+    check_structure,
+    concrete,
     full_dimension,
+    shown,
 )
 
 MODERATE = 0.3
@@ -394,6 +397,16 @@ def guide(
         Lee, Oh, Lee and Sohn (AISTATS 2025, arXiv:2503.08203) for preventing class collapse by the
         choice of α and τ; the closed forms as in :mod:`ssem_jax.theory`.
     """
+    check_structure(structure)
+    for name, value in (("alpha", alpha), ("temperature", temperature), ("delta2", delta2)):
+        number = None if value is None else concrete(value, name)
+        if number is not None and number.shape:
+            raise ValueError(f"{name} must be one number; got shape {number.shape}.")
+    if names is not None and np.shape(names) != (structure.num_classes,):
+        raise ValueError(
+            f"names must be one for each of the {structure.num_classes} classes; "
+            f"got {shown(names)}."
+        )
     given = (0.0 if alpha is None else alpha, 1.0 if temperature is None else temperature)
     loss = SupCL(*given, self_pairs, mean)
     if max(structure.sizes) < 2:

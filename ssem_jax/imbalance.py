@@ -51,6 +51,8 @@ from ssem_jax.problem import (
     Problem,
     check_choice,
     check_count,
+    check_problem,
+    check_structure,
     check_temperature,
     pytree_dataclass,
     require_x64,
@@ -862,6 +864,7 @@ def collapse_thresholds(
         ValueError: all classes of one instance, a τ that is not positive, an unknown convention,
             self pairs not included with one view, and what :func:`solve_reduced` raises.
     """
+    check_structure(structure)
     sizes = np.asarray(structure.sizes)
     _cells(Problem(structure, 1, SupCL(0.5, temperature, self_pairs, mean)), "solved", CLASS_LIMIT)
     pinned = _Pinned(structure, float(temperature), self_pairs, mean)
@@ -1089,6 +1092,7 @@ def _bracket(
 
 def _cells(problem: Problem, verb: str, limit: int) -> tuple[GramLoss, int]:
     require_x64()
+    check_problem(problem)
     loss, structure = problem.loss, problem.structure
     if not (loss.convex and loss.symmetric):
         raise ValueError(

@@ -140,21 +140,48 @@ def load(path: str | Path) -> ModuleType:
     """A file of conjectures as a module.
 
     Raises:
-        ValueError: no such file, or one that does not run.
+        ValueError: no such file, one that does not run, or that is named like another module.
     """
     file = Path(path)
     if not file.is_file() or file.suffix != ".py":
         raise ValueError(f"{file} is no Python file; give a file that defines conjectures.")
+    if _is_taken(file):
+        raise ValueError(
+            f"{file} is named like the module {file.stem}, which would then import it instead; "
+            "rename it."
+        )
     spec = importlib.util.spec_from_file_location(file.stem, file)
     if spec is None or spec.loader is None:
         raise ValueError(f"{file} cannot be loaded; give a file that defines conjectures.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[file.stem] = module  # losses defined there are found again by name
+    _LOADED.add(file.stem)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a sys.exit among them, which would end the run as if all held
         raise ValueError(f"{file} does not run: {one_line(error, str(file))}") from error
     return module
+
+
+_LOADED: set[str] = set()
+"""Modules that came from files of conjectures, and may be replaced by another such file."""
+
+
+def _is_taken(file: Path) -> bool:
+    """Whether an import of the file's name means, or may come to mean, another module."""
+    if file.stem in _LOADED:
+        return False
+    if file.stem in sys.modules:
+        return True
+    try:
+        spec = importlib.util.find_spec(file.stem)
+    except (ImportError, ValueError):  # a name that no import can have
+        return False
+    return spec is not None and (
+        spec.origin is None or Path(spec.origin).resolve() != file.resolve()
+    )
 
 
 def conjectures(module: ModuleType, expression: str = "") -> list[Claim | Theorem]:
@@ -165,7 +192,7 @@ def conjectures(module: ModuleType, expression: str = "") -> list[Claim | Theore
         expression: parts of names, joined by "and", "or", "not" and parentheses.
 
     Raises:
-        ValueError: there are none, or the expression is none.
+        ValueError: there are none, two of one name, or the expression is none.
     """
     found = [*collect([module]), *collect_theorems([module])]
     if not found:

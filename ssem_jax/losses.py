@@ -284,6 +284,7 @@ class SupCL(ClassContrast):
     mean: str = dataclasses.field(default="pairs", metadata={"static": True})
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_mixing(self.alpha)
         check_temperature(self.temperature)
         check_choice("self_pairs", self.self_pairs, SELF_PAIRS)
@@ -331,7 +332,8 @@ def info_nce(temperature: Float[Array, "*batch"] | float) -> SupCL:
         van den Oord, Li and Vinyals (2018, arXiv:1807.03748), equation 4; Chen, Kornblith, Norouzi
         and Hinton (ICML 2020, arXiv:2002.05709), equation 1.
     """
-    return SupCL(jnp.ones_like(temperature, float), temperature, "exclude")
+    check_temperature(temperature)
+    return SupCL(jnp.ones(np.shape(temperature)), temperature, "exclude")
 
 
 def decoupled_contrast(temperature: Float[Array, "*batch"] | float) -> SupCL:
@@ -348,7 +350,8 @@ def decoupled_contrast(temperature: Float[Array, "*batch"] | float) -> SupCL:
     References:
         Yeh, Hong, Hsu, Liu, Chen and LeCun (ECCV 2022, arXiv:2110.06848), equation 6.
     """
-    return SupCL(jnp.ones_like(temperature, float), temperature, "decouple")
+    check_temperature(temperature)
+    return SupCL(jnp.ones(np.shape(temperature)), temperature, "decouple")
 
 
 @pytree_dataclass
@@ -380,6 +383,7 @@ class SupCon(ClassContrast):
     temperature: Float[Array, "*batch"] | float
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_temperature(self.temperature)
 
     def check(self, structure: ClassStructure) -> None:
@@ -451,11 +455,13 @@ class WeightedSupCL(ClassContrast):
     mean: str = dataclasses.field(default="anchors", metadata={"static": True})
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_mixing(self.alpha)
         check_temperature(self.temperature)
         check_choice("self_pairs", self.self_pairs, SELF_PAIRS)
         check_choice("mean", self.mean, MEANS)
-        object.__setattr__(self, "class_weights", tuple(map(float, self.class_weights)))
+        weights = np.ravel(concrete(self.class_weights, "class_weights", may_be_empty=True))
+        object.__setattr__(self, "class_weights", tuple(weights.tolist()))
         if not all(0 <= weight < np.inf for weight in self.class_weights):
             raise ValueError(
                 f"class_weights must be nonnegative and finite; got {self.class_weights}."

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ssem_jax.problem import ClassStructure
+from ssem_jax.problem import ClassStructure, as_array, check_structure
 from ssem_jax.simplex import Similarities, ssem_gram
 from ssem_jax.sphere import normalize, product
 
@@ -91,7 +91,7 @@ def class_means(embeddings: Float[Array, "N d"], structure: ClassStructure) -> F
     Raises:
         ValueError: the number of rows is not N.
     """
-    _check_rows(embeddings, structure)
+    embeddings = _rows(embeddings, structure)
     return _means(embeddings, structure.class_ids)
 
 
@@ -142,7 +142,7 @@ def class_variances(embeddings: Float[Array, "N d"], structure: ClassStructure) 
     Raises:
         ValueError: the number of rows is not N.
     """
-    _check_rows(embeddings, structure)
+    embeddings = _rows(embeddings, structure)
     ids = structure.class_ids
     instances = _means(embeddings, structure.instance_ids)[structure.instance_ids]
     centres = _means(embeddings, ids)[ids]
@@ -168,6 +168,7 @@ def variances(embeddings: Float[Array, "N d"], structure: ClassStructure) -> Var
         Lee, Oh, Lee and Sohn (AISTATS 2025, arXiv:2503.08203) for within- and between-class
         variance on the SSEM family.
     """
+    embeddings = _rows(embeddings, structure)
     share = _shares(structure, embeddings.dtype)
     parts = class_variances(embeddings, structure)
     mean = jnp.mean(embeddings, axis=0)
@@ -192,6 +193,7 @@ def variances_from_gram(gram: Float[Array, "N N"], structure: ClassStructure) ->
     Raises:
         ValueError: the matrix is not N × N.
     """
+    gram = _gram(gram, structure)
     view, _, products = class_similarities(gram, structure)
     share = _shares(structure, gram.dtype)
     instance_sq = product(share, 1 + (structure.num_views - 1) * view) / structure.num_views
@@ -217,7 +219,7 @@ def class_similarities(gram: Float[Array, "N N"], structure: ClassStructure) -> 
     Raises:
         ValueError: the matrix is not N × N.
     """
-    _check_gram(gram, structure)
+    gram = _gram(gram, structure)
     ids, instance_ids, p = structure.class_ids, structure.instance_ids, structure.num_views
     sizes = np.asarray(structure.sizes)
     same_class = ids[:, None] == ids
@@ -305,7 +307,7 @@ def distance_to_ssem(embeddings: Float[Array, "N d"], structure: ClassStructure)
     Raises:
         ValueError: classes of different size, or the number of rows is not N.
     """
-    _check_rows(embeddings, structure)
+    embeddings = _rows(embeddings, structure)
     gram = product(embeddings, embeddings.T)
     delta2 = fit_delta2(gram, structure)
     residual = gram - ssem_gram(structure, delta2)
@@ -329,17 +331,23 @@ def _assemble(between: Scalar, delta2: Scalar, view: Scalar, mean_sq: Scalar) ->
     return Variances(between + within, between, within, delta2, view, mean_sq)
 
 
-def _check_rows(embeddings: Float[Array, "rows d"], structure: ClassStructure) -> None:
+def _rows(embeddings: Float[Array, "rows d"], structure: ClassStructure) -> Float[Array, "N d"]:
+    check_structure(structure)
+    embeddings = as_array(embeddings, "embeddings")
     if embeddings.ndim != 2 or len(embeddings) != structure.num_embeddings:
         raise ValueError(
             f"{structure} has {structure.num_embeddings} embeddings, one per row; "
             f"got shape {embeddings.shape}."
         )
+    return embeddings
 
 
-def _check_gram(gram: Float[Array, "rows columns"], structure: ClassStructure) -> None:
+def _gram(gram: Float[Array, "rows columns"], structure: ClassStructure) -> Float[Array, "N N"]:
+    check_structure(structure)
+    gram = as_array(gram, "the Gram matrix")
     if gram.shape != (structure.num_embeddings,) * 2:
         raise ValueError(
             f"the Gram matrix of {structure} is {structure.num_embeddings} × "
             f"{structure.num_embeddings}; got {gram.shape}."
         )
+    return gram

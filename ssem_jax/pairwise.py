@@ -91,8 +91,9 @@ class Sigmoid(PreparedLoss):
     bias: Float[Array, "*batch"] | float
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_positive("scale", self.scale)
-        concrete(self.bias)
+        concrete(self.bias, "bias")
 
     def check(self, structure: ClassStructure) -> None:
         """Raise a ValueError unless every instance has two views."""
@@ -150,6 +151,7 @@ class Spectral(PreparedLoss):
     scale: Float[Array, "*batch"] | float
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_mixing(self.alpha)
         check_positive("scale", self.scale)
 
@@ -202,7 +204,7 @@ class PairWeights:
     """
 
     def __init__(self, weights: Any) -> None:
-        array = np.array(weights, np.float64) + 0.0
+        array = np.array(concrete(weights, "pair weights", may_be_empty=True)) + 0.0
         if array.ndim != 2 or array.shape[0] != array.shape[1]:
             raise ValueError(f"pair weights must be a square matrix (N, N); got {array.shape}.")
         if not np.all((array >= 0) & np.isfinite(array)):
@@ -258,6 +260,7 @@ class SoftSupCon(PreparedLoss):
     self_pairs: str = dataclasses.field(default="exclude", metadata={"static": True})
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_temperature(self.temperature)
         check_choice("self_pairs", self.self_pairs, SELF_PAIRS)
         if not isinstance(self.weights, PairWeights):
@@ -319,6 +322,7 @@ class _ClassLoss(PreparedLoss):
     temperature: Any
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_temperature(self.temperature)
 
     def check(self, structure: ClassStructure) -> None:
@@ -440,6 +444,7 @@ class AlignUniform(PreparedLoss):
     scale: Float[Array, "*batch"] | float = 2.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_positive("weight", self.weight)
         check_positive("scale", self.scale)
 

@@ -14,12 +14,12 @@ import jax
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
-from ssem_jax.problem import ClassStructure
+from ssem_jax.problem import ClassStructure, as_key
 
 
 def generator(key: PRNGKeyArray) -> np.random.Generator:
     """NumPy's random numbers from a JAX key."""
-    return np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
+    return np.random.default_rng(np.asarray(jax.random.key_data(as_key(key))).ravel())
 
 
 def gram_of(rows: Float[np.ndarray, "*batch N d"]) -> Float[np.ndarray, "*batch N N"]:

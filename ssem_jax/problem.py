@@ -11,12 +11,13 @@ import dataclasses
 import enum
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jaxtyping import PRNGKeyArray
@@ -83,23 +84,60 @@ def precision(bits: int) -> AbstractContextManager[Any]:
     return (experimental.enable_x64 if bits == 64 else experimental.disable_x64)()
 
 
-def concrete(value: Any) -> np.ndarray | None:
+NO_NUMBERS = "bOSUmMc"
+"""Kinds of arrays that are refused where numbers are meant: bools, objects (so None), texts, dates,
+complex numbers. NumPy would read 1.0 in True, nan in None and 0.5 in "0.5"."""
+
+
+def concrete(
+    value: Any, name: str = "a hyper-parameter", *, may_be_empty: bool = False
+) -> np.ndarray | None:
     """The numbers in `value`, or None where there are none to look at yet (tracers).
 
     Raises:
-        ValueError: not a number at all.
+        ValueError: not a number at all, or an empty array.
     """
     if isinstance(value, Tracer):
         return None
     try:
-        return np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"a number or an array of numbers is needed; got {value!r}.") from error
+        array = np.asarray(value)
+        if array.dtype.kind in NO_NUMBERS or not (array.size or may_be_empty):
+            raise ValueError
+        return np.asarray(array, np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{name} must be a number or an array of numbers; got {shown(value)}."
+        ) from None
+
+
+def as_array(value: Any, name: str) -> Any:
+    """An array of numbers, of a list of them too; arrays keep their type and stay on their device.
+
+    Raises:
+        ValueError: no numbers.
+    """
+    given = isinstance(value, (jax.Array, np.ndarray))
+    array = value if given else np.asarray(concrete(value, name, may_be_empty=True))
+    if not jnp.issubdtype(array.dtype, jnp.floating) and not jnp.issubdtype(
+        array.dtype, jnp.integer
+    ):
+        raise ValueError(f"{name} must be an array of numbers; got {shown(value)}.")
+    return array
+
+
+def shown(value: Any) -> str:
+    """A value in one line, for a message."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}… of type {type(value).__name__}"
+
+
+SHOWN = 80
+"""Characters of a value that a message quotes."""
 
 
 def check_mixing(alpha: Any) -> None:
     """Raise a ValueError unless every concrete α lies in [0, 1]."""
-    values = concrete(alpha)
+    values = concrete(alpha, "alpha")
     if values is not None and not np.all((values >= 0) & (values <= 1)):
         raise ValueError(
             f"alpha must lie in [0, 1]; got {_worst(values, (values >= 0) & (values <= 1))}. "
@@ -114,7 +152,7 @@ def check_temperature(temperature: Any) -> None:
 
 def check_positive(name: str, value: Any, hint: str = "") -> None:
     """Raise a ValueError unless every concrete number is positive and finite."""
-    values = concrete(value)
+    values = concrete(value, name)
     if values is not None and not np.all((values > 0) & np.isfinite(values)):
         good = (values > 0) & np.isfinite(values)
         raise ValueError(f"{name} must be positive and finite; got {_worst(values, good)}.{hint}")
@@ -126,9 +164,11 @@ def check_count(name: str, value: Any, least: int) -> int:
     Raises:
         ValueError: not an integer, or too small.
     """
-    number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-    if not number or not float(value).is_integer() or value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}; got {value!r}.")
+    if isinstance(value, (np.ndarray, jax.Array)) and not isinstance(value, Tracer):
+        value = value.item() if value.shape == () else value  # a number in an array of its own
+    number = isinstance(value, (int, float, np.integer, np.floating))
+    if isinstance(value, bool) or not number or not float(value).is_integer() or value < least:
+        raise ValueError(f"{name} must be an integer of at least {least}; got {shown(value)}.")
     return int(value)
 
 
@@ -143,8 +183,40 @@ def check_rows(points: np.ndarray) -> None:
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     """Raise a ValueError unless `value` is one of `choices`."""
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}; got {value!r}.")
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(
+            f"{name} must be one of {', '.join(map(repr, choices))}; got {shown(value)}."
+        )
+
+
+def check_type(name: str, value: Any, kind: type | tuple[type, ...], remedy: str) -> None:
+    """Raise a ValueError unless `value` is an instance; `remedy` says what to write."""
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} must be {remedy}; got {shown(value)}.")
+
+
+def check_progress(progress: Any) -> None:
+    """Raise a ValueError unless it can be called with a number, or is None."""
+    if progress is not None and not callable(progress):
+        raise ValueError(f"progress must be a function of a number; got {shown(progress)}.")
+
+
+def as_key(key: Any) -> PRNGKeyArray:
+    """A JAX random key: of a new or of a raw one (uint32), or of an integer as its seed.
+
+    Raises:
+        ValueError: none of these.
+    """
+    if isinstance(key, (jax.Array, np.ndarray)):
+        if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ():
+            return key
+        if key.dtype == np.uint32 and key.shape == jax.random.key_data(jax.random.key(0)).shape:
+            return jax.random.wrap_key_data(jnp.asarray(key))
+    if isinstance(key, (int, np.integer)) and not isinstance(key, bool) and 0 <= key < 2**63:
+        return jax.random.key(int(key))
+    raise ValueError(
+        f"key must be one JAX random key, as jax.random.key(0), or a seed; got {shown(key)}."
+    )
 
 
 def stable_text(value: Any) -> str:
@@ -165,7 +237,8 @@ class ClassStructure:
     :math:`N = p \sum_k n_k`. Balanced classes are the special case of equal sizes.
 
     Args:
-        sizes: instances per class, one integer of at least 1 for each of m ≥ 2 classes.
+        sizes: instances per class, one integer of at least 1 for each of m ≥ 2 classes; also as
+            "8,4,2", as tables write them.
         num_views: p, the views (augmentations) of every instance.
 
     Raises:
@@ -176,7 +249,7 @@ class ClassStructure:
     num_views: int = 1
 
     def __post_init__(self) -> None:
-        sizes = tuple(check_count("every class size", size, 1) for size in self.sizes)
+        sizes = tuple(check_count("every class size", size, 1) for size in _sizes(self.sizes))
         if len(sizes) < 2:
             raise ValueError(
                 f"there must be at least 2 classes; got {len(sizes)}. "
@@ -209,9 +282,11 @@ class ClassStructure:
             ValueError: labels of another shape, fewer than two classes, or labels that cannot be
                 split into instances of `num_views` equal labels.
         """
-        labels = np.asarray(labels if isinstance(labels, np.ndarray) else list(labels))
+        labels = _labels(labels)
         if labels.ndim != 1 or labels.size == 0:
             raise ValueError(f"labels must be one-dimensional and not empty; got {labels.shape}.")
+        if labels.dtype.kind == "f" and np.isnan(labels).any():
+            raise ValueError("labels must not be NaN; give unlabelled rows a class of their own.")
         num_views = check_count("num_views", num_views, 1)
         if labels.size % num_views:
             raise ValueError(
@@ -225,7 +300,10 @@ class ClassStructure:
                 f"rows {row} to {row + num_views - 1} are views of one instance but carry "
                 "different labels; order the rows so that the views of an instance are adjacent."
             )
-        _, class_of, counts = np.unique(grouped[:, 0], return_inverse=True, return_counts=True)
+        try:
+            _, class_of, counts = np.unique(grouped[:, 0], return_inverse=True, return_counts=True)
+        except TypeError as error:
+            raise ValueError(f"labels must be of one kind, to be sorted; {error}.") from None
         by_class = np.argsort(class_of, kind="stable")
         order = (by_class[:, None] * num_views + np.arange(num_views)).ravel()
         return cls(tuple(int(count) for count in counts), num_views), order
@@ -284,6 +362,29 @@ class ClassStructure:
         return sizes + (f" × {self.num_views} views" if self.num_views > 1 else "")
 
 
+def _sizes(given: Any) -> Iterable[Any]:
+    """The sizes one by one, also of a text as tables have it."""
+    try:
+        if isinstance(given, (Mapping, Set)):  # without an order, or with one of its keys alone
+            raise TypeError
+        return [float(size) for size in given.split(",")] if isinstance(given, str) else list(given)
+    except (TypeError, ValueError):
+        raise ValueError(
+            "sizes must be integers, one for each class, as (8, 4, 2); got "
+            f"{shown(given)}. Use ClassStructure.balanced for equal classes."
+        ) from None
+
+
+def _labels(given: Any) -> np.ndarray:
+    """Labels one by one."""
+    try:
+        return np.asarray(given if isinstance(given, np.ndarray) else list(given))
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"labels must be one for each embedding, as [0, 0, 1, 1]; got {shown(given)}."
+        ) from None
+
+
 @pytree_dataclass
 class Problem:
     r"""Minimise a Gram-convex loss over N unit vectors in R^d.
@@ -299,7 +400,8 @@ class Problem:
         loss: the loss, for example :class:`ssem_jax.SupCL`.
 
     Raises:
-        ValueError: d < 1, or a loss that the structure does not admit (no positive pair).
+        ValueError: d < 1, what is no structure or no loss, a loss that the structure does not
+            admit (no positive pair), or hyper-parameters of different batch axes.
     """
 
     structure: ClassStructure = dataclasses.field(metadata={"static": True})
@@ -307,8 +409,11 @@ class Problem:
     loss: GramLoss
 
     def __post_init__(self) -> None:
+        check_structure(self.structure)
         object.__setattr__(self, "dim", check_count("dim", self.dim, 1))
+        check_loss(self.loss)
         self.loss.check(self.structure)
+        _ = self.batch_size
 
     @property
     def batch_size(self) -> int | None:
@@ -352,6 +457,33 @@ def cell_keys(problem: Problem, key: PRNGKeyArray) -> PRNGKeyArray:
     return jax.vmap(jax.random.fold_in, (None, 0))(key, np.asarray(hashes, np.uint32))
 
 
+def check_structure(structure: Any) -> None:
+    """Raise a ValueError unless it is a class structure."""
+    check_type(
+        "structure", structure, ClassStructure, "a ClassStructure, as ClassStructure((5, 5, 5))"
+    )
+
+
+def check_loss(loss: Any) -> None:
+    """Raise a ValueError unless it is a loss, with its hyper-parameters given.
+
+    Known by what a loss has: :class:`ssem_jax.GramLoss` itself stands on this module.
+    """
+    if not isinstance(loss, type) and callable(getattr(loss, "from_gram", None)):
+        return
+    if isinstance(loss, type) and hasattr(loss, "from_gram"):
+        raise ValueError(
+            f"loss must be given its hyper-parameters, as {loss.__name__}(...); got the class."
+        )
+    remedy = " Decorate the function with ssem_jax.gram_loss." if callable(loss) else ""
+    raise ValueError(f"loss must be a GramLoss, as SupCL(0.5, 0.1); got {shown(loss)}.{remedy}")
+
+
+def check_problem(problem: Any) -> None:
+    """Raise a ValueError unless it is a problem."""
+    check_type("problem", problem, Problem, "a Problem(structure, dim, loss)")
+
+
 def full_dimension(structure: ClassStructure, self_pairs: str = "include") -> int:
     """The smallest d that admits an unconstrained optimum at every (α, τ).
 
@@ -359,6 +491,8 @@ def full_dimension(structure: ClassStructure, self_pairs: str = "include") -> in
     decoupled; when they are excluded and p ≥ 2 the view-spread phase needs M(p-1) + m - 1, so the
     larger of the two.
     """
+    check_structure(structure)
+    check_choice("self_pairs", self_pairs, ("include", "exclude", "decouple"))
     spread = structure.num_instances - 1
     if self_pairs != "exclude" or structure.num_views == 1:
         return spread

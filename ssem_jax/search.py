@@ -52,7 +52,7 @@ from ssem_jax.claims import (
 )
 from ssem_jax.identity import NoIdentityError
 from ssem_jax.losses import GramLoss, SupCL
-from ssem_jax.problem import Problem
+from ssem_jax.problem import Problem, check_count, check_type, concrete, shown
 from ssem_jax.space import FINEST, Range, Space, Spots
 from ssem_jax.sweep import RunError, identity, num_cells, split, sweep
 from ssem_jax.table import choice_of, fixed_columns, hyper_names, join, problem_of, sizes_of
@@ -82,11 +82,40 @@ ROUND_CHOICES = 6
 """Rounded values tried for each hyper-parameter."""
 
 
-class Budget(NamedTuple):
-    """What a search may spend: cells, and seconds (checked between rounds)."""
+@dataclasses.dataclass(frozen=True)
+class Budget:
+    """What a search may spend.
+
+    Args:
+        cells: certified cells.
+        seconds: wall time, checked between rounds.
+
+    Raises:
+        ValueError: no integer of at least 1, or no positive number.
+    """
 
     cells: int = 2000
     seconds: float = math.inf
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cells", check_count("the cells of a budget", self.cells, 1))
+        seconds = concrete(self.seconds, "the seconds of a budget")
+        if seconds is None or seconds.shape or not seconds > 0:
+            raise ValueError(
+                f"the seconds of a budget must be positive; got {shown(self.seconds)}."
+            )
+        object.__setattr__(self, "seconds", float(seconds))
+
+    @classmethod
+    def of(cls, value: Any) -> Budget:
+        """A budget as it is, of a number of cells, or of a text that :meth:`parse` takes.
+
+        Raises:
+            ValueError: none of these.
+        """
+        if isinstance(value, cls):
+            return value
+        return cls.parse(value) if isinstance(value, str) else cls(value)
 
     @classmethod
     def parse(cls, text: str) -> Budget:
@@ -95,21 +124,22 @@ class Budget(NamedTuple):
         Raises:
             ValueError: anything else.
         """
-        cells, seconds = cls()
+        check_type("a budget", text, str, "a text, as '2000,60s'")
+        given: dict[str, float] = {}
         try:
-            for part in text.split(","):
-                if part.strip().endswith("s"):
-                    seconds = float(part.strip()[:-1])
-                else:
-                    cells = int(part)
-            if cells < 1 or not seconds > 0:
+            for part in map(str.strip, text.split(",")):
+                unit = "seconds" if part.endswith("s") else "cells"
+                if unit in given:
+                    raise ValueError
+                given[unit] = float(part.removesuffix("s"))
+            if not all(map(math.isfinite, given.values())):
                 raise ValueError
+            return cls(**given)  # pyright: ignore[reportArgumentType]
         except ValueError:
             raise ValueError(
                 f"a budget is a number of cells, of seconds, or both: 2000 or 60s or 2000,60s; "
                 f"got {text!r}."
             ) from None
-        return cls(cells, seconds)
 
 
 DEFAULT_BUDGET = Budget()
@@ -242,27 +272,35 @@ class Source:
 
 
 def search(
-    claim: Claim | Theorem, budget: Budget = DEFAULT_BUDGET, source: Source | None = None
+    claim: Claim | Theorem,
+    budget: Budget | int | str = DEFAULT_BUDGET,
+    source: Source | None = None,
 ) -> Trial:
     """Judge a conjecture on its space, adaptively.
 
     Args:
         claim: with a :class:`ssem_jax.Space` as its domain; a :class:`ssem_jax.Domain` of grids is
             judged as it is, and a theorem is proven.
-        budget: what may be spent. A counterexample ends the search; shrinking it may take some
-            hundred cells more.
+        budget: what may be spent, also as a number of cells or as "2000,60s". A counterexample
+            ends the search; shrinking it may take some hundred cells more.
         source: where cells come from; share one between conjectures of one space.
 
     Raises:
         ClaimError: the conjecture is not well posed: an empty space, or a margin or a condition
             that raises or returns no number for every cell.
+        ValueError: what is no claim, no budget, or no source.
     """
     begun = time.perf_counter()
-    source = source or Source()
+    check_type("claim", claim, (Claim, Theorem), "a Claim or a Theorem")
+    budget = Budget.of(budget)
+    source = Source() if source is None else source
+    check_type("source", source, Source, "a search.Source")
     if isinstance(claim, Theorem):
         try:
             judgement = judge_theorem(claim)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a sys.exit among them
             raise ClaimError(f"{claim.name}: its proof raised {one_line(error)}") from error
         return Trial(claim, judgement, seconds=time.perf_counter() - begun)
     if isinstance(claim.domain, Domain):
@@ -296,18 +334,31 @@ def search(
 
 
 def search_all(
-    claims: Iterable[Claim | Theorem], budget: Budget = DEFAULT_BUDGET, source: Source | None = None
+    claims: Iterable[Claim | Theorem],
+    budget: Budget | int | str = DEFAULT_BUDGET,
+    source: Source | None = None,
 ) -> Iterator[Trial]:
     """The conjectures one after another; one that is not well posed does not stop the others."""
-    source = source or Source()
+    source, budget = source or Source(), Budget.of(budget)
     for claim in claims:
-        try:
-            yield search(claim, budget, source)
-        except RunError:
-            raise  # of the folder, and so of all conjectures
-        except ValueError as error:
-            name = f"{claim.name}: "
-            yield Trial(claim, None, error=name + str(error).removeprefix(name))
+        yield _trial(claim, budget, source)
+
+
+def _trial(claim: Claim | Theorem, budget: Budget, source: Source) -> Trial:
+    """The trial of a conjecture, or what is wrong with it.
+
+    Its loss, its conditions and its dimensions are the user's own code, which may raise anything;
+    a `SystemExit` would end the whole run as if every conjecture had been judged.
+    """
+    try:
+        return search(claim, budget, source)
+    except (RunError, KeyboardInterrupt):
+        raise  # of the folder, and so of all conjectures; of the user
+    except ValueError as error:
+        name = f"{claim.name}: "
+        return Trial(claim, None, error=name + str(error).removeprefix(name))
+    except BaseException as error:
+        return Trial(claim, None, error=f"{claim.name}: {one_line(error)}")
 
 
 # ---------------------------------------------------------------------------------------- search

@@ -16,14 +16,21 @@ all mn instances, and at 1 the class means vanish.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ssem_jax.problem import ClassStructure, check_count, concrete
+from ssem_jax.problem import (
+    ClassStructure,
+    as_array,
+    as_key,
+    check_count,
+    check_structure,
+    concrete,
+)
 from ssem_jax.sphere import product
 
 
@@ -93,13 +100,18 @@ def block_gram(
     Returns:
         (N, N) matrix of unit diagonal.
     """
+    check_structure(structure)
     ids, num_classes = structure.class_ids, structure.num_classes
-    dtype = jnp.result_type(float)
-    view, within = (
-        jnp.broadcast_to(jnp.asarray(similarity, dtype), (num_classes,))[ids][:, None]
-        for similarity in (view, within)
-    )
-    between = jnp.broadcast_to(jnp.asarray(between, dtype), (num_classes, num_classes))
+
+    def spread(name: str, similarity: Any, *shape: int) -> Array:
+        array = as_array(similarity, name)
+        if array.shape not in ((), shape):
+            raise ValueError(f"{name} must be one number or of shape {shape}; got {array.shape}.")
+        return jnp.broadcast_to(jnp.asarray(array, jnp.result_type(float)), shape)
+
+    view = spread("view", view, num_classes)[ids][:, None]
+    within = spread("within", within, num_classes)[ids][:, None]
+    between = spread("between", between, num_classes, num_classes)
     same_class = ids[:, None] == ids
     same_instance = structure.instance_ids[:, None] == structure.instance_ids
     gram = jnp.where(same_class, within, between[ids[:, None], ids])
@@ -188,18 +200,19 @@ def _place(
     if check_count("dim", dim, 1) < rank:
         raise ValueError(f"{what} needs dim of at least {rank}; got {dim}.")
     placed = jnp.pad(jnp.asarray(points, jnp.result_type(float)), ((0, 0), (0, dim - rank)))
-    return placed if key is None else product(placed, jax.random.orthogonal(key, dim))
+    return placed if key is None else product(placed, jax.random.orthogonal(as_key(key), dim))
 
 
 def _check_ssem(structure: ClassStructure, delta2: Float[Array, ""] | float) -> None:
     """Raise a ValueError unless SSEM(δ) is defined on the structure."""
+    check_structure(structure)
+    value = concrete(delta2, "delta2")
     if not structure.is_balanced:
         raise ValueError(f"SSEM needs classes of equal size; got sizes {structure.sizes}.")
-    if jnp.ndim(delta2) > 0:
+    if np.ndim(delta2) > 0:
         raise ValueError(
-            f"delta2 must be one number; got shape {jnp.shape(delta2)}. Use jax.vmap for many."
+            f"delta2 must be one number; got shape {np.shape(delta2)}. Use jax.vmap for many."
         )
-    value = concrete(delta2)
     most = 1 if structure.instances_per_class > 1 else 0
     if value is not None and not 0 <= value <= most:
         raise ValueError(

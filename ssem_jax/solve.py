@@ -35,7 +35,16 @@ from jax.core import Tracer
 from jaxtyping import Array, PRNGKeyArray
 
 from ssem_jax.losses import GramLoss, SupCL
-from ssem_jax.problem import ClassStructure, Problem, cell_keys, check_count, require_x64
+from ssem_jax.problem import (
+    ClassStructure,
+    Problem,
+    as_key,
+    cell_keys,
+    check_count,
+    check_problem,
+    check_progress,
+    require_x64,
+)
 from ssem_jax.schedule import Kernel, chunk_capacity, map_first, run_chunks
 from ssem_jax.solution import Solution, Status
 from ssem_jax.sphere import inner, normalize, project, random_points, retract
@@ -519,8 +528,8 @@ def solve(
 
     Args:
         problem: one cell, or a batch of cells (a batch axis on the hyper-parameters).
-        key: a JAX random key. A cell's starts depend on the key and the cell's own coordinates
-            only, not on the batch around it.
+        key: a JAX random key, or an integer as its seed. A cell's starts depend on the key and the
+            cell's own coordinates only, not on the batch around it.
         num_starts: random starts at most; raise it for low dimensions, where local minima exist.
         progress: called with the number of cells newly attempted for the first time.
 
@@ -531,12 +540,15 @@ def solve(
         ValueError: 64-bit mode is off, num_starts < 1, or called under ``jax.jit``.
     """
     require_x64()
+    check_problem(problem)
+    check_progress(progress)
     num_starts = check_count("num_starts", num_starts, 1)
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((problem, key))):
         raise ValueError(
             "solve schedules its work on the host and cannot be traced; call it outside jax.jit "
             "and jax.vmap, and give it a problem whose hyper-parameters carry a batch axis."
         )
+    key = as_key(key)
     losses, size = problem.cells()
     batch = _Batch(problem.structure, problem.dim, losses, cell_keys(problem, key))
     cells = np.arange(size)

@@ -21,13 +21,25 @@ import polars as pl
 
 from ssem_jax.claims import Cells, ClaimError, Condition
 from ssem_jax.losses import GramLoss, SupCL
-from ssem_jax.problem import ClassStructure, Problem, check_count
+from ssem_jax.problem import (
+    ClassStructure,
+    Problem,
+    check_choice,
+    check_count,
+    check_type,
+    concrete,
+    shown,
+)
 from ssem_jax.sweep import admitting_dimension
 from ssem_jax.table import SCHEMA, is_static, shape_columns, text_of
 
 FINEST = 2**24
 """Steps that an axis is divided into at the finest: cells are named by integers, so that the same
 place is the same cell however a search came to it."""
+
+
+LEVELS = {"quick": 2, "default": 3, "full": 5}
+"""Halvings of every range in a regular grid, by its size."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +61,11 @@ class Range:
     log: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("low", "high"):
+            end = concrete(getattr(self, name), f"{name} of a range")
+            if end is None or end.shape:
+                raise ValueError(f"{name} of a range must be one number; got {shown(end)}.")
+        check_type("log of a range", self.log, bool, "True or False")
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
             raise ValueError(
                 f"a range needs finite ends low < high; got Range({self.low}, {self.high}). "
@@ -139,21 +156,55 @@ class Space:
         where: Condition | None = None,
         **hyper: Any,
     ) -> None:
+        if not callable(loss) or isinstance(loss, GramLoss):
+            raise ValueError(
+                "the loss of a space must be a loss class, or a function that makes a loss, as "
+                f"SupCL; got {shown(loss)}. Give its hyper-parameters to the Space."
+            )
+        if where is not None and not callable(where):
+            raise ValueError(f"where must be a function of cells; got {shown(where)}.")
         self.loss, self.where = loss, where
         views = _list("num_views", num_views)
         if sizes is None:
             counts = itertools.product(
                 _list("num_classes", num_classes), _list("num_instances", num_instances)
             )
-            shapes = [(n,) * m for m, n in counts]
+            shapes = [
+                (check_count("num_instances", n, 1),) * check_count("num_classes", m, 2)
+                for m, n in counts
+            ]
         else:
             shapes = _list("sizes", sizes)
             if all(isinstance(size, (int, np.integer)) for size in shapes):
                 shapes = [tuple(shapes)]
-        self.structures = [ClassStructure(tuple(s), p) for s in shapes for p in views]
+        self.structures = [ClassStructure(s, p) for s in shapes for p in views]
         self.dims = _list("dim", dim)
+        for each in self.dims:
+            if each != "full" and not callable(each):
+                check_count('dim, where it is not "full" or a function,', each, 1)
         self.hyper = _hyper(loss, hyper)
         self.ranges = {name: v for name, v in self.hyper.items() if isinstance(v, Range)}
+        self._check_values()
+
+    def _check_values(self) -> None:
+        """Make a loss of every value, and of both ends of every range, the others being first.
+
+        Raises:
+            ValueError: the loss refuses one.
+        """
+        values = {
+            name: [axis.low, axis.high] if isinstance(axis, Range) else axis
+            for name, axis in self.hyper.items()
+        }
+        first = {name: each[0] for name, each in values.items()}
+        for name, each in values.items():
+            for value in each:
+                try:
+                    self.loss(**first | {name: value})
+                except (TypeError, ValueError) as error:
+                    raise ValueError(
+                        f"{_name(self.loss)} refuses a value of the space: {error}"
+                    ) from error
 
     def __repr__(self) -> str:
         shapes = "; ".join(map(str, self.structures[:4])) + ("; …" * (len(self.structures) > 4))
@@ -193,7 +244,9 @@ class Space:
         table = self.coordinates(spots)
         try:
             answer = np.asarray(self.where(Cells(table, self.loss)))
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a sys.exit among them
             raise ClaimError(
                 f"the constraint of the space raised {type(error).__name__}: {error}"
             ) from error
@@ -241,7 +294,8 @@ class Space:
 
     def problems(self, size: str = "default") -> list[Problem]:
         """A regular grid over the space, in three sizes: what `ssem verify` judges claims on."""
-        spots = self.grid({"quick": 2, "default": 3, "full": 5}[size])
+        check_choice("size", size, tuple(LEVELS))
+        spots = self.grid(LEVELS[size])
         return [problem for _, problem in self.problems_at(spots)]
 
 
@@ -258,6 +312,8 @@ def _static_names(loss: Callable[..., GramLoss]) -> set[str]:
 def _list(name: str, value: Any) -> list:
     """A value or a collection of values as a list."""
     single = value is None or isinstance(value, (str, int, float, np.number)) or callable(value)
+    if not single and (not np.iterable(value) or isinstance(value, Mapping)):
+        raise ValueError(f"{name} must be a value or a list of values; got {shown(value)}.")
     values = [value] if single else list(value)
     if not values:
         raise ValueError(f"{name} must not be empty; give at least one value.")

@@ -52,7 +52,19 @@ from ssem_jax.certificate import (
 )
 from ssem_jax.identity import NoIdentityError, digest, own_code
 from ssem_jax.losses import GramLoss, SupCL
-from ssem_jax.problem import ClassStructure, Problem, check_choice, full_dimension, require_x64
+from ssem_jax.problem import (
+    ClassStructure,
+    Problem,
+    check_choice,
+    check_count,
+    check_problem,
+    check_progress,
+    check_structure,
+    check_type,
+    full_dimension,
+    require_x64,
+    shown,
+)
 from ssem_jax.schedule import in_this_mode
 from ssem_jax.solve import solve
 from ssem_jax.table import (
@@ -64,7 +76,7 @@ from ssem_jax.table import (
     tabulate,
     text_of,
 )
-from ssem_jax.workers import lost_worker
+from ssem_jax.workers import EXECUTORS, lost_worker, open_executor
 
 try:
     import fcntl
@@ -124,14 +136,28 @@ class Grid:
             not defined (see :class:`Problem`).
     """
 
-    structures: Sequence[ClassStructure]
-    dims: Sequence[int | str]
+    structures: Sequence[ClassStructure] | ClassStructure
+    dims: Sequence[int | str] | int | str
     alphas: Sequence[float] = ()
     temperatures: Sequence[float] = ()
     self_pairs: Sequence[str] = ()
     means: Sequence[str] = ()
     loss: type[GramLoss] = SupCL
     hyper: Mapping[str, Sequence[Any]] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.loss, type) and dataclasses.is_dataclass(self.loss)):
+            raise ValueError(
+                f"the loss of a grid must be a class of losses, as SupCL; got {shown(self.loss)}. "
+                "Its hyper-parameters are lists of their own."
+            )
+        check_type("hyper", self.hyper, Mapping, "a dict of lists, as {'scale': [1, 10]}")
+        for name in ("structures", "dims", *PLURALS.values()):
+            object.__setattr__(self, name, _listed(name, getattr(self, name)))
+        hyper = {name: _listed(name, values) for name, values in self.hyper.items()}
+        object.__setattr__(self, "hyper", hyper)
+        for structure in self.structures:
+            check_structure(structure)
 
     def axes(self) -> dict[str, Sequence[Any]]:
         """Field of the loss → its values, for every field that is not left at its default."""
@@ -187,7 +213,17 @@ def admitting_dimension(structure: ClassStructure, loss: GramLoss) -> int:
     """A dimension that admits every optimum."""
     convention = getattr(loss, "self_pairs", None)
     # Without further knowledge: a Gram matrix of N embeddings may have rank N.
-    return full_dimension(structure, convention) if convention else structure.num_embeddings
+    known = convention in ("include", "exclude", "decouple")
+    return full_dimension(structure, convention) if known else structure.num_embeddings
+
+
+def _listed(name: str, values: Any) -> Sequence[Any]:
+    """Values of an axis; a single one is a list of one."""
+    if isinstance(values, (str, ClassStructure)) or np.ndim(values) == 0:
+        if values is None or isinstance(values, (Mapping, set)):
+            raise ValueError(f"{name} must be a list of values; got {shown(values)}.")
+        return (values,)
+    return values
 
 
 def split(problem: Problem, witness: str = "solve") -> Iterator[Problem]:
@@ -245,19 +281,20 @@ def compute_batch(
 
 
 def sweep(
-    problems: Iterable[Problem],
+    problems: Iterable[Problem] | Problem | Grid,
     *,
     seed: int = 0,
     out: str | os.PathLike[str] | None = None,
     num_starts: int = 2,
     witness: str = "solve",
-    executor: Executor | None = None,
+    executor: Executor | str | None = None,
     progress: Progress | None = None,
 ) -> pl.DataFrame:
     """Solve and certify every cell of the problems, or certify theory's optimum of every cell.
 
     Args:
-        problems: batches of cells, one shape each (for example `Grid(...).problems()`).
+        problems: batches of cells, one shape each (for example `Grid(...).problems()`); also one
+            problem, or a grid.
         seed: of the random starts; the same seed gives the same table.
         out: a run folder to write to. If it holds an interrupted run of the same sweep, only what
             is missing is computed.
@@ -267,7 +304,8 @@ def sweep(
         executor: who computes the batches: anything with the interface of
             :class:`concurrent.futures.Executor`, such as :class:`ssem_jax.Processes`,
             ``dask.distributed.Client(...).get_executor()`` or mpi4py's ``MPIPoolExecutor``. By
-            default threads of this process. The workers need this package, not the run folder.
+            default threads of this process. The workers need this package, not the run folder. Or
+            a name of :func:`ssem_jax.workers.open_executor`, to open one for this sweep.
         progress: called with the number of newly finished cells.
 
     Returns:
@@ -281,6 +319,23 @@ def sweep(
     """
     require_x64()
     check_choice("witness", witness, tuple(PART_CELLS))
+    seed, num_starts = check_count("seed", seed, 0), check_count("num_starts", num_starts, 1)
+    problems = _problems(problems)
+    check_progress(progress)
+    if out is not None:
+        check_folder(out)
+    if isinstance(executor, str):
+        with open_executor(executor) as opened:
+            options = {"seed": seed, "out": out, "num_starts": num_starts, "witness": witness}
+            return sweep(problems, **options, executor=opened, progress=progress)
+    if executor is not None and (
+        isinstance(executor, type) or not callable(getattr(executor, "submit", None))
+    ):
+        names = ", ".join(map(repr, EXECUTORS))
+        raise ValueError(
+            f"executor must have the interface of concurrent.futures.Executor, or be one of "
+            f"{names}; got {shown(executor)}."
+        )
     batches = [batch for problem in problems for batch in split(problem, witness)]
     join([pl.DataFrame(schema=schema_of(batch.loss)) for batch in batches])  # or refuse now
     for batch in batches if witness == "solve" else ():
@@ -383,6 +438,22 @@ def _forget_old_traces(batches: Iterable[Problem]) -> None:
         if _TRACED.setdefault(jax.tree.structure(batch.loss), (code, choices)) != (code, choices):
             _TRACED.clear()
             jax.clear_caches()
+
+
+def _problems(given: Any) -> list[Problem]:
+    """The problems of a sweep, of whatever holds them."""
+    if isinstance(given, Grid):
+        return given.problems()
+    problems = [given] if isinstance(given, Problem) or not np.iterable(given) else list(given)
+    for problem in problems:
+        check_problem(problem)
+    return problems
+
+
+def check_folder(path: Any) -> None:
+    """Raise a ValueError unless it is the name of a folder; an empty one would be the current."""
+    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
+        raise ValueError(f"a run needs the name of a folder, as 'runs/first'; got {shown(path)}.")
 
 
 def num_cells(problems: Iterable[Problem]) -> int:
@@ -640,6 +711,7 @@ def read_run(path: str | os.PathLike[str]) -> tuple[pl.DataFrame, dict[str, Any]
     Raises:
         RunError: the folder holds no readable run.
     """
+    check_folder(path)
     folder = Path(path)
     if not folder.is_dir():
         raise RunError(f"{folder} is not a folder; give the folder that --out named.")
@@ -648,11 +720,6 @@ def read_run(path: str | os.PathLike[str]) -> tuple[pl.DataFrame, dict[str, Any]
     tables = [run.read_part(number) for number in range(run.num_parts)]
     finished = [table for table in tables if table is not None]
     return join(finished), manifest
-
-
-def plain(value: Any) -> Any:
-    """NumPy scalars and arrays, and whatever else, as JSON knows them: a default for json.dumps."""
-    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def summarize(table: pl.DataFrame) -> dict[str, Any]:

@@ -39,7 +39,16 @@ from ssem_jax.blockwise import BLOCK_SIZE, blockwise_supcl, check_ids, group
 from ssem_jax.imbalance import solve_reduced
 from ssem_jax.losses import SupCL
 from ssem_jax.metrics import Variances
-from ssem_jax.problem import ClassStructure, Problem, precision, pytree_dataclass
+from ssem_jax.problem import (
+    ClassStructure,
+    Problem,
+    as_array,
+    check_type,
+    concrete,
+    precision,
+    pytree_dataclass,
+    shown,
+)
 from ssem_jax.schedule import whole, without_mesh
 from ssem_jax.sphere import normalize
 
@@ -181,13 +190,15 @@ class BatchMonitor:
     )
 
     def __post_init__(self) -> None:
-        if not 0 <= self.decay < 1:
+        decay = concrete(self.decay, "decay")
+        if decay is None or decay.shape or not 0 <= decay < 1:
             raise ValueError(
                 f"decay must lie in [0, 1); got {self.decay}. 0.99 looks back over 100 batches."
             )
 
     def update(self, variances: Variances) -> BatchMonitor:
         """The state after another batch."""
+        check_type("variances", variances, Variances, "what batch_variances returns")
         batch = jax.tree.map(jax.lax.stop_gradient, (jnp.ones_like(self.weight), variances))
         weight, sums = jax.tree.map(
             lambda old, new: self.decay * old + new.astype(old.dtype),
@@ -254,6 +265,10 @@ def predict_batch(
             that α asks for; and, for classes of different size, what
             :func:`ssem_jax.solve_reduced` raises.
     """
+    for name, value in (("alpha", alpha), ("temperature", temperature)):
+        number = concrete(value, name)
+        if number is None or number.shape:
+            raise ValueError(f"{name} must be one number on the host; got {shown(value)}.")
     structure, _ = ClassStructure.from_labels(np.asarray(labels))
     structure = ClassStructure(structure.sizes, num_views)
     order = np.argsort(structure.sizes, kind="stable")
@@ -304,7 +319,9 @@ def _rows(
     axis_name: str | None,
 ) -> tuple[Float[Array, "N d"], Int[Array, " N"], Int[Array, " N"]]:
     """The rows of a batch with their class and instance, which no other device has by default."""
-    embeddings, labels, instance_ids = map(whole, (jnp.asarray(embeddings), labels, instance_ids))
+    embeddings, labels, instance_ids = map(
+        whole, (jnp.asarray(as_array(embeddings, "embeddings")), labels, instance_ids)
+    )
     if embeddings.ndim not in (2, 3) or not embeddings.size:
         raise ValueError(
             "embeddings must be (B, p, d), p views of each of B instances, or (N, d); got shape "
@@ -316,7 +333,7 @@ def _rows(
         if axis_name is not None:
             instance_ids = instance_ids + jax.lax.axis_index(axis_name) * count
     for name, ids in (("labels", labels), ("instance_ids", instance_ids)):
-        if len(views) and jnp.shape(ids) == tuple(views) != (count,):
+        if len(views) and np.shape(ids) == tuple(views) != (count,):
             raise ValueError(
                 f"views are stacked along the second axis, (B, p, d); got shape "
                 f"{embeddings.shape} with {views[0]} {name}. Use embeddings.swapaxes(0, 1)."

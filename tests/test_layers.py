@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "ssem_jax"
 
 LAYERS = [
     {"problem", "sphere", "schedule", "solution", "cache", "workers", "eigenbound"}
-    | {"rounding", "directed", "identity"},
+    | {"rounding", "directed", "identity", "document"},
     {"simplex", "gram", "losses", "pairwise", "blockwise"},
     {"probes", "convexity", "declared"},
     {"theory", "metrics", "reduced", "imbalance", "solve", "certificate"},

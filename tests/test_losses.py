@@ -6,6 +6,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+import oracles
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -408,6 +409,22 @@ def test_unbalanced_minimum_is_no_higher_at_random_feasible_points(
     towards = found + jnp.geomspace(1e-3, 1, 40)[:, None, None] * (others - found)
     values = jax.jit(jax.vmap(lambda gram: loss.from_gram(gram, structure)))(towards)
     assert np.all(values > value - CLARABEL_VALUE)
+
+
+@pytest.mark.parametrize("enough", [3, 200])
+def test_an_oracle_that_doubts_itself_is_asked_again_or_is_no_witness(enough, monkeypatch):
+    """Its warning is its own; ours are errors."""
+    doubtful = oracles.CLARABEL_GOAL | {"max_iter": 3}
+    again = oracles.CLARABEL_GOAL | {"max_iter": enough}
+    monkeypatch.setattr(oracles, "CLARABEL_SETTINGS", (doubtful, again))
+    structure, loss = ClassStructure((2, 2)), SupCL(0.3, 0.7)
+    if enough == 3:
+        with pytest.raises(pytest.skip.Exception, match="the convex solver doubts"):
+            cvxpy_optimum(loss, structure)
+    else:
+        value, _ = cvxpy_optimum(loss, structure)
+        best = block_gram(structure, *balanced_optimum(loss, structure)[1:])
+        assert abs(float(loss.from_gram(best, structure)) - value) < CLARABEL_VALUE
 
 
 # --------------------------------------------------------------------------------------- misuse

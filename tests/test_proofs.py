@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import inspect
+import pwd
 import re
 import subprocess
 import sys
@@ -283,6 +284,49 @@ def test_one_claim_runs_by_itself_and_is_recorded(tmp_path):
     unknown = run("nothing", folder=tmp_path)
     assert unknown.returncode == 2
     assert "no claim 'nothing'" in unknown.stderr
+
+
+@pytest.fixture
+def nowhere(monkeypatch):
+    """A user without a home, as in a container whose uid the system does not know."""
+
+    def nobody(uid):
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    for name in ("HOME", "XDG_CACHE_HOME", cache.VARIABLE):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    cache._warn.cache_clear()
+
+
+def test_a_user_without_a_home_is_told_once_and_goes_on(nowhere, tmp_path, monkeypatch, capsys):
+    assert cache.folder() is None
+    assert cache.recall_verdicts() == {}
+    cache.record_verdicts({"a": "HOLDS"})
+    told = capsys.readouterr().err
+    assert len(told.splitlines()) == 1
+    assert "there is no home folder; name a folder in SSEM_CACHE" in told
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "named"))  # then no home is needed
+    assert cache.folder() == tmp_path / "named"
+    monkeypatch.delenv(cache.VARIABLE)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache.folder() == tmp_path / "ssem_jax"
+
+
+def test_a_cache_that_cannot_be_written_is_said_once_and_not_of_every_kernel(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path))
+    monkeypatch.setattr(cache.os, "access", lambda path, mode: False)
+    assert cache.folder() is None
+    assert cache.folder() is None
+    assert capsys.readouterr().err.count("cannot be written") == 1
+
+
+def test_recorded_verdicts_are_a_table_of_names(tmp_path, monkeypatch):
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path))
+    (tmp_path / cache.VERDICTS).write_text("[1, 2]")
+    assert cache.recall_verdicts() == {}
 
 
 def test_the_cache_can_be_switched_off_moved_and_broken(tmp_path, monkeypatch, capsys):

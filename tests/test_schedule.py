@@ -24,6 +24,29 @@ from ssem_jax.schedule import (
     worker_count,
 )
 
+PATIENCE = 60
+"""Seconds after which an event that does not come is a failure; none is waited for in vain."""
+
+NUM_THREADS = max(2, len(jax.local_devices()))
+"""Of two workers, in this process."""
+
+FIRST_CHUNK = 5
+"""Cells of a chunk where two workers share 40: four chunks for each."""
+
+
+def stopping(monkeypatch):
+    """An event that is set when the pool of threads is told to take no more work."""
+    told = threading.Event()
+
+    class Pool(ThreadPoolExecutor):
+        def shutdown(self, wait=True, *, cancel_futures=False):
+            super().shutdown(wait=False, cancel_futures=cancel_futures)
+            told.set()
+            super().shutdown(wait=wait)
+
+    monkeypatch.setattr(schedule, "ThreadPoolExecutor", Pool)
+    return told
+
 
 def squares(chunk, count):
     """Squares of the first `count` cells; garbage beyond, as kernels leave it."""
@@ -63,20 +86,24 @@ def test_work_always_gets_full_chunks():
         assert np.all(chunk[count:] == chunk[count - 1])
 
 
-def test_slow_chunks_do_not_mix_results_up():
-    """Chunks that finish in the opposite order still come with their own cells."""
+def test_slow_chunks_do_not_mix_results_up(monkeypatch):
+    """The first chunk is held until all others have come back: each still has its own cells."""
+    monkeypatch.setattr(schedule, "worker_count", lambda: 2)
+    others_are_back = threading.Event()
 
     def work(chunk, count):
-        time.sleep(0.05 if 0 in chunk else 0)
+        if 0 in chunk:
+            assert others_are_back.wait(PATIENCE)
         return squares(chunk, count)
 
     order = []
     for chunk, results in run_chunks(work, np.arange(40), 8):
         assert np.array_equal(results["square"], chunk**2)
         order.extend(chunk)
+        if len(order) + FIRST_CHUNK == 40:
+            others_are_back.set()
     assert sorted(order) == list(range(40))
-    if worker_count() > 1:
-        assert order[0] != 0
+    assert order[-FIRST_CHUNK] == 0
 
 
 def test_chunks_run_at_the_same_time():
@@ -86,7 +113,7 @@ def test_chunks_run_at_the_same_time():
     barrier = threading.Barrier(2)
 
     def work(chunk, count):
-        barrier.wait(timeout=20)
+        barrier.wait(PATIENCE)
         return squares(chunk, count)
 
     assert sum(len(chunk) for chunk, _ in run_chunks(work, np.arange(2), 1)) == 2
@@ -94,32 +121,33 @@ def test_chunks_run_at_the_same_time():
 
 def test_an_exception_reaches_the_caller_and_stops_the_rest(monkeypatch):
     monkeypatch.setattr(schedule, "worker_count", lambda: 2)
-    calls = []
+    calls, stopped = [], stopping(monkeypatch)
 
     def work(chunk, count):
         calls.append(count)
         if 0 in chunk:
             raise ZeroDivisionError("cell 0")
-        time.sleep(0.02)
+        assert stopped.wait(PATIENCE)
         return squares(chunk, count)
 
     with pytest.raises(ZeroDivisionError, match="cell 0"):
         list(run_chunks(work, np.arange(200), 1))
-    assert len(calls) < 100
+    assert len(calls) <= 1 + NUM_THREADS
 
 
-def test_leaving_early_stops_the_rest():
-    calls = []
+def test_leaving_early_stops_the_rest(monkeypatch):
+    monkeypatch.setattr(schedule, "worker_count", lambda: 2)
+    calls, stopped = [], stopping(monkeypatch)
 
     def work(chunk, count):
         calls.append(count)
-        time.sleep(0.02)
+        assert 0 in chunk or stopped.wait(PATIENCE)
         return squares(chunk, count)
 
     running = run_chunks(work, np.arange(200), 1)
     next(running)
     running.close()
-    assert len(calls) < 100
+    assert len(calls) <= 1 + NUM_THREADS
 
 
 def test_threads_compute_in_the_precision_of_the_caller():

@@ -94,7 +94,7 @@ def test_another_loss_brings_its_own_hyper_parameters():
         ({"alpha": []}, "alpha must not be empty"),
         ({"tau": 1.0}, "SupCL has no hyper-parameter 'tau'; it has alpha, temperature"),
         ({"loss": sx.Sigmoid, "scale": 1.0}, "bias of Sigmoid is missing; give a Range"),
-        ({"num_classes": 1}, "at least 2 classes"),
+        ({"num_classes": 1}, "num_classes must be an integer of at least 2; got 1"),
     ],
 )
 def test_bad_spaces(options, message):

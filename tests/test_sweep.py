@@ -618,11 +618,13 @@ def test_two_processes_share_the_parts_of_a_run(tmp_path, table, monkeypatch):
     run = tmp_path / "run"
     sweep(grid().problems(), seed=3, out=run)
     content = (run / "part-00000.parquet").read_bytes()
-    solved = []
+    solved, at_the_second = [], threading.Event()
     real = sweep_module.solve_batch
 
     def spy(problem, *rest):
         solved.append(problem.structure)
+        if problem.structure == STRUCTURES[1]:
+            at_the_second.set()  # so the first was found to be another's
         return real(problem, *rest)
 
     monkeypatch.setattr(sweep_module, "solve_batch", spy)
@@ -630,10 +632,11 @@ def test_two_processes_share_the_parts_of_a_run(tmp_path, table, monkeypatch):
         for part in run.glob("part*"):
             part.unlink()
         solved.clear()
+        at_the_second.clear()
         other = Claimant(run, 0)
 
         def end(other=other, delivers=delivers):
-            time.sleep(3 * sweep_module.POLL_SECONDS)
+            at_the_second.wait(300)
             if delivers:
                 (run / ".arriving").write_bytes(content)
                 os.replace(run / ".arriving", run / "part-00000.parquet")

@@ -8,7 +8,6 @@ the very cells or boxes that it was judged on.
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections import Counter
@@ -19,9 +18,9 @@ from typing import Any
 
 from ssem_jax.certificate import COLLAPSE_TOLERANCE, GAP_TOLERANCE
 from ssem_jax.claims import BOUNDARY_BAND, EQUALITY_TOLERANCE, Claim, Judgement, Report, Verdict
+from ssem_jax.document import write as write_document
 from ssem_jax.show.pictures import picture
 from ssem_jax.show.words import COORDINATES, number, plain
-from ssem_jax.sweep import plain as plain_value
 from ssem_jax.sweep import versions
 
 PAGE, DOCUMENT = "report.html", "report.json"
@@ -38,8 +37,8 @@ def write(report: Report, folder: Path) -> Path:
     Returns:
         The path of report.html.
     """
-    document = json.dumps(report.to_json(), indent=2, ensure_ascii=False, default=plain_value)
-    (folder / DOCUMENT).write_text(document, encoding="utf-8")
+    text = write_document(report.to_json(), ascii=False)
+    (folder / DOCUMENT).write_text(text, encoding="utf-8")
     path = folder / PAGE
     path.write_text(page(report), encoding="utf-8")
     return path

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int
 
+from ssem_jax.problem import concrete
 from ssem_jax.simplex import Similarities
 from ssem_jax.theory.reduced import mixing_for_delta2, reduced_minimum, reduced_optimum
 from ssem_jax.theory.setting import VIEW, WITHIN, anywhere, prepare
@@ -303,6 +304,7 @@ def alpha_for_delta2(
     References:
         Derived here: stationarity of the reduced loss is linear in α.
     """
+    concrete(delta2, "delta2")
     setting, (q, tau) = prepare(
         num_classes,
         num_instances,

@@ -69,7 +69,7 @@ class Setting(NamedTuple):
 
 
 def _check_counts(name: str, value: ArrayLike, least: int) -> None:
-    values = concrete(value)
+    values = concrete(value, name)
     for number in () if values is None else np.unique(values):
         check_count(name, float(number), least)
 

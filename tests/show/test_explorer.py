@@ -110,7 +110,7 @@ def browser(tmp_path_factory):
     ) as driver:
         session = None
         try:
-            for _ in range(100):
+            for _ in range(600):
                 with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
                     break
                 time.sleep(0.1)
@@ -210,7 +210,7 @@ def test_the_address_follows_the_state_and_survives_nonsense(browser, path):
     assert state["tau"] > 0
     assert state["pairs"] == "include"
     browser.run("ssem.set({m: 4, alpha: 0.25})")
-    for _ in range(50):
+    for _ in range(1200):
         address = browser.run("return location.hash")
         if "m=4" in address:
             break

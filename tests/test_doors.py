@@ -1,0 +1,726 @@
+"""What comes in at every door: wrong types work as obviously meant, or are refused in one line.
+
+Each row is a call with a wrong argument: None, a text, a list, a dict, a bool or a fraction for a
+count, NaN, infinity, a negative or an empty one, a class for an instance, an instance for a class.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ssem_jax as sx
+from ssem_jax import theory
+
+LONGEST = 260
+"""Characters of a message: a line or two of a terminal, not a printed array."""
+
+
+def plain(gram, structure):
+    return jnp.mean(gram)
+
+
+@sx.gram_loss(convex=True)
+def own(gram, structure, *, scale, flavour="a"):
+    return scale * jnp.mean(gram**2)
+
+
+@pytest.fixture(scope="module")
+def names():
+    """What the calls below are made of."""
+    S = sx.ClassStructure((2, 2))
+    L = sx.SupCL(0.5, 0.5)
+    P = sx.Problem(S, 3, L)
+    K = jax.random.key(0)
+    SOL = sx.solve(P, K)
+    CERT = sx.certify(SOL)
+    U = np.asarray(SOL.embeddings)
+    G = U @ U.T
+    T = sx.sweep([P])
+    SP = sx.Space(num_classes=2, num_instances=2, alpha=0.5, temperature=0.5)
+
+    def M(cell):
+        return 1 - cell.delta2
+
+    C = sx.Claim("c", "s", M, SP)
+    labels = np.array([0, 0, 1, 1])
+    modules = {"sx": sx, "np": np, "jnp": jnp, "jax": jax, "theory": theory}
+    return modules | {"plain": plain, "own": own} | locals()
+
+
+REFUSED = {
+    "sizes must be integers, one for each class, as (8, 4, 2)": [
+        "sx.ClassStructure(None)",
+        "sx.ClassStructure(3)",
+        'sx.ClassStructure("")',
+        'sx.ClassStructure("a,b")',
+        "sx.ClassStructure({})",
+    ],
+    "every class size must be an integer of at least 1": [
+        "sx.ClassStructure((2.5, 2))",
+        "sx.ClassStructure((True, 2))",
+        "sx.ClassStructure((np.nan, 2))",
+        "sx.ClassStructure((np.inf, 2))",
+        "sx.ClassStructure((2, -1))",
+        "sx.ClassStructure(((2, 2), (3, 3)))",
+        "sx.ClassStructure.balanced(2, None)",
+    ],
+    "there must be at least 2 classes": [
+        "sx.ClassStructure(())",
+        "sx.Space(sizes=3)",
+    ],
+    "num_views must be an integer of at least 1": [
+        'sx.ClassStructure((2, 2), "1")',
+        "sx.ClassStructure((2, 2), None)",
+        "sx.ClassStructure((2, 2), True)",
+        "sx.ClassStructure((2, 2), np.complex64(1))",
+        'sx.audit(U, labels, L, num_views="1")',
+        'sx.predict_batch(labels, "2", alpha=.5, temperature=.5)',
+    ],
+    "num_classes must be an integer of at least 2": [
+        'sx.ClassStructure.balanced("2", 3)',
+        'sx.Space(num_classes="3")',
+        "sx.Space(num_classes=2.5)",
+    ],
+    "labels must be one for each embedding, as [0, 0, 1, 1]": [
+        "sx.ClassStructure.from_labels(None)",
+        "sx.ClassStructure.from_labels(3)",
+        "sx.ClassStructure.from_labels([[1, 2], [3]])",
+        "sx.audit(U, None, L)",
+    ],
+    "labels must be one-dimensional and not empty": [
+        "sx.ClassStructure.from_labels([])",
+        "sx.predict_batch(None, alpha=.5, temperature=.5)",
+    ],
+    "labels must be of one kind, to be sorted; '<' not supported between": [
+        "sx.ClassStructure.from_labels([1, None, 2])",
+    ],
+    "labels must not be NaN; give unlabelled rows a class of their own.": [
+        "sx.ClassStructure.from_labels([np.nan, np.nan, 1.0])",
+    ],
+    "structure must be a ClassStructure, as ClassStructure((5, 5, 5))": [
+        "sx.Problem((2, 2), 3, L)",
+        "sx.Problem(sx.ClassStructure, 3, L)",
+        "sx.check_convex(L, (2, 2), K)",
+        "sx.block_gram((2, 2), 1, 1, 0)",
+        "sx.ssem_gram((2, 2), .1)",
+        "sx.ssem_embeddings(None, .1, 3)",
+        "sx.variances(U, (2, 2))",
+        "sx.variances_from_gram(U @ U.T, None)",
+        "sx.class_means(U, None)",
+        "sx.class_similarities(U @ U.T, 3)",
+        "sx.distance_to_ssem(U, (2, 2))",
+        "sx.full_dimension((2, 2))",
+        "sx.certify_embeddings(U, None, L)",
+        "sx.negative_direction(U, None, L)",
+        "sx.collapse_thresholds(None, .5)",
+        "sx.collapse_thresholds((3, 2), .5)",
+        'sx.Grid([(2, 2)], ["full"], [.5], [.5])',
+        "sx.guide((2, 2))",
+        "sx.guide(None)",
+        "sx.blockwise_loss(U, None, L)",
+        "sx.blockwise_loss(U, S, None)",
+        "sx.blockwise_loss(U, S, sx.SupCL)",
+        "sx.blockwise_loss(None, S, L)",
+        "sx.blockwise_loss(U.tolist(), S, L)",
+    ],
+    "loss must be a GramLoss, as SupCL(0.5, 0.1)": [
+        "sx.Problem(S, 3, plain)",
+        "sx.Problem(S, 3, None)",
+        'sx.Problem(S, 3, "SupCL")',
+        "sx.check_symmetric(None, S, K)",
+        "sx.negative_direction(U, S, None)",
+        "sx.audit(U, labels, None)",
+    ],
+    "loss must be given its hyper-parameters, as SupCL(...)": [
+        "sx.Problem(S, 3, sx.SupCL)",
+        "sx.check_convex(sx.SupCL, S, K)",
+        "sx.certify_embeddings(U, S, sx.SupCL)",
+        "sx.audit(U, labels, sx.SupCL)",
+    ],
+    "dim must be an integer of at least 1": [
+        'sx.Problem(S, "full", L)',
+        "sx.Problem(S, 2.5, L)",
+        "sx.Problem(S, True, L)",
+        "sx.simplex_etf(3, None)",
+        'sx.ssem_embeddings(S, .1, "3")',
+        'sx.Grid([S], ["fulll"], [.5], [.5]).problems()',
+    ],
+    "hyper-parameters may carry one common batch axis": [
+        "sx.Problem(S, 3, sx.SupCL([.1, .2], [.1, .2, .3]))",
+        "sx.Problem(S, 3, sx.SupCL(np.ones((2, 2)), .5))",
+    ],
+    "alpha must be a number or an array of numbers": [
+        "sx.SupCL(None, .5)",
+        'sx.SupCL("0.5", .5)',
+        "sx.SupCL(True, .5)",
+        "sx.SupCL({}, .5)",
+        "sx.SupCL([], .5)",
+        "sx.SupCL([[.1], [.2, .3]], .5)",
+        "sx.SupCL(K, .5)",
+        'theory.delta2(2, 2, 1, "a", .5)',
+        "theory.tau_c(2, 2, 1, None)",
+        'sx.guide(S, "x")',
+        "sx.supcl_loss(U, labels, alpha=None, temperature=.5)",
+        'sx.supcl_loss(U, labels, alpha="x", temperature=.5)',
+        'sx.predict_batch(labels, alpha="x", temperature=.5)',
+        "sx.predict_batch(labels, alpha=None, temperature=.5)",
+        "sx.blockwise_supcl(U, labels, np.arange(4), None, .5)",
+    ],
+    "alpha must lie in [0, 1]": [
+        "sx.SupCL(np.nan, .5)",
+        "sx.Grid([S], [3], [None], [.5]).problems()",
+    ],
+    "temperature must be positive and finite": [
+        "sx.SupCL(.5, -1)",
+        "sx.SupCL(.5, np.inf)",
+        "sx.decoupled_contrast(0)",
+    ],
+    "temperature must be a number or an array of numbers": [
+        'sx.SupCL(.5, "x")',
+        "sx.SupCL(.5, 1j)",
+        "sx.SupCon(None)",
+        'sx.SupCon("1")',
+        'sx.info_nce("x")',
+        "sx.info_nce(None)",
+        "sx.decoupled_contrast(True)",
+        'sx.Sincere("t")',
+        "sx.Sincere(None)",
+        "sx.SupConIn([])",
+        "theory.alpha_c(2, 2, 1, None)",
+        "theory.phase(2, 2, 1, .5, {})",
+        'theory.power_guideline(2, 2, 1, .5, "x")',
+        'sx.collapse_thresholds(S, "x")',
+        "sx.two_class_threshold((3, 2), None)",
+        "sx.minority_collapse_ratio(2, None)",
+        'sx.minorities_can_merge(1, "x")',
+        'sx.guide(S, None, "x")',
+        "sx.guide(S, .5, True)",
+    ],
+    "self_pairs must be one of 'include', 'exclude', 'decouple'": [
+        "sx.SupCL(.5, .5, None)",
+        'sx.SupCL(.5, .5, ["include"])',
+        "theory.delta2(2, 2, 1, .5, .5, self_pairs=None)",
+        'sx.full_dimension(S, "maybe")',
+        "sx.full_dimension(S, None)",
+        "sx.supcl_loss(U, labels, alpha=.5, temperature=.5, self_pairs=None)",
+    ],
+    "mean must be one of 'pairs', 'anchors'": [
+        "sx.SupCL(.5, .5, mean=3)",
+        'sx.guide(S, delta2=None, mean="x")',
+    ],
+    "class_weights must be a number or an array of numbers": [
+        "sx.WeightedSupCL(.5, .5, None)",
+        'sx.WeightedSupCL(.5, .5, "12")',
+    ],
+    "class_weights must be nonnegative and finite": [
+        "sx.WeightedSupCL(.5, .5, (1, -1))",
+    ],
+    "pair weights must be a number or an array of numbers": [
+        "sx.SoftSupCon(.5, None)",
+        'sx.SoftSupCon(.5, "w")',
+        "sx.PairWeights([[1, 2], [3]])",
+    ],
+    "pair weights must be a square matrix (N, N)": [
+        "sx.SoftSupCon(.5, [[1, 2]])",
+        "sx.PairWeights(3)",
+    ],
+    "pair weights must be nonnegative and finite, or the loss is not convex": [
+        "sx.PairWeights([[np.nan]])",
+    ],
+    "bias must be a number or an array of numbers": [
+        "sx.Sigmoid(1, None)",
+        'sx.Sigmoid(1, "b")',
+    ],
+    "scale must be a number or an array of numbers": [
+        "sx.Spectral(.5, {})",
+        'sx.AlignUniform(1, "x")',
+        "own(scale=None)",
+        "own(scale=True)",
+    ],
+    "weight must be a number or an array of numbers": [
+        "sx.AlignUniform(None, 1)",
+    ],
+    "gram_loss makes a loss of a function": [
+        "sx.gram_loss(3)",
+        'sx.gram_loss("f")',
+        "sx.gram_loss(sx.SupCL)",
+    ],
+    "convex must be True or False": [
+        'sx.gram_loss(plain, convex="yes")',
+    ],
+    "symmetric must be True or False": [
+        "sx.gram_loss(plain, symmetric=1)",
+    ],
+    "check must be a function of a ClassStructure": [
+        "sx.gram_loss(plain, check=3)",
+    ],
+    "<lambda> must take (gram, structure, *, parameters...), each parameter": [
+        "sx.gram_loss(lambda x: x)",
+    ],
+    "key must be one JAX random key, as jax.random.key(0), or a seed": [
+        "sx.check_convex(L, S, None)",
+        'sx.check_symmetric(L, S, "key")',
+        'sx.simplex_etf(3, 2, "key")',
+        "sx.solve(P, None)",
+        'sx.solve(P, "0")',
+        "sx.solve(P, 1.5)",
+        "sx.solve(P, -1)",
+        "sx.solve(P, True)",
+        "sx.solve(P, jax.random.split(K))",
+        'sx.certify(SOL, "key")',
+        'sx.audit(U, labels, L, key="k")',
+    ],
+    "num_pairs must be an integer of at least 1": [
+        "sx.check_convex(L, S, K, 0)",
+        'sx.check_convex(L, S, K, "2")',
+    ],
+    "num_points must be an integer of at least 2": [
+        'sx.simplex_etf("3", 2)',
+        "sx.simplex_etf(3.5, 3)",
+    ],
+    "view must be a number or an array of numbers": [
+        "sx.block_gram(S, None, 1, 0)",
+    ],
+    "within must be a number or an array of numbers": [
+        'sx.block_gram(S, 1, "x", 0)',
+    ],
+    "within must be one number or of shape (2,)": [
+        "sx.block_gram(S, 1, [1, 1, 1], 0)",
+    ],
+    "delta2 must be a number or an array of numbers": [
+        "sx.ssem_gram(S, None)",
+        'sx.ssem_gram(S, "0")',
+        "theory.alpha_for_delta2(2, 2, 1, None, .5)",
+        'theory.alpha_for_delta2(2, 2, 1, "x", .5)',
+        'sx.guide(S, delta2="x")',
+    ],
+    "delta2 must lie in [0, 1] for 2 classes × 2": [
+        "sx.ssem_gram(S, -1)",
+    ],
+    "delta2 must be one number": [
+        "sx.ssem_gram(S, [0.1, 0.2])",
+    ],
+    "embeddings must be a number or an array of numbers": [
+        "sx.variances(None, S)",
+        'sx.variances("u", S)',
+        "sx.class_variances(None, S)",
+        'sx.certify_embeddings("u", S, L)',
+        "sx.certify_embeddings(None, S, L)",
+        'sx.audit("u", labels, L)',
+        "sx.audit(None, labels, L)",
+        "sx.supcl_loss(None, labels, alpha=.5, temperature=.5)",
+        'sx.supcl_loss("x", labels, alpha=.5, temperature=.5)',
+        "sx.batch_variances(None, labels)",
+        "sx.blockwise_supcl(None, labels, np.arange(4), .5, .5)",
+    ],
+    "has 4 embeddings, one per row": [
+        "sx.variances(U[:3], S)",
+        "sx.class_mean_cosines(3, S)",
+    ],
+    "the Gram matrix must be a number or an array of numbers": [
+        "sx.block_similarities(None, S)",
+        "sx.fit_delta2(None, S)",
+    ],
+    "num_classes must be a number or an array of numbers": [
+        'theory.alpha_c("2", 2, 1, .5)',
+    ],
+    "num_instances must be an integer of at least 1": [
+        "theory.alpha_c(2, 2.5, 1, .5)",
+    ],
+    "num_views must be a number or an array of numbers": [
+        "theory.alpha_c(2, 2, True, .5)",
+    ],
+    "problem must be a Problem(structure, dim, loss)": [
+        "sx.solve(L, K)",
+        "sx.solve([P], K)",
+        "sx.solve(None, K)",
+        "sx.certify_blocks(S, None)",
+        "sx.solve_reduced(None)",
+        "sx.solve_reduced(S)",
+        "sx.sweep(None)",
+        "sx.sweep([S])",
+        'sx.sweep("P")',
+    ],
+    "num_starts must be an integer of at least 1": [
+        "sx.solve(P, K, num_starts=0)",
+        'sx.solve(P, K, num_starts="2")',
+        "sx.sweep([P], num_starts=0)",
+    ],
+    "progress must be a function of a number": [
+        "sx.solve(P, K, progress=3)",
+        "sx.sweep([P], progress=3)",
+    ],
+    "a problem has no embeddings yet; solve first: certify(solve(problem,": [
+        "sx.certify(P)",
+    ],
+    "solution must be what solve(problem, key) returns": [
+        "sx.certify(None)",
+        "sx.certify([SOL])",
+        "sx.certify(CERT)",
+    ],
+    "reference must be a Certificate of the same problem": [
+        "sx.certify_embeddings(U, S, L, SOL)",
+    ],
+    "every embedding must be finite and not zero; row 0 is not finite": [
+        "sx.certify_embeddings(U * np.nan, S, L)",
+    ],
+    "similarities must be a Similarities(view, within, between)": [
+        "sx.certify_blocks(P, None)",
+        "sx.certify_blocks(P, (1, 1, 0))",
+    ],
+    "float() argument must be a string or a real number, not 'list'": [
+        "sx.collapse_thresholds(S, [.5, .6])",
+    ],
+    "object of type 'int' has no len()": [
+        "sx.two_class_threshold(3, .5)",
+    ],
+    "every class size must be an integer of at least 2": [
+        'sx.two_class_threshold((3, "2"), .5)',
+    ],
+    "unsupported operand type(s) for /: 'int' and 'list'": [
+        "sx.two_class_threshold((3, 2), [.1, .2])",
+    ],
+    "num_minorities must be an integer of at least 2": [
+        'sx.minority_collapse_ratio("2", .5)',
+    ],
+    "num_majorities must be an integer of at least 1": [
+        "sx.minorities_can_merge(None, .5)",
+    ],
+    "structures must be a list of values": [
+        'sx.Grid(None, ["full"])',
+    ],
+    "dims must be a list of values": [
+        "sx.Grid([S], None, [.5], [.5])",
+    ],
+    "could not convert string to float: 'a'": [
+        'sx.Grid([S], [3], ["a"], [.5]).problems()',
+    ],
+    "alphas must not be empty; give at least one value.": [
+        "sx.Grid([S], [3], [], [.5]).problems()",
+    ],
+    "the loss of a grid must be a class of losses, as SupCL": [
+        "sx.Grid([S], [3], [.5], [.5], loss=L)",
+        'sx.Grid([S], [3], [.5], [.5], loss="SupCL")',
+    ],
+    "hyper must be a dict of lists, as {'scale': [1, 10]}": [
+        "sx.Grid([S], [3], hyper=3)",
+    ],
+    "temperatures must be a list of values": [
+        "sx.Grid([S], [3], [.5], {})",
+    ],
+    "executor must be one of 'threads', 'processes', 'dask'": [
+        'sx.sweep([P], executor="fibers")',
+    ],
+    "executor must have the interface of concurrent.futures.Executor, or be": [
+        "sx.sweep([P], executor=3)",
+        "sx.sweep([P], executor=sx.Processes)",
+    ],
+    "seed must be an integer of at least 0": [
+        'sx.sweep([P], seed="0")',
+        "sx.sweep([P], seed=-1)",
+        "sx.sweep([P], seed=1.5)",
+        "sx.sweep([P], seed=None)",
+        'sx.verify([C], seed="0")',
+        'sx.excess(sx.Cells(T), seed="x")',
+    ],
+    "witness must be one of 'solve', 'certificate'": [
+        "sx.sweep([P], witness=None)",
+    ],
+    "a run needs the name of a folder, as 'runs/first'": [
+        'sx.sweep([P], out="")',
+        "sx.sweep([P], out=3)",
+        'sx.read_run("")',
+        "sx.read_run(None)",
+        "sx.read_run(3)",
+        'sx.verify([C], out="")',
+    ],
+    "num_workers must be an integer of at least 1": [
+        'sx.Processes("2")',
+        "sx.Processes(0)",
+        "sx.Processes(True)",
+    ],
+    "alpha must be one number": [
+        "sx.guide(S, [.1, .2])",
+    ],
+    "names must be one for each of the 2 classes": [
+        'sx.guide(sx.ClassStructure((3, 2)), names=("a",))',
+        "sx.guide(sx.ClassStructure((3, 2)), names=3)",
+    ],
+    "labels must be one integer for each of the 4 embeddings": [
+        "sx.supcl_loss(U, None, alpha=.5, temperature=.5)",
+        'sx.supcl_loss(U, "aabb", alpha=.5, temperature=.5)',
+        'sx.batch_variances(U, ["a", "a", "b", "b"])',
+    ],
+    "alpha and temperature must be numbers here": [
+        "sx.supcl_loss(U, labels, alpha=[.1, .2], temperature=.5)",
+    ],
+    "block_size must be an integer of at least 1": [
+        "sx.supcl_loss(U, labels, alpha=.5, temperature=.5, block_size=0)",
+    ],
+    "decay must be a number or an array of numbers": [
+        'sx.BatchMonitor("x")',
+        "sx.BatchMonitor(None)",
+    ],
+    "decay must lie in [0, 1)": [
+        "sx.BatchMonitor(1.0)",
+    ],
+    "variances must be what batch_variances returns": [
+        "sx.BatchMonitor().update(None)",
+    ],
+    "alpha must be one number on the host": [
+        "sx.predict_batch(labels, alpha=[.1, .2], temperature=.5)",
+    ],
+    "instance_ids must be one integer for each of the 4 embeddings": [
+        "sx.blockwise_supcl(U, labels, None, .5, .5)",
+    ],
+    "class_ids must be one integer for each of the 4 embeddings": [
+        "sx.blockwise_supcl(U, None, np.arange(4), .5, .5)",
+    ],
+    "low of a range must be a number or an array of numbers": [
+        "sx.Range(None, 1)",
+        "sx.Range(True, 2)",
+    ],
+    "high of a range must be a number or an array of numbers": [
+        'sx.Range(0, "1")',
+    ],
+    "a range needs finite ends low < high": [
+        "sx.Range(1, 0)",
+        "sx.Range(0, np.inf)",
+    ],
+    "low of a range must be one number": [
+        "sx.Range([0, 1], 2)",
+    ],
+    "a logarithmic range needs positive ends": [
+        "sx.Range(0, 1, log=True)",
+    ],
+    "log of a range must be True or False": [
+        'sx.Range(.1, 1, log="yes")',
+    ],
+    "the loss of a space must be a loss class, or a function that makes a": [
+        "sx.Space(loss=None)",
+        "sx.Space(loss=L)",
+        'sx.Space(loss="SupCL")',
+    ],
+    "num_classes must be a value or a list of values": [
+        "sx.Space(num_classes={})",
+    ],
+    "num_classes must not be empty; give at least one value.": [
+        "sx.Space(num_classes=[])",
+    ],
+    'dim, where it is not "full" or a function, must be an integer of at': [
+        'sx.Space(dim="half")',
+        "sx.Space(dim=0)",
+    ],
+    "where must be a function of cells": [
+        "sx.Space(where=3)",
+    ],
+    "SupCL has no hyper-parameter 'beta'; it has alpha, temperature,": [
+        "sx.Space(beta=1)",
+    ],
+    "size must be one of 'quick', 'default', 'full'": [
+        'sx.Space().problems("huge")',
+        'sx.Domain((sx.Grid([S], [3], [.5], [.5]),)).problems("huge")',
+        'sx.verify([C], size="huge")',
+    ],
+    "SupCL refuses a value of the space: ": [
+        "sx.Space(alpha=None)",
+        'sx.Space(alpha="x")',
+        'sx.Space(alpha=[.5, "x"])',
+        "sx.Space(alpha=2)",
+        "sx.Space(alpha=(0, 2))",
+        "sx.Space(alpha=sx.Range(0, 2))",
+        "sx.Space(temperature=0)",
+        'sx.Space(self_pairs="maybe")',
+        "sx.Space(self_pairs=True)",
+    ],
+    "every grid must be a Grid": [
+        "sx.Domain(None)",
+        'sx.Domain("grid")',
+    ],
+    "the cells of a budget must be an integer of at least 1": [
+        "sx.Budget(0)",
+        'sx.Budget("x")',
+        "sx.Budget(None)",
+        "sx.Budget(2.5)",
+        "sx.search(C, budget=None)",
+        "sx.search(C, budget=-1)",
+    ],
+    "the seconds of a budget must be positive": [
+        "sx.Budget(10, 0)",
+        "sx.Budget(10, np.nan)",
+    ],
+    "the seconds of a budget must be a number or an array of numbers": [
+        'sx.Budget(10, "60s")',
+    ],
+    "a budget is a number of cells, of seconds, or both: 2000 or 60s or": [
+        'sx.Budget.parse("infs")',
+        'sx.Budget.parse("10,10,10")',
+        'sx.Budget.parse("")',
+        'sx.Budget.parse("-3")',
+        'sx.Budget.parse("nans")',
+    ],
+    "a budget must be a text, as '2000,60s'": [
+        "sx.Budget.parse(3)",
+    ],
+    "a claim's name must be up to 100 letters, digits, underscores or": [
+        'sx.Claim("", "s", M, SP)',
+        'sx.Claim("../../evil", "s", M, SP)',
+        'sx.Claim("a/b", "s", M, SP)',
+        'sx.Claim("a\\nb", "s", M, SP)',
+        'sx.Claim("x" * 300, "s", M, SP)',
+        'sx.Claim(None, "s", M, SP)',
+        'sx.Claim("..", "s", M, SP)',
+    ],
+    "the statement of a must be a text": [
+        'sx.Claim("a", None, M, SP)',
+    ],
+    "a: its margin must be a function": [
+        'sx.Claim("a", "s", None, SP)',
+        'sx.Claim("a", "s", 3, SP)',
+    ],
+    "a: its domain must be a Space or a Domain": [
+        'sx.Claim("a", "s", M, None)',
+        'sx.Claim("a", "s", M, sx.Space)',
+        'sx.Claim("a", "s", M, P)',
+    ],
+    "the expected verdict of a must be one of 'HOLDS', 'PROVEN', 'REFUTED',": [
+        'sx.Claim("a", "s", M, SP, expected="maybe")',
+        'sx.Claim("a", "s", M, SP, expected=True)',
+    ],
+    "a: its where must be a function": [
+        'sx.Claim("a", "s", M, SP, where=3)',
+    ],
+    "a: its exclude must be a function": [
+        'sx.Claim("a", "s", M, SP, exclude="x")',
+    ],
+    "a: along must be a text": [
+        'sx.Claim("a", "s", M, SP, along=3)',
+    ],
+    "a: window must be an integer of at least 1": [
+        'sx.Claim("a", "s", M, SP, window="2")',
+        'sx.Claim("a", "s", M, SP, window=0)',
+    ],
+    "a: quantity must be a text": [
+        'sx.Claim("a", "s", M, SP, quantity=None)',
+    ],
+    "a: source must be a text": [
+        'sx.Claim("a", "s", M, SP, source=None)',
+    ],
+    "claim must be a Claim or a Theorem": [
+        "sx.search(None)",
+        "sx.search([C])",
+    ],
+    "source must be a search.Source": [
+        "sx.search(C, 20, source=3)",
+    ],
+    "two claims are called c; rename one.": [
+        "sx.verify([C, C])",
+    ],
+    "every claim must be a Claim": [
+        "sx.verify(None)",
+    ],
+    "every theorem must be a Theorem": [
+        "sx.verify([], theorems=[C])",
+    ],
+    "table must be a table of ssem_jax.sweep": [
+        "sx.judge(C, None)",
+        "sx.Cells(None)",
+    ],
+    "claim must be a Claim": [
+        "sx.judge(None, T)",
+    ],
+    "cells must be Cells of a table": [
+        "sx.attained(None)",
+        "sx.attainment(T)",
+        "sx.excess(T)",
+    ],
+    "claimed must be a boolean for each of 1 cells": [
+        'sx.attained(sx.Cells(T), "x")',
+    ],
+}
+"""What a message says → the calls that it answers."""
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_what_is_no_argument_is_refused_in_one_line(message, names):
+    for call in REFUSED[message]:
+        with pytest.raises((ValueError, TypeError)) as refused:
+            eval(call, dict(names))
+        told = str(refused.value)
+        assert message in told, call
+        assert "\n" not in told, call
+        assert len(told) < LONGEST, call
+
+
+MEANT = {
+    'sx.ClassStructure("10,10,10")': "sx.ClassStructure((10, 10, 10))",
+    'sx.ClassStructure("8, 4,2", 2)': "sx.ClassStructure((8, 4, 2), 2)",
+    "sx.ClassStructure(jnp.array([2, 3]))": "sx.ClassStructure((2, 3))",
+    "sx.ClassStructure(np.array([2, 3]), np.array(2))": "sx.ClassStructure((2, 3), 2)",
+    "sx.ClassStructure.balanced(2.0, 3)": "sx.ClassStructure((3, 3))",
+    "sx.SupCL([.1, .2], .5)": "sx.SupCL(np.array([.1, .2]), .5)",
+    "sx.SupCL((.1, .2), [.5, 1])": "sx.SupCL(np.array([.1, .2]), np.array([.5, 1]))",
+    "sx.SupCon([.1, .2])": "sx.SupCon(np.array([.1, .2]))",
+    "sx.WeightedSupCL([0, .5], .5, [1, 2])": "sx.WeightedSupCL(np.array([0, .5]), .5, (1.0, 2.0))",
+    "sx.Sigmoid([1, 2], 0)": "sx.Sigmoid(np.array([1, 2]), 0)",
+    "sx.info_nce([.1, .2])": "sx.info_nce(np.array([.1, .2]))",
+    "own(scale=[1, 2])": "own(scale=np.array([1, 2]))",
+    "sx.Problem(S, 3, sx.SupCL([.1, .2], .5)).batch_size": "2",
+    "sx.Problem(S, 3.0, L)": "P",
+    "sx.solve(P, 0).embeddings": "SOL.embeddings",
+    "sx.solve(P, jax.random.PRNGKey(0)).embeddings": "SOL.embeddings",
+    "sx.certify(SOL, 7).gap": "CERT.gap",
+    "sx.simplex_etf(3, 2, 0)": "sx.simplex_etf(3, 2, K)",
+    "sx.certify_embeddings(U.tolist(), S, L).value": "sx.certify_embeddings(U, S, L).value",
+    "sx.variances(U.tolist(), S)": "sx.variances(U, S)",
+    "sx.variances_from_gram(G.tolist(), S)": "sx.variances_from_gram(G, S)",
+    "sx.class_mean_cosines(U.tolist(), S)": "sx.class_mean_cosines(U, S)",
+    "sx.fit_delta2(G.tolist(), S)": "sx.fit_delta2(G, S)",
+    "sx.supcl_loss(U.tolist(), labels.tolist(), alpha=.5, temperature=.5)": (
+        "sx.supcl_loss(U, labels, alpha=.5, temperature=.5)"
+    ),
+    "sx.batch_variances(U.tolist(), labels.tolist())": "sx.batch_variances(U, labels)",
+    'sx.audit(U.tolist(), list("aabb"), L, key=0).optimal': "True",
+    'len(sx.Grid(S, "full", .5, [.5, 1]).problems())': "1",
+    'sx.Grid(S, 3, .5, .5, "exclude").self_pairs': '("exclude",)',
+    "sx.sweep(P).equals(T)": "True",
+    "sx.sweep(sx.Grid(S, 3, .5, .5)).equals(T)": "True",
+    'sx.sweep([P], executor="threads").equals(T)': "True",
+    'sx.Space(sizes="8,4,2").structures': "[sx.ClassStructure((8, 4, 2))]",
+    'sx.Space(sizes=["3,2", (4, 2)]).structures': (
+        "[sx.ClassStructure((3, 2)), sx.ClassStructure((4, 2))]"
+    ),
+    'sx.Domain(sx.Grid(S, 3, .5, .5)).problems("full")[0].structure': "S",
+    "sx.Budget(200.0)": "sx.Budget(200)",
+    'sx.Budget.parse("1e3, 60s")': "sx.Budget(1000, 60)",
+    "sx.search(C, budget=200).judgement.verdict": "sx.search(C, sx.Budget(200)).judgement.verdict",
+    'sx.search(C, budget="60s").judgement.verdict': "sx.Verdict.HOLDS",
+    'sx.Claim("a", "s", M, SP, expected="HOLDS").expected': "sx.Verdict.HOLDS",
+    "sx.verify(C).judgements[0].verdict": "sx.Verdict.HOLDS",
+}
+"""Calls that are understood → what they mean."""
+
+
+@pytest.mark.parametrize("call", MEANT)
+def test_what_is_obviously_meant_works(call, names):
+    found, meant = (eval(text, dict(names)) for text in (call, MEANT[call]))
+    assert type(found) is type(meant)
+    for one, other in zip(*map(jax.tree.leaves, (found, meant)), strict=True):
+        assert np.array_equal(one, other)
+    assert str(jax.tree.structure(found)) == str(jax.tree.structure(meant))
+
+
+def test_there_are_many_doors():
+    assert sum(map(len, REFUSED.values())) + len(MEANT) > 300
+    doors = " ".join(call for calls in REFUSED.values() for call in calls)
+    results = {"Attainment", "Audit", "Certificate", "ConvexityViolation", "Guide", "Judgement"}
+    results |= {"FalseDeclarationError", "ReducedSolution", "Report", "Solution", "Status", "Trial"}
+    results |= {"BatchPrediction", "Interval", "SymmetryViolation", "UnbalancedGuide", "Verdict"}
+    untried = {
+        name
+        for name, value in vars(sx).items()
+        if callable(value) and not name.startswith("_") and f"sx.{name}(" not in doors
+    }
+    # Values of a margin are tested with the claims, phases are an enumeration.
+    assert untried - results == {"GramLoss", "Phase", "decided", "equal", "same_phase"}
