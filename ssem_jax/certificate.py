@@ -264,7 +264,7 @@ def _tangent(loss: GramLoss, prepared: Any, gram: Float[Array, "N N"], dim: int)
     slope = kept(slope)
     sensitivity = loss.sensitivity(gram, prepared)
     evaluation = rounding.evaluation(size) * loss.magnitude(value, sensitivity)
-    moved = rounding.gram_entry(dim) * jnp.sum(row_sums(jnp.abs(slope)))
+    moved = rounding.gram_entry(dim) * sensitivity
     margin = evaluation + rounding.tangent_slope(size, sensitivity)
     return _Minorant(value, evaluation + moved, slope, value - margin)
 
