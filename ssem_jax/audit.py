@@ -25,7 +25,6 @@ from ssem_jax.certificate import (
 from ssem_jax.convexity import admit
 from ssem_jax.imbalance import CLASS_LIMIT, reducible, solve_reduced
 from ssem_jax.losses import ClassContrast, GramLoss, SupCL, SupCon
-from ssem_jax.optima import spectral_optimum
 from ssem_jax.pairwise import Spectral
 from ssem_jax.problem import ClassStructure, Phase, Problem, check_rows, require_x64
 from ssem_jax.simplex import Similarities
@@ -197,7 +196,7 @@ def _closed_form(
         hyper = (float(loss.alpha), float(loss.temperature), loss.self_pairs)
         return theory.similarities(*counts, *hyper), theory.variances(*counts, *hyper)
     if type(loss) is Spectral:
-        best = spectral_optimum(*counts, loss.alpha, loss.scale)
+        best = theory.spectral_optimum(*counts, loss.alpha, loss.scale)
         view, instance = best.view_variance, best.delta2
         similarities = Similarities(
             1 - view * p / max(p - 1, 1),
