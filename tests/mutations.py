@@ -45,14 +45,13 @@ TIMEOUT = 900.0
 """Seconds after which a mutant counts as noticed: it does not end, or users would not wait."""
 
 TESTS: dict[str, tuple[int, tuple[str, ...], tuple[str, ...]]] = {
-    "theory": (20, ("theory.py", "theory/*.py"), ("theory",)),
+    "theory": (20, ("theory.py", "theory/*.py"), ("theory", "optima")),
     "losses": (14, ("losses.py", "losses/*.py"), ("losses",)),
     "gram": (6, ("gram.py",), ("gram", "losses", "certificate")),
     "pairwise": (14, ("pairwise.py",), ("pairwise", "fuzz")),
     "metrics": (10, ("metrics.py",), ("metrics",)),
     "simplex": (6, ("simplex.py",), ("simplex",)),
     "sphere": (4, ("sphere.py",), ("sphere",)),
-    "optima": (10, ("optima.py",), ("optima",)),
     "solve": (14, ("solve.py",), ("solve",)),
     "reduced": (16, ("reduced.py",), ("reduced", "certificate")),
     "imbalance": (18, ("imbalance.py",), ("imbalance",)),
@@ -69,18 +68,18 @@ TESTS: dict[str, tuple[int, tuple[str, ...], tuple[str, ...]]] = {
     "search": (10, ("search.py",), ("search", "planted")),
     "balls": (16, ("rigorous.py", "balls/*.py"), ("rigorous", "balls", "proofs")),
 }
-"""Topic → how many mutants are drawn, its files in the package, and the test files that should
-notice (test_NAME.py, wherever it lies), the likeliest first. What does not exist is left."""
+"""Topic → how many mutants are drawn, its files in the package, and the tests that should notice
+(test_NAME.py, or the folder NAME), the likeliest first. What does not exist is left."""
 
 WRITTEN: tuple[tuple[str, str, str], ...] = (
     (
         "theory",
-        "pull = alpha * dissimilarities[_VIEW] + (1 - alpha) * dissimilarities[_WITHIN]",
-        "pull = (1 - alpha) * dissimilarities[_VIEW] + alpha * dissimilarities[_WITHIN]",
+        "pull = alpha * dissimilarities[VIEW] + (1 - alpha) * dissimilarities[WITHIN]",
+        "pull = (1 - alpha) * dissimilarities[VIEW] + alpha * dissimilarities[WITHIN]",
     ),
     ("theory", "jnp.log(setting.p) + log_total + pull / tau", "log_total + pull / tau"),
     ("theory", "return jnp.where(setting.excluded, boundary, 0)", "return boundary"),
-    ("theory", "alpha > _alpha_c(setting, tau)", "alpha > _alpha_c(setting, tau) + 1e-6"),
+    ("theory", "spread = alpha > ", "spread = alpha - 1e-6 > "),
     ("theory", "delta2=(setting.n - 1) * instances", "delta2=setting.n * instances"),
     ("theory", "view_variance=(setting.p - 1) * views", "view_variance=setting.p * views"),
     ("losses", "structure.num_views - (not included)", "structure.num_views - included"),
@@ -90,7 +89,7 @@ WRITTEN: tuple[tuple[str, str, str], ...] = (
     ("losses", "jnp.where(same_instance, 0, kept) if self.decoupled else kept", "kept"),
     (
         "losses",
-        "np.maximum(num_positives, 1) / of_anchors.sum()",
+        "np.maximum(num_positives, 1) / math.fsum(of_anchors)",
         "np.maximum(num_positives, 1) / len(of_anchors)",
     ),
     ("losses", "(n - 1) * p / (n * p - 1), (p - 1) / (n * p - 1)", "(n - 1) / n, 1 / n"),
@@ -105,14 +104,66 @@ WRITTEN: tuple[tuple[str, str, str], ...] = (
         "jnp.full(structure.num_classes, 1 / structure.num_classes, dtype)",
     ),
     ("metrics", "slope = n / (n - 1) + 1 / (m - 1)", "slope = n / (n - 1) - 1 / (m - 1)"),
-    ("metrics", "(1 + (structure.num_views - 1) * view) / structure.num_views", "view"),
+    (
+        "metrics",
+        "product(share, 1 + (structure.num_views - 1) * view) / structure.num_views",
+        "product(share, view)",
+    ),
     (
         "simplex",
         "np.repeat(_simplex(m), n, axis=0)",
         "np.tile(_simplex(m), (n, 1))",
     ),
-    ("optima", "level - n / (n - 1) * found.within", "level - found.within"),
-    ("optima", "mean_squared - (1 - mean_squared) * away", "-(1 - mean_squared) * away"),
+    ("theory", "level - n / (n - 1) * found.within", "level - found.within"),
+    ("theory", "mean_squared - (1 - mean_squared) * away", "-(1 - mean_squared) * away"),
+    # Margins: each is dropped.
+    ("rounding", "return gamma(2 * dim + 8)", "return 0.0"),
+    ("rounding", "gamma(inside) * anchors", "0 * anchors"),
+    ("rounding", "gamma(2 * size + 2 * LOG_ULPS + WEIGHT_ROUNDINGS + 4) * logs", "0 * logs"),
+    ("rounding", "gamma(2 * size + WEIGHT_ROUNDINGS + 7) * pulls", "0 * pulls"),
+    ("rounding", "return entry * (slopes + anchors", "return 0 * (slopes + anchors"),
+    ("rounding", "gamma(3 * size + 2 * LOG_ULPS + WEIGHT_ROUNDINGS + 8) * entropy", "0 * entropy"),
+    ("rounding", "gamma(size + WEIGHT_ROUNDINGS + 5) * 2 * anchors / tau", "0 * anchors / tau"),
+    ("rounding", "gamma(size + 8) * sizes", "0 * sizes"),
+    ("rounding", "gamma(size + 8) * sizes + gamma(2) * diagonal", "gamma(size + 8) * sizes"),
+    ("rounding", "return gamma(size * size + 64)", "return 0.0"),
+    ("rounding", "2.01 * gamma(size * size + 66) * sensitivity", "0 * sensitivity"),
+    ("rounding", "gamma(size + 8) * pairing", "0 * pairing"),
+    ("rounding", "gamma(size + 8) * pairing + gamma(2) * diagonal", "gamma(size + 8) * pairing"),
+    ("rounding", "omega * (inside + pairs + moved)", "omega * (pairs + moved)"),
+    ("rounding", "omega * (inside + pairs + moved)", "omega * (inside + moved)"),
+    ("rounding", "omega * (inside + pairs + moved)", "omega * (inside + pairs)"),
+    ("rounding", "return exponents + gamma(3 * size", "return gamma(3 * size"),
+    ("rounding", "gamma(2 * LOG_ULPS + 10) * magnitude", "0 * magnitude"),
+    ("rounding", "gamma(3) * pulls + gamma(10) * loose", "gamma(10) * loose"),
+    ("rounding", "gamma(3) * pulls + gamma(10) * loose", "gamma(3) * pulls"),
+    ("rounding", "loose + gamma(8) * slopes", "loose"),
+    ("rounding", "relative * (magnitude + 2 * slopes)", "relative * magnitude"),
+    ("rounding", "gamma(12) * jnp.maximum(sizes, 1)", "0 * jnp.maximum(sizes, 1)"),
+    ("rounding", "return gamma(2 * num_classes + 3", "return 0 * gamma(2 * num_classes + 3"),
+    ("rounding", "if not worst <= allowed:", "if worst > 100 * allowed:"),
+    ("eigenbound", "-(self.shift + self.remainder) * (1", "-self.remainder * (1"),
+    ("eigenbound", "-(size * self.shift + self.remainder)", "-(size * self.shift)"),
+    ("eigenbound", "SAFETY * found + gamma(size + 1)", "gamma(size + 1)"),
+    ("eigenbound", "gamma(size + 1) * jnp.sum(columns**2)", "0 * jnp.sum(columns**2)"),
+    ("certificate", "sizes) + moved, slope, entropy - margin", "sizes), slope, entropy - margin"),
+    ("certificate", "slope, entropy - margin", "slope, entropy"),
+    (
+        "certificate",
+        "evaluation + moved, slope, value - margin",
+        "evaluation, slope, value - margin",
+    ),
+    (
+        "certificate",
+        "evaluation + moved, slope, value - margin",
+        "evaluation + moved, slope, value",
+    ),
+    ("certificate", "level = dual.value + dual.value_rounding", "level = dual.value"),
+    # Verdicts.
+    ("claims", "if claim.closed else (margin.low > 0)", "if claim.closed else (margin.low >= 0)"),
+    ("claims", "refuted = certified & (margin.high < 0)", "refuted = margin.high < 0"),
+    ("claims", "Verdict.PROVEN if proof.rigorous else Verdict.HOLDS", "Verdict.PROVEN"),
+    ("balls", "if inside and statement(point) <= 0", "if statement(point) <= 0"),
 )
 """(topic, old, new): faults of meaning. The old text occurs in one file of the topic, once."""
 
@@ -367,9 +418,14 @@ def mutants(only: str = "", root: Path = ROOT) -> list[Mutant]:
 
 def tests(topic: str, tree: Path) -> list[str]:
     """The test files of a topic that exist in a tree."""
-    found = [tree / "tests" / f"test_{name}.py" for name in TESTS[topic][2]]
-    nested = [path for name in TESTS[topic][2] for path in tree.glob(f"tests/*/test_{name}.py")]
-    return [str(path.relative_to(tree)) for path in [*found, *nested] if path.exists()]
+    patterns = ("tests/test_{}.py", "tests/*/test_{}.py", "tests/{}/test_*.py")
+    found = [
+        path
+        for name in TESTS[topic][2]
+        for pattern in patterns
+        for path in sorted(tree.glob(pattern.format(name)))
+    ]
+    return list(dict.fromkeys(str(path.relative_to(tree)) for path in found))
 
 
 # ----------------------------------------------------------------------------------- running
