@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import difflib
 import hashlib
 import json
 import os
@@ -328,16 +327,19 @@ def _replace(source: str, node: ast.expr, new: ast.AST) -> str:
 
 
 def _describe(old: str, new: str) -> tuple[int, str]:
-    """Where two texts differ first, and how."""
+    """Where two texts differ first, and how: the lines that they do not share at either end."""
     before, after = old.splitlines(), new.splitlines()
-    changed = [
-        line.strip() if line[0] == " " else f"{line[0]} {line[1:].strip()}"
-        for line in difflib.unified_diff(before, after, n=0, lineterm="")
-        if not line.startswith(("---", "+++", "@@"))
+    first = 0
+    while first < min(len(before), len(after)) and before[first] == after[first]:
+        first += 1
+    last = 0
+    while last < min(len(before), len(after)) - first and before[-1 - last] == after[-1 - last]:
+        last += 1
+    parts = (("-", before), ("+", after))
+    lines = [
+        f"{mark} {line.strip()}" for mark, part in parts for line in part[first : len(part) - last]
     ]
-    shared = zip(before, after, strict=False)
-    first = next((k for k, (a, b) in enumerate(shared, 1) if a != b), len(before))
-    return first, "\n".join(changed)
+    return first + 1, "\n".join(lines)
 
 
 def drawn(file: str, topic: str, source: str, count: int) -> list[Mutant]:
@@ -350,6 +352,7 @@ def drawn(file: str, topic: str, source: str, count: int) -> list[Mutant]:
     for pool in pools.values():
         chooser.shuffle(pool)
     found: dict[str, Mutant] = {}
+    original = ast.dump(ast.parse(source))
     while len(found) < count and any(pools.values()):
         for name, pool in pools.items():
             if not pool or len(found) == count:
@@ -357,7 +360,7 @@ def drawn(file: str, topic: str, source: str, count: int) -> list[Mutant]:
             node, new = pool.pop()
             text = _replace(source, node, new)
             try:
-                same = ast.dump(ast.parse(text)) == ast.dump(ast.parse(source))
+                same = ast.dump(ast.parse(text)) == original
             except SyntaxError:
                 continue
             if not same:
