@@ -22,6 +22,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 import ssem_jax as sx
@@ -29,6 +30,9 @@ from ssem_jax import lab, theory
 from ssem_jax.claims import BOUNDARY_BAND, COLLAPSE_TOLERANCE, Claim, Verdict, equal, same_phase
 from ssem_jax.search import Source, search
 from ssem_jax.space import Range, Space
+
+if __name__ == "__main__":
+    jax.config.update("jax_enable_x64", True)  # before the first closed form
 
 WARM = Range(0.2, 5, log=True)
 """Temperatures at which brackets are narrow everywhere, also at α = 1."""
@@ -86,7 +90,7 @@ TRUE = [
     ),
 ]
 
-PEAK = max(float(theory.delta2(2, 2, 1, 0.8, tau)) for tau in np.geomspace(0.1, 5, 4000))
+PEAK = float(np.max(theory.delta2(2, 2, 1, 0.8, np.geomspace(0.1, 5, 4000))))
 
 FALSE = [
     Claim(
@@ -431,7 +435,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    import jax
-
-    jax.config.update("jax_enable_x64", True)
     sys.exit(main())
