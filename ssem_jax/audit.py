@@ -25,12 +25,12 @@ from ssem_jax.certificate import (
 from ssem_jax.convexity import admit
 from ssem_jax.imbalance import CLASS_LIMIT, reducible, solve_reduced
 from ssem_jax.losses import ClassContrast, GramLoss, SupCL, SupCon
-from ssem_jax.optima import spectral_optimum
 from ssem_jax.pairwise import Spectral
 from ssem_jax.problem import ClassStructure, Phase, Problem, check_rows, require_x64
 from ssem_jax.simplex import Similarities
 from ssem_jax.solve import solve
 from ssem_jax.sweep import admitting_dimension
+from ssem_jax.theory.other_losses import spectral_optimum
 
 
 @dataclasses.dataclass(frozen=True)
