@@ -39,7 +39,6 @@ from ssem_jax.problem import (
 from ssem_jax.simplex import Similarities
 from ssem_jax.solve import solve
 from ssem_jax.sweep import admitting_dimension
-from ssem_jax.theory import spectral_optimum
 
 
 @dataclasses.dataclass(frozen=True)
