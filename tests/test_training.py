@@ -85,9 +85,7 @@ def assert_float32_accurate(found, exact, tau, extra=0.0):
     assert np.all(error <= unit * (1 + np.abs(exact_slope).max()) + extra * np.abs(exact_slope))
 
 
-@pytest.mark.parametrize(("self_pairs", "mean"), CONVENTIONS)
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_it_is_the_verification_loss_to_float32_accuracy(self_pairs, mean, dtype, mode):
+def assert_it_is_the_verification_loss(self_pairs, mean, dtype, cells):
     @jax.jit
     def found(views, labels, alpha, tau):
         def value(views):
@@ -97,7 +95,7 @@ def test_it_is_the_verification_loss_to_float32_accuracy(self_pairs, mean, dtype
 
         return jax.value_and_grad(value)(views)
 
-    for seed, (alpha, tau) in enumerate([(0.0, 0.5), (0.4, 0.1), (1.0, 0.05), (0.7, 2.0)]):
+    for seed, (alpha, tau) in enumerate(cells):
         views, labels = batch(seed)
         views = jnp.asarray(views, dtype)
         exact = verification(views, labels, alpha, tau, self_pairs, mean)
@@ -105,6 +103,17 @@ def test_it_is_the_verification_loss_to_float32_accuracy(self_pairs, mean, dtype
         assert (value.dtype, slope.dtype) == (jnp.float32, dtype)
         extra = BFLOAT16_STEP if dtype == jnp.bfloat16 else 0.0
         assert_float32_accurate((value, slope), exact, tau, extra)
+
+
+@pytest.mark.parametrize(("self_pairs", "mean"), CONVENTIONS)
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_it_is_the_verification_loss_to_float32_accuracy(self_pairs, mean, dtype):
+    cells = [(0.0, 0.5), (0.4, 0.1), (1.0, 0.05), (0.7, 2.0)]
+    assert_it_is_the_verification_loss(self_pairs, mean, dtype, cells)
+
+
+def test_it_is_the_verification_loss_in_every_mode(mode):
+    assert_it_is_the_verification_loss("include", "pairs", jnp.float32, [(0.4, 0.1)])
 
 
 def test_a_class_of_one_instance_pulls_nothing_in_l_sup():
