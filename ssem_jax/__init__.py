@@ -91,10 +91,10 @@ from ssem_jax.pairwise import Sincere as Sincere
 from ssem_jax.pairwise import SoftSupCon as SoftSupCon
 from ssem_jax.pairwise import Spectral as Spectral
 from ssem_jax.pairwise import SupConIn as SupConIn
-from ssem_jax.problem import ClassStructure as ClassStructure
-from ssem_jax.problem import Phase as Phase
-from ssem_jax.problem import Problem as Problem
-from ssem_jax.problem import full_dimension as full_dimension
+from ssem_jax.problem.problem import Phase as Phase
+from ssem_jax.problem.problem import Problem as Problem
+from ssem_jax.problem.structure import ClassStructure as ClassStructure
+from ssem_jax.problem.structure import full_dimension as full_dimension
 from ssem_jax.search import Budget as Budget
 from ssem_jax.search import Trial as Trial
 from ssem_jax.search import search as search

@@ -43,7 +43,9 @@ from ssem_jax.claims import Cells
 from ssem_jax.imbalance import bracket_reduced, instance_functionals, reducible
 from ssem_jax.interval import Interval, decided
 from ssem_jax.losses import GramLoss, SupCL
-from ssem_jax.problem import ClassStructure, Problem, check_count, check_type, shown
+from ssem_jax.problem.problem import Problem
+from ssem_jax.problem.structure import ClassStructure
+from ssem_jax.problem.validation import check_count, check_type, shown
 from ssem_jax.solve import solve
 from ssem_jax.sweep import admitting_dimension
 

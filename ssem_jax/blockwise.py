@@ -39,16 +39,15 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from ssem_jax.losses import SupCL
-from ssem_jax.problem import (
-    ClassStructure,
+from ssem_jax.problem.pytrees import pytree_dataclass
+from ssem_jax.problem.structure import ClassStructure, check_structure
+from ssem_jax.problem.validation import (
     as_array,
     check_choice,
     check_count,
     check_mixing,
-    check_structure,
     check_temperature,
     check_type,
-    pytree_dataclass,
 )
 from ssem_jax.schedule import whole
 from ssem_jax.sphere import normalize, product

@@ -73,21 +73,10 @@ from ssem_jax.imbalance import ReducedSolution, bracket_quantities, reducible
 from ssem_jax.losses import GramLoss, SupCL
 from ssem_jax.metrics import variances
 from ssem_jax.probes import rows_of_shares
-from ssem_jax.problem import (
-    ClassStructure,
-    Phase,
-    Problem,
-    as_key,
-    cell_keys,
-    check_loss,
-    check_problem,
-    check_rows,
-    check_structure,
-    check_type,
-    concrete,
-    pytree_dataclass,
-    require_x64,
-)
+from ssem_jax.problem.problem import Phase, Problem, cell_keys, check_loss, check_problem
+from ssem_jax.problem.pytrees import pytree_dataclass
+from ssem_jax.problem.structure import ClassStructure, check_structure
+from ssem_jax.problem.validation import as_key, check_rows, check_type, concrete, require_x64
 from ssem_jax.reduced import (
     QUANTITIES,
     Reduced,

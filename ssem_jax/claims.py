@@ -59,16 +59,9 @@ from ssem_jax.interval import decided as decided
 from ssem_jax.interval import equal as equal
 from ssem_jax.interval import same_phase as same_phase
 from ssem_jax.losses import GramLoss, SupCL
-from ssem_jax.problem import (
-    ClassStructure,
-    Phase,
-    Problem,
-    check_choice,
-    check_count,
-    check_type,
-    full_dimension,
-    shown,
-)
+from ssem_jax.problem.problem import Phase, Problem
+from ssem_jax.problem.structure import ClassStructure, full_dimension
+from ssem_jax.problem.validation import check_choice, check_count, check_type, shown
 from ssem_jax.sweep import Grid, num_cells, sweep, versions
 from ssem_jax.table import SHAPE, fixed_columns, hyper_names, in_order, problems, sizes_of
 

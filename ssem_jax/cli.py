@@ -457,7 +457,7 @@ def sweep_command(
     On a cluster: ssem sweep --executor dask --scheduler tcp://host:8786 --out runs/first
     """
     _set_up()
-    from ssem_jax.problem import ClassStructure
+    from ssem_jax.problem.structure import ClassStructure
     from ssem_jax.sweep import Grid, num_cells, summarize, sweep
     from ssem_jax.workers import open_executor
 
@@ -637,7 +637,7 @@ def guide_command(
     """
     _set_up()
     from ssem_jax.guide import guide
-    from ssem_jax.problem import ClassStructure
+    from ssem_jax.problem.structure import ClassStructure
 
     names = None
     if labels is not None:

@@ -44,7 +44,7 @@ from ssem_jax.convexity import (
 )
 from ssem_jax.gram import NOT_CONVEX, PROVEN, GramLoss, convexity_of
 from ssem_jax.probes import corners, generator, gram_of, random_gram
-from ssem_jax.problem import ClassStructure
+from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.schedule import Kernel, map_first
 from ssem_jax.simplex import Similarities, block_gram
 

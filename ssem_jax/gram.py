@@ -22,15 +22,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ssem_jax.problem import (
-    ClassStructure,
-    check_structure,
-    check_temperature,
-    check_type,
-    concrete,
-    pytree_dataclass,
-    shown,
-)
+from ssem_jax.problem.pytrees import pytree_dataclass
+from ssem_jax.problem.structure import ClassStructure, check_structure
+from ssem_jax.problem.validation import check_temperature, check_type, concrete, shown
 from ssem_jax.schedule import whole
 from ssem_jax.simplex import Similarities, block_gram
 from ssem_jax.sphere import normalize, product

@@ -24,15 +24,9 @@ from ssem_jax import theory
 from ssem_jax.certificate import COLLAPSE_TOLERANCE
 from ssem_jax.imbalance import collapse_thresholds, solve_reduced
 from ssem_jax.losses import SupCL
-from ssem_jax.problem import (
-    ClassStructure,
-    Phase,
-    Problem,
-    check_structure,
-    concrete,
-    full_dimension,
-    shown,
-)
+from ssem_jax.problem.problem import Phase, Problem
+from ssem_jax.problem.structure import ClassStructure, check_structure, full_dimension
+from ssem_jax.problem.validation import concrete, shown
 
 MODERATE = 0.3
 """The variance within classes that is aimed at if none is wanted; the whole is 1."""

@@ -46,17 +46,10 @@ from ssem_jax.declared import admit
 from ssem_jax.eigenbound import factored
 from ssem_jax.gram import PROVEN, convexity_of
 from ssem_jax.losses import ClassContrast, GramLoss, SupCL
-from ssem_jax.problem import (
-    ClassStructure,
-    Problem,
-    check_choice,
-    check_count,
-    check_problem,
-    check_structure,
-    check_temperature,
-    pytree_dataclass,
-    require_x64,
-)
+from ssem_jax.problem.problem import Problem, check_problem
+from ssem_jax.problem.pytrees import pytree_dataclass
+from ssem_jax.problem.structure import ClassStructure, check_structure
+from ssem_jax.problem.validation import check_choice, check_count, check_temperature, require_x64
 from ssem_jax.reduced import EPS, QUANTITIES
 from ssem_jax.rounding import row_sums
 from ssem_jax.schedule import map_first, run_chunks

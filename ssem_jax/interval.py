@@ -29,7 +29,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ssem_jax.directed import down, enclosed, products, quotients, sums, up
-from ssem_jax.problem import Phase
+from ssem_jax.problem.problem import Phase
 
 EQUALITY_TOLERANCE = 1e-3
 """An equality holds in a cell whose bracket contains the prediction and is narrower than this."""

@@ -36,14 +36,9 @@ from jaxtyping import Array, Float
 
 from ssem_jax.gram import GramLoss as GramLoss
 from ssem_jax.gram import PreparedLoss, Scalar
-from ssem_jax.problem import (
-    ClassStructure,
-    check_choice,
-    check_mixing,
-    check_temperature,
-    concrete,
-    pytree_dataclass,
-)
+from ssem_jax.problem.pytrees import pytree_dataclass
+from ssem_jax.problem.structure import ClassStructure
+from ssem_jax.problem.validation import check_choice, check_mixing, check_temperature, concrete
 from ssem_jax.simplex import Similarities
 
 SELF_PAIRS = ("include", "exclude", "decouple")

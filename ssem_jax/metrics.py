@@ -25,7 +25,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ssem_jax.problem import ClassStructure, as_array, check_structure
+from ssem_jax.problem.structure import ClassStructure, check_structure
+from ssem_jax.problem.validation import as_array
 from ssem_jax.simplex import Similarities, ssem_gram
 from ssem_jax.sphere import normalize, product
 

@@ -17,14 +17,14 @@ from jaxtyping import Array, Float
 
 from ssem_jax.gram import PreparedLoss, Scalar
 from ssem_jax.losses import SELF_PAIRS, softmax_contrast
-from ssem_jax.problem import (
-    ClassStructure,
+from ssem_jax.problem.pytrees import pytree_dataclass
+from ssem_jax.problem.structure import ClassStructure
+from ssem_jax.problem.validation import (
     check_choice,
     check_mixing,
     check_positive,
     check_temperature,
     concrete,
-    pytree_dataclass,
 )
 from ssem_jax.simplex import Similarities
 

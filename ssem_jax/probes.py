@@ -14,7 +14,8 @@ import jax
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
-from ssem_jax.problem import ClassStructure, as_key
+from ssem_jax.problem.structure import ClassStructure
+from ssem_jax.problem.validation import as_key
 
 
 def generator(key: PRNGKeyArray) -> np.random.Generator:

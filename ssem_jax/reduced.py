@@ -47,7 +47,7 @@ from jaxtyping import Array, Float
 from ssem_jax import rounding
 from ssem_jax.gram import PROVEN, convexity_of
 from ssem_jax.losses import ClassContrast, GramLoss
-from ssem_jax.problem import ClassStructure
+from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.schedule import Kernel
 from ssem_jax.simplex import Similarities
 

@@ -27,7 +27,7 @@ from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 from jaxtyping import Array
 from threadpoolctl import threadpool_limits
 
-from ssem_jax.problem import precision
+from ssem_jax.problem.validation import precision
 
 T = TypeVar("T")
 

@@ -52,7 +52,8 @@ from ssem_jax.claims import (
 )
 from ssem_jax.identity import NoIdentityError
 from ssem_jax.losses import GramLoss, SupCL
-from ssem_jax.problem import Problem, check_count, check_type, concrete, shown
+from ssem_jax.problem.problem import Problem
+from ssem_jax.problem.validation import check_count, check_type, concrete, shown
 from ssem_jax.space import FINEST, Range, Space, Spots
 from ssem_jax.sweep import RunError, identity, num_cells, split, sweep
 from ssem_jax.table import choice_of, fixed_columns, hyper_names, join, problem_of, sizes_of

@@ -23,14 +23,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ssem_jax.problem import (
-    ClassStructure,
-    as_array,
-    as_key,
-    check_count,
-    check_structure,
-    concrete,
-)
+from ssem_jax.problem.structure import ClassStructure, check_structure
+from ssem_jax.problem.validation import as_array, as_key, check_count, concrete
 from ssem_jax.sphere import product
 
 

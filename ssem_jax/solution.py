@@ -7,7 +7,8 @@ import enum
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ssem_jax.problem import Problem, pytree_dataclass
+from ssem_jax.problem.problem import Problem
+from ssem_jax.problem.pytrees import pytree_dataclass
 
 
 class Status(enum.IntEnum):

@@ -21,15 +21,9 @@ import polars as pl
 
 from ssem_jax.claims import Cells, ClaimError, Condition
 from ssem_jax.losses import GramLoss, SupCL
-from ssem_jax.problem import (
-    ClassStructure,
-    Problem,
-    check_choice,
-    check_count,
-    check_type,
-    concrete,
-    shown,
-)
+from ssem_jax.problem.problem import Problem
+from ssem_jax.problem.structure import ClassStructure
+from ssem_jax.problem.validation import check_choice, check_count, check_type, concrete, shown
 from ssem_jax.sweep import admitting_dimension
 from ssem_jax.table import SCHEMA, is_static, shape_columns, text_of
 

@@ -52,16 +52,13 @@ from ssem_jax.certificate import (
 )
 from ssem_jax.identity import NoIdentityError, digest, own_code
 from ssem_jax.losses import GramLoss, SupCL
-from ssem_jax.problem import (
-    ClassStructure,
-    Problem,
+from ssem_jax.problem.problem import Problem, check_problem
+from ssem_jax.problem.structure import ClassStructure, check_structure, full_dimension
+from ssem_jax.problem.validation import (
     check_choice,
     check_count,
-    check_problem,
     check_progress,
-    check_structure,
     check_type,
-    full_dimension,
     require_x64,
     shown,
 )

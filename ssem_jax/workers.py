@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from multiprocessing import connection
 from typing import Any
 
-from ssem_jax.problem import check_choice, check_count
+from ssem_jax.problem.validation import check_choice, check_count
 from ssem_jax.schedule import THREADS_VARIABLE, worker_count
 
 EXECUTORS = ("threads", "processes", "dask")

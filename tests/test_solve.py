@@ -14,9 +14,16 @@ from ssem_jax import theory
 from ssem_jax.certificate import certify, certify_embeddings
 from ssem_jax.gram import GramLoss, gram_loss
 from ssem_jax.losses import SupCL
-from ssem_jax.problem import ClassStructure, Phase, Problem, full_dimension, pytree_dataclass
+from ssem_jax.problem import (
+    ClassStructure,
+    Phase,
+    Problem,
+    cell_keys,
+    full_dimension,
+    pytree_dataclass,
+)
 from ssem_jax.solution import Status
-from ssem_jax.solve import cell_keys, solve
+from ssem_jax.solve import solve
 
 solver = importlib.import_module("ssem_jax.solve")  # the package exports the function `solve`
 

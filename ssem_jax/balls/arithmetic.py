@@ -18,7 +18,7 @@ import numpy as np
 from flint import arb, ctx, fmpq, fmpz
 from jaxtyping import Array
 
-from ssem_jax.problem import check_count
+from ssem_jax.problem.validation import check_count
 
 Exact = float | int | str | Fraction | Decimal | fmpz | fmpq | arb | Callable[[], arb]
 """A number that is read without rounding."""

@@ -19,7 +19,7 @@ from ssem_jax.balls.arithmetic import (
     working_precision,
 )
 from ssem_jax.balls.closed_form import Cell
-from ssem_jax.problem import check_choice
+from ssem_jax.problem.validation import check_choice
 
 Range = Exact | tuple[Exact, Exact]
 """A number, or the two ends of an interval that it ranges over."""

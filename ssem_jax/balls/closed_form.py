@@ -27,7 +27,7 @@ from ssem_jax.balls.arithmetic import (
     working_precision,
 )
 from ssem_jax.balls.enclosures import Enclosure, enclosure_of
-from ssem_jax.problem import check_choice, check_count
+from ssem_jax.problem.validation import check_choice, check_count
 
 _NEWTON_STEPS = 200
 """Never reached: from within log 2 of a root Newton's method needs about a dozen."""

@@ -26,7 +26,8 @@ from ssem_jax.balls.arithmetic import (
     working_precision,
 )
 from ssem_jax.losses import GramLoss, SupCL
-from ssem_jax.problem import ClassStructure, check_choice
+from ssem_jax.problem.structure import ClassStructure
+from ssem_jax.problem.validation import check_choice
 
 _LADDER_FLOOR = -100
 """The lowest rung 2^k of the ladder of ε, well above the radii at 128 bits."""

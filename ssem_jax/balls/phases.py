@@ -14,7 +14,7 @@ from ssem_jax.balls.arithmetic import (
     working_precision,
 )
 from ssem_jax.balls.closed_form import cell_of, instance_margin, view_margin
-from ssem_jax.problem import Phase
+from ssem_jax.problem.problem import Phase
 
 
 @dataclass(frozen=True)

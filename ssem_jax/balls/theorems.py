@@ -14,7 +14,8 @@ from ssem_jax.balls.arithmetic import Exact, least_product, to_ball
 from ssem_jax.balls.boxes import Box, BoxProof, Range, domain_of, prove_on_box
 from ssem_jax.balls.closed_form import Ray, alpha_c, alpha_v, instance_margin, view_margin
 from ssem_jax.balls.phases import PhaseProof, prove_phase
-from ssem_jax.problem import Phase, check_choice, check_count
+from ssem_jax.problem.problem import Phase
+from ssem_jax.problem.validation import check_choice, check_count
 
 
 def prove_boundary(

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ssem_jax.problem import ClassStructure
+from ssem_jax.problem.structure import ClassStructure
 
 Augmentation = Callable[[PRNGKeyArray, Float[Array, "B f"]], Float[Array, "B f"]]
 

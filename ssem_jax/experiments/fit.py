@@ -22,7 +22,8 @@ from ssem_jax.experiments.data import Augmentation, Split, draw_batch
 from ssem_jax.experiments.encoder import Encoder
 from ssem_jax.losses import SupCL
 from ssem_jax.metrics import class_mean_cosines, class_variances, variances
-from ssem_jax.problem import ClassStructure, check_choice
+from ssem_jax.problem.structure import ClassStructure
+from ssem_jax.problem.validation import check_choice
 
 Progress = Callable[[int], None]
 

@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 from urllib.parse import urlencode
 
-from ssem_jax.problem import check_choice, check_count, check_mixing, check_temperature
+from ssem_jax.problem.validation import check_choice, check_count, check_mixing, check_temperature
 
 TEMPLATE = "explorer.html"
 SELF_PAIRS = ("include", "exclude", "decouple")

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 
-from ssem_jax.problem import ClassStructure
+from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.show.style import COLORS, MARKERS
 
 

@@ -26,7 +26,8 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from ssem_jax.losses import SupCL
-from ssem_jax.problem import ClassStructure, check_count, require_x64
+from ssem_jax.problem.structure import ClassStructure
+from ssem_jax.problem.validation import check_count, require_x64
 from ssem_jax.simplex import Similarities
 
 BISECTIONS = 60

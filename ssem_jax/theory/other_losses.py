@@ -24,9 +24,9 @@ from jaxtyping import Array, ArrayLike, Float, Int
 
 from ssem_jax.declared import admit
 from ssem_jax.gram import GramLoss
-from ssem_jax.problem import (
-    ClassStructure,
-    Phase,
+from ssem_jax.problem.problem import Phase
+from ssem_jax.problem.structure import ClassStructure
+from ssem_jax.problem.validation import (
     check_count,
     check_mixing,
     check_positive,

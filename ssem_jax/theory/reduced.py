@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ssem_jax.problem import Phase
+from ssem_jax.problem.problem import Phase
 from ssem_jax.theory.setting import BETWEEN, VIEW, WITHIN, Setting
 
 # From within log 2 of a root Newton's method needs 5 steps in the spread phase; in the view-spread

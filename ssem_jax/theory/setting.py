@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float
 
-from ssem_jax.problem import (
+from ssem_jax.problem.validation import (
     check_choice,
     check_count,
     check_mixing,

@@ -1,0 +1,123 @@
+"""What is minimised: a class structure, an embedding dimension and a loss."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+if TYPE_CHECKING:
+    from ssem_jax.losses import GramLoss
+from ssem_jax.problem.pytrees import pytree_dataclass
+from ssem_jax.problem.structure import ClassStructure, check_structure
+from ssem_jax.problem.validation import check_count, check_type, shown, stable_text
+
+
+@pytree_dataclass
+class Problem:
+    r"""Minimise a Gram-convex loss over N unit vectors in R^d.
+
+    .. math:: \min_{U \in (S^{d-1})^N} L(U U^\top)
+
+    A pytree: the hyper-parameters of the loss are traced leaves and may carry one batch axis,
+    the structure and the dimension are static. A `Problem` with a batch axis is a batch of cells.
+
+    Args:
+        structure: the class structure.
+        dim: d ≥ 1, the embedding dimension.
+        loss: the loss, for example :class:`ssem_jax.SupCL`.
+
+    Raises:
+        ValueError: d < 1, what is no structure or no loss, a loss that the structure does not
+            admit (no positive pair), or hyper-parameters of different batch axes.
+    """
+
+    structure: ClassStructure = dataclasses.field(metadata={"static": True})
+    dim: int = dataclasses.field(metadata={"static": True})
+    loss: GramLoss
+
+    def __post_init__(self) -> None:
+        check_structure(self.structure)
+        object.__setattr__(self, "dim", check_count("dim", self.dim, 1))
+        check_loss(self.loss)
+        self.loss.check(self.structure)
+        _ = self.batch_size
+
+    @property
+    def batch_size(self) -> int | None:
+        """The number of cells, or None for a single problem."""
+        shapes = {np.shape(leaf) for leaf in jax.tree.leaves(self.loss)} - {()}
+        if not shapes:
+            return None
+        if len(shapes) > 1 or len(next(iter(shapes))) > 1:
+            raise ValueError(
+                f"hyper-parameters may carry one common batch axis; got shapes {sorted(shapes)}."
+            )
+        return next(iter(shapes))[0]
+
+    def cells(self) -> tuple[GramLoss, int]:
+        """The loss with a batch axis on every leaf (on the host), and the number of cells.
+
+        Leaves are float64, whatever number was given, and zeros have no sign: so 1 and 1.0 are
+        one cell with one key, solved by one compiled kernel and bracketed in double precision.
+        """
+        size = self.batch_size or 1
+
+        def batched(leaf: Any) -> np.ndarray:
+            return np.broadcast_to(np.asarray(leaf, np.float64) + 0.0, (size,))
+
+        return jax.tree.map(batched, self.loss), size
+
+
+def cell_keys(problem: Problem, key: PRNGKeyArray) -> PRNGKeyArray:
+    """A key for each cell, from the cell's own coordinates.
+
+    So a cell's result depends neither on the batch that it is solved in nor on its place there.
+    """
+    losses, size = problem.cells()
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(losses)]
+    name = f"{type(problem.loss).__name__}|{problem.structure}|{problem.dim}|"
+    name += stable_text(jax.tree.structure(problem.loss))
+    hashes = [
+        zlib.crc32((name + "|" + ",".join(leaf[cell].tobytes().hex() for leaf in leaves)).encode())
+        for cell in range(size)
+    ]
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, np.asarray(hashes, np.uint32))
+
+
+def check_loss(loss: Any) -> None:
+    """Raise a ValueError unless it is a loss, with its hyper-parameters given.
+
+    Known by what a loss has: :class:`ssem_jax.GramLoss` itself stands on this module.
+    """
+    if not isinstance(loss, type) and callable(getattr(loss, "from_gram", None)):
+        return
+    if isinstance(loss, type) and hasattr(loss, "from_gram"):
+        raise ValueError(
+            f"loss must be given its hyper-parameters, as {loss.__name__}(...); got the class."
+        )
+    remedy = " Decorate the function with ssem_jax.gram_loss." if callable(loss) else ""
+    raise ValueError(f"loss must be a GramLoss, as SupCL(0.5, 0.1); got {shown(loss)}.{remedy}")
+
+
+def check_problem(problem: Any) -> None:
+    """Raise a ValueError unless it is a problem."""
+    check_type("problem", problem, Problem, "a Problem(structure, dim, loss)")
+
+
+class Phase(enum.IntEnum):
+    """What an optimum looks like, or what a certificate could tell of it."""
+
+    COLLAPSE = 0
+    """All embeddings of a class coincide."""
+    SPREAD = 1
+    """The instance means of a class differ: no class collapse."""
+    VIEW_SPREAD = 2
+    """The instance means of a class coincide, the views of an instance do not."""
+    UNDECIDED = 3
+    """The evidence does not tell."""

@@ -1,0 +1,43 @@
+"""Dataclasses whose fields are traced leaves or static."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, TypeVar, dataclass_transform
+
+import jax
+
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
+def pytree_dataclass(cls: type[T]) -> type[T]:
+    """A frozen dataclass that is a pytree: fields marked ``metadata={"static": True}`` are static.
+
+    Unflattening fills the fields without running ``__init__``, so that validation sees what a
+    user builds and never what JAX rebuilds.
+    """
+    cls = dataclasses.dataclass(frozen=True)(cls)
+    fields = dataclasses.fields(cls)
+    static = tuple(field.name for field in fields if field.metadata.get("static", False))
+    traced = tuple(field.name for field in fields if field.name not in static)
+
+    def flatten(instance: T) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        return (
+            tuple(getattr(instance, name) for name in traced),
+            tuple(getattr(instance, name) for name in static),
+        )
+
+    def flatten_with_keys(instance: T) -> tuple[Any, tuple[Any, ...]]:
+        leaves, rest = flatten(instance)
+        keys = map(jax.tree_util.GetAttrKey, traced)
+        return tuple(zip(keys, leaves, strict=True)), rest
+
+    def unflatten(rest: tuple[Any, ...], leaves: Any) -> T:
+        instance = object.__new__(cls)
+        for name, value in (*zip(traced, leaves, strict=True), *zip(static, rest, strict=True)):
+            object.__setattr__(instance, name, value)
+        return instance
+
+    jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
+    return cls

@@ -1,0 +1,193 @@
+"""Classes, instances and views: which rows of embeddings belong together."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Set
+from functools import cached_property
+from typing import Any
+
+import jax
+import numpy as np
+
+from ssem_jax.problem.validation import check_choice, check_count, check_type, shown
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class ClassStructure:
+    r"""How N embeddings are grouped: m classes, n_k instances in class k, p views of each.
+
+    Rows are ordered by class, then by instance, then by view, so that
+    :math:`N = p \sum_k n_k`. Balanced classes are the special case of equal sizes.
+
+    Args:
+        sizes: instances per class, one integer of at least 1 for each of m ≥ 2 classes; also as
+            "8,4,2", as tables write them.
+        num_views: p, the views (augmentations) of every instance.
+
+    Raises:
+        ValueError: fewer than two classes, or a count below 1.
+    """
+
+    sizes: tuple[int, ...]
+    num_views: int = 1
+
+    def __post_init__(self) -> None:
+        sizes = tuple(check_count("every class size", size, 1) for size in _sizes(self.sizes))
+        if len(sizes) < 2:
+            raise ValueError(
+                f"there must be at least 2 classes; got {len(sizes)}. "
+                "With one class nothing is contrasted."
+            )
+        object.__setattr__(self, "sizes", sizes)
+        object.__setattr__(self, "num_views", check_count("num_views", self.num_views, 1))
+
+    @classmethod
+    def balanced(cls, num_classes: int, num_instances: int, num_views: int = 1) -> ClassStructure:
+        """m classes of n instances each, with p views."""
+        return cls((num_instances,) * check_count("num_classes", num_classes, 2), num_views)
+
+    @classmethod
+    def from_labels(
+        cls, labels: Iterable[Any], num_views: int = 1
+    ) -> tuple[ClassStructure, np.ndarray]:
+        """The structure of labelled embeddings, and the order of rows that it assumes.
+
+        Args:
+            labels: one label for each embedding; the `num_views` views of an instance are
+                adjacent rows and share their label.
+            num_views: p.
+
+        Returns:
+            The structure (classes in sorted order of their labels) and the permutation `order`
+            such that `embeddings[order]` is ordered by class, instance and view.
+
+        Raises:
+            ValueError: labels of another shape, fewer than two classes, or labels that cannot be
+                split into instances of `num_views` equal labels.
+        """
+        labels = _labels(labels)
+        if labels.ndim != 1 or labels.size == 0:
+            raise ValueError(f"labels must be one-dimensional and not empty; got {labels.shape}.")
+        if labels.dtype.kind == "f" and np.isnan(labels).any():
+            raise ValueError("labels must not be NaN; give unlabelled rows a class of their own.")
+        num_views = check_count("num_views", num_views, 1)
+        if labels.size % num_views:
+            raise ValueError(
+                f"{labels.size} labels cannot be split into instances of {num_views} views; "
+                "check num_views."
+            )
+        grouped = labels.reshape(-1, num_views)
+        if np.any(grouped != grouped[:, :1]):
+            row = int(np.argmax(np.any(grouped != grouped[:, :1], axis=1))) * num_views
+            raise ValueError(
+                f"rows {row} to {row + num_views - 1} are views of one instance but carry "
+                "different labels; order the rows so that the views of an instance are adjacent."
+            )
+        try:
+            _, class_of, counts = np.unique(grouped[:, 0], return_inverse=True, return_counts=True)
+        except TypeError as error:
+            raise ValueError(f"labels must be of one kind, to be sorted; {error}.") from None
+        by_class = np.argsort(class_of, kind="stable")
+        order = (by_class[:, None] * num_views + np.arange(num_views)).ravel()
+        return cls(tuple(int(count) for count in counts), num_views), order
+
+    @property
+    def num_classes(self) -> int:
+        """m."""
+        return len(self.sizes)
+
+    @property
+    def num_instances(self) -> int:
+        """M, the instances of all classes together."""
+        return sum(self.sizes)
+
+    @property
+    def num_embeddings(self) -> int:
+        """N = p M."""
+        return self.num_instances * self.num_views
+
+    @property
+    def is_balanced(self) -> bool:
+        """Whether all classes have the same size."""
+        return len(set(self.sizes)) == 1
+
+    @property
+    def instances_per_class(self) -> int:
+        """n, the common class size.
+
+        Raises:
+            ValueError: the classes differ in size.
+        """
+        if not self.is_balanced:
+            raise ValueError(
+                f"instances_per_class needs classes of equal size; got sizes {self.sizes}. "
+                "Use `sizes` instead."
+            )
+        return self.sizes[0]
+
+    @cached_property
+    def class_ids(self) -> np.ndarray:
+        """(N,) class of every embedding."""
+        per_class = np.asarray(self.sizes) * self.num_views
+        return np.repeat(np.arange(self.num_classes), per_class)
+
+    @cached_property
+    def instance_ids(self) -> np.ndarray:
+        """(N,) instance of every embedding, counted through all classes."""
+        return np.repeat(np.arange(self.num_instances), self.num_views)
+
+    def __str__(self) -> str:
+        sizes = (
+            f"{self.num_classes} classes × {self.sizes[0]}"
+            if self.is_balanced
+            else "classes of " + ",".join(map(str, self.sizes))
+        )
+        return sizes + (f" × {self.num_views} views" if self.num_views > 1 else "")
+
+
+def _sizes(given: Any) -> Iterable[Any]:
+    """The sizes one by one, also of a text as tables have it."""
+    try:
+        if isinstance(given, (Mapping, Set)):  # without an order, or with one of its keys alone
+            raise TypeError
+        return [float(size) for size in given.split(",")] if isinstance(given, str) else list(given)
+    except (TypeError, ValueError):
+        raise ValueError(
+            "sizes must be integers, one for each class, as (8, 4, 2); got "
+            f"{shown(given)}. Use ClassStructure.balanced for equal classes."
+        ) from None
+
+
+def _labels(given: Any) -> np.ndarray:
+    """Labels one by one."""
+    try:
+        return np.asarray(given if isinstance(given, np.ndarray) else list(given))
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"labels must be one for each embedding, as [0, 0, 1, 1]; got {shown(given)}."
+        ) from None
+
+
+def check_structure(structure: Any) -> None:
+    """Raise a ValueError unless it is a class structure."""
+    check_type(
+        "structure", structure, ClassStructure, "a ClassStructure, as ClassStructure((5, 5, 5))"
+    )
+
+
+def full_dimension(structure: ClassStructure, self_pairs: str = "include") -> int:
+    """The smallest d that admits an unconstrained optimum at every (α, τ).
+
+    With M instances, m classes and p views: M-1 when self pairs are included or instances are
+    decoupled; when they are excluded and p ≥ 2 the view-spread phase needs M(p-1) + m - 1, so the
+    larger of the two.
+    """
+    check_structure(structure)
+    check_choice("self_pairs", self_pairs, ("include", "exclude", "decouple"))
+    spread = structure.num_instances - 1
+    if self_pairs != "exclude" or structure.num_views == 1:
+        return spread
+    view_spread = structure.num_instances * (structure.num_views - 1) + structure.num_classes - 1
+    return max(spread, view_spread)
