@@ -5,17 +5,48 @@ from __future__ import annotations
 import dataclasses
 import enum
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import jax
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
-if TYPE_CHECKING:
-    from ssem_jax.losses import GramLoss
 from ssem_jax.problem.pytrees import pytree_dataclass
 from ssem_jax.problem.structure import ClassStructure, check_structure
 from ssem_jax.problem.validation import check_count, check_type, shown, stable_text
+
+
+class Loss(Protocol):
+    """What a problem, and whoever solves or certifies it, needs of a loss.
+
+    A pytree whose leaves are its hyper-parameters; :class:`ssem_jax.GramLoss` is one.
+    """
+
+    @property
+    def convex(self) -> bool:
+        """Whether L is convex in G; only then is a solution certified."""
+        ...
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether classes of equal size, instances and views may be permuted."""
+        ...
+
+    def check(self, structure: ClassStructure) -> None:
+        """Raise a ValueError where the structure does not admit this loss."""
+        ...
+
+    def from_gram(self, gram: Float[Array, "N N"], structure: ClassStructure) -> Float[Array, ""]:
+        """L(G) for a Gram matrix with unit diagonal."""
+        ...
+
+    def prepare(self, structure: ClassStructure) -> Any:
+        """What `value` needs of the structure and no hyper-parameter changes."""
+        ...
+
+    def value(self, gram: Float[Array, "N N"], prepared: Any) -> Float[Array, ""]:
+        """L(G) from what `prepare` returned."""
+        ...
 
 
 @pytree_dataclass
@@ -39,7 +70,7 @@ class Problem:
 
     structure: ClassStructure = dataclasses.field(metadata={"static": True})
     dim: int = dataclasses.field(metadata={"static": True})
-    loss: GramLoss
+    loss: Loss
 
     def __post_init__(self) -> None:
         check_structure(self.structure)
@@ -60,7 +91,7 @@ class Problem:
             )
         return next(iter(shapes))[0]
 
-    def cells(self) -> tuple[GramLoss, int]:
+    def cells(self) -> tuple[Any, int]:
         """The loss with a batch axis on every leaf (on the host), and the number of cells.
 
         Leaves are float64, whatever number was given, and zeros have no sign: so 1 and 1.0 are
