@@ -38,6 +38,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
+from ssem_jax.geometry.sphere import normalize, product
 from ssem_jax.losses import SupCL
 from ssem_jax.problem.pytrees import pytree_dataclass
 from ssem_jax.problem.structure import ClassStructure, check_structure
@@ -50,7 +51,6 @@ from ssem_jax.problem.validation import (
     check_type,
 )
 from ssem_jax.schedule import whole
-from ssem_jax.sphere import normalize, product
 
 Scalar = Float[Array, ""]
 
@@ -86,7 +86,7 @@ def blockwise_supcl(
     Args:
         embeddings: (N, d) rows of any length, which are normalised first; float32, float64, or a
             shorter type that is converted to float32 before anything is summed. Products are taken
-            in full precision, on GPUs too (:func:`ssem_jax.sphere.product`).
+            in full precision, on GPUs too (:func:`ssem_jax.geometry.product`).
         class_ids: (N,) integers; classes of any sizes.
         instance_ids: (N,) integers, equal for the views of an instance. An instance has one class:
             the same id in two classes names two instances, so ids may start anew in every class.

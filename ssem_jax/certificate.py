@@ -68,10 +68,12 @@ from ssem_jax.eigenbound import (
     factored_in_place,
     lanczos_bound,
 )
+from ssem_jax.geometry.metrics import variances
+from ssem_jax.geometry.similarities import Similarities
+from ssem_jax.geometry.sphere import normalize, rescaled
 from ssem_jax.gram import PROVEN, convexity_of
 from ssem_jax.imbalance import ReducedSolution, bracket_quantities, reducible
 from ssem_jax.losses import GramLoss, SupCL
-from ssem_jax.metrics import variances
 from ssem_jax.probes import rows_of_shares
 from ssem_jax.problem.problem import Phase, Problem, cell_keys, check_loss, check_problem
 from ssem_jax.problem.pytrees import pytree_dataclass
@@ -87,9 +89,7 @@ from ssem_jax.reduced import (
 )
 from ssem_jax.rounding import kept, row_sums
 from ssem_jax.schedule import Kernel, chunk_capacity, map_first, run_chunks
-from ssem_jax.simplex import Similarities
 from ssem_jax.solution import Solution
-from ssem_jax.sphere import normalize, rescaled
 
 GAP_TOLERANCE = 1e-9
 """A cell counts as certified when its gap is at most this."""

@@ -44,6 +44,8 @@ from jaxtyping import Array, Float
 from ssem_jax import rounding
 from ssem_jax.declared import admit
 from ssem_jax.eigenbound import factored
+from ssem_jax.geometry.similarities import Similarities, block_gram
+from ssem_jax.geometry.sphere import normalize
 from ssem_jax.gram import PROVEN, convexity_of
 from ssem_jax.losses import ClassContrast, GramLoss, SupCL
 from ssem_jax.problem.problem import Problem, check_problem
@@ -53,8 +55,6 @@ from ssem_jax.problem.validation import check_choice, check_count, check_tempera
 from ssem_jax.reduced import EPS, QUANTITIES
 from ssem_jax.rounding import row_sums
 from ssem_jax.schedule import map_first, run_chunks
-from ssem_jax.simplex import Similarities, block_gram
-from ssem_jax.sphere import normalize
 
 BRACKET_CLASS_LIMIT = 12
 """Classes up to which brackets are computed; up to it Newton's method decomposes the Hessian, at

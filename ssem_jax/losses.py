@@ -34,12 +34,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ssem_jax.geometry.similarities import Similarities
 from ssem_jax.gram import GramLoss as GramLoss
 from ssem_jax.gram import PreparedLoss, Scalar
 from ssem_jax.problem.pytrees import pytree_dataclass
 from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.problem.validation import check_choice, check_mixing, check_temperature, concrete
-from ssem_jax.simplex import Similarities
 
 SELF_PAIRS = ("include", "exclude", "decouple")
 MEANS = ("pairs", "anchors")

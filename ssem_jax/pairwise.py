@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ssem_jax.geometry.similarities import Similarities
 from ssem_jax.gram import PreparedLoss, Scalar
 from ssem_jax.losses import SELF_PAIRS, softmax_contrast
 from ssem_jax.problem.pytrees import pytree_dataclass
@@ -26,7 +27,6 @@ from ssem_jax.problem.validation import (
     check_temperature,
     concrete,
 )
-from ssem_jax.simplex import Similarities
 
 
 class Kinds(NamedTuple):

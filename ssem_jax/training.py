@@ -36,15 +36,15 @@ from jaxtyping import Array, Float, Int
 
 from ssem_jax import theory
 from ssem_jax.blockwise import BLOCK_SIZE, blockwise_supcl, check_ids, group
+from ssem_jax.geometry.metrics import Variances
+from ssem_jax.geometry.sphere import normalize
 from ssem_jax.imbalance import solve_reduced
 from ssem_jax.losses import SupCL
-from ssem_jax.metrics import Variances
 from ssem_jax.problem.problem import Problem
 from ssem_jax.problem.pytrees import pytree_dataclass
 from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.problem.validation import as_array, check_type, concrete, precision, shown
 from ssem_jax.schedule import whole, without_mesh
-from ssem_jax.sphere import normalize
 
 Scalar = Float[Array, ""]
 

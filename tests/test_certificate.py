@@ -25,10 +25,15 @@ from ssem_jax.certificate import (
     decide_phase,
     negative_direction,
 )
-from ssem_jax.metrics import block_similarities, variances
+from ssem_jax.geometry import (
+    Similarities,
+    block_gram,
+    block_similarities,
+    ssem_embeddings,
+    variances,
+)
 from ssem_jax.problem import ClassStructure, Phase, Problem, pytree_dataclass
 from ssem_jax.reduced import QUANTITIES
-from ssem_jax.simplex import Similarities, block_gram, ssem_embeddings
 from ssem_jax.solution import Status
 from ssem_jax.solve import solve
 

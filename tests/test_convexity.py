@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from ssem_jax.convexity import NotANumber, TangentViolation, check_convex, check_symmetric
+from ssem_jax.geometry import block_gram
 from ssem_jax.gram import gram_loss
 from ssem_jax.losses import SupCL, SupCon, WeightedSupCL
 from ssem_jax.pairwise import AlignUniform, Sigmoid, Sincere, Spectral, SupConIn
 from ssem_jax.problem import ClassStructure
-from ssem_jax.simplex import block_gram
 
 KEY = jax.random.key(0)
 STRUCTURE = ClassStructure((2, 2), 2)

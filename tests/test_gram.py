@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import ssem_jax as sx
+from ssem_jax.geometry import Similarities, block_gram
 from ssem_jax.gram import DECLARED, NOT_CONVEX, PROVEN, GramLoss, convexity_of, gram_loss
 from ssem_jax.losses import ClassContrast, SupCL
 from ssem_jax.problem import ClassStructure, Problem, pytree_dataclass
-from ssem_jax.simplex import Similarities, block_gram
 
 STRUCTURE = ClassStructure((2, 2))
 GAP = 1e-9

@@ -9,6 +9,7 @@ import pytest
 
 from ssem_jax import imbalance
 from ssem_jax.certificate import GAP_TOLERANCE, certify
+from ssem_jax.geometry import block_gram, class_similarities, class_variances, normalize, variances
 from ssem_jax.imbalance import (
     ClassBlocks,
     bracket_quantities,
@@ -25,12 +26,9 @@ from ssem_jax.imbalance import (
     two_class_threshold,
 )
 from ssem_jax.losses import GramLoss, SupCL, SupCon, WeightedSupCL
-from ssem_jax.metrics import class_similarities, class_variances, variances
 from ssem_jax.problem import ClassStructure, Phase, Problem, pytree_dataclass
 from ssem_jax.reduced import QUANTITIES
-from ssem_jax.simplex import block_gram
 from ssem_jax.solve import solve
-from ssem_jax.sphere import normalize
 
 LOSS = 1e-11
 """Two solvers at full float64 accuracy, on losses of size 10: rounding, and the dense gap."""

@@ -8,11 +8,11 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "ssem_jax"
 
 LAYERS = [
-    {"problem", "sphere", "schedule", "solution", "cache", "workers", "eigenbound"}
+    {"problem", "geometry", "schedule", "solution", "cache", "workers", "eigenbound"}
     | {"rounding", "directed", "identity", "document"},
-    {"simplex", "gram", "losses", "pairwise", "blockwise"},
+    {"gram", "losses", "pairwise", "blockwise"},
     {"probes", "convexity", "declared"},
-    {"theory", "metrics", "reduced", "imbalance", "solve", "certificate"},
+    {"theory", "reduced", "imbalance", "solve", "certificate"},
     {"balls", "table", "sweep", "audit", "training", "guide"},
     {"claims", "interval", "experiments"},
     {"space", "attainment", "search", "lab"},
@@ -116,7 +116,7 @@ def test_imports_point_down(module):
 def test_there_is_something_to_check():
     assert {"problem", "losses", "theory", "solve", "certificate", "reduced"} <= set(PRESENT)
     own, others = imported(SOURCES["solve"])
-    assert {"losses", "problem", "schedule", "solution", "sphere"} <= own
+    assert {"losses", "problem", "schedule", "solution", "geometry"} <= own
     assert "jax" in others
 
 
@@ -219,7 +219,7 @@ def test_only_show_imports_matplotlib():
         ("losses", "from ssem_jax import theory", ["theory"]),
         ("losses", "from . import theory", ["theory"]),
         ("losses", "from .theory import delta2", ["theory"]),
-        ("metrics", "from ssem_jax import SupCL", ["__init__"]),
+        ("geometry", "from ssem_jax import SupCL", ["__init__"]),
         ("theory", "from ssem_jax.solve import solve", ["solve"]),
         ("certificate", "from ssem_jax.theory import loss", ["theory"]),
         ("reduced", "from ssem_jax.solve import solve", ["solve"]),

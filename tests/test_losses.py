@@ -19,9 +19,9 @@ from oracles import (
     supcl_slope,
 )
 
+from ssem_jax.geometry import Similarities, block_gram
 from ssem_jax.losses import SupCL, SupCon, WeightedSupCL, decoupled_contrast, info_nce
 from ssem_jax.problem import ClassStructure
-from ssem_jax.simplex import Similarities, block_gram
 
 EPS = np.finfo(float).eps
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from oracles import contrasted, labels
 
+from ssem_jax.geometry import Similarities, block_gram
 from ssem_jax.pairwise import (
     AlignUniform,
     PairWeights,
@@ -16,7 +17,6 @@ from ssem_jax.pairwise import (
     SupConIn,
 )
 from ssem_jax.problem import ClassStructure
-from ssem_jax.simplex import Similarities, block_gram
 
 ROUNDING = 1e-13
 """Sums of at most 100 terms of size 1/τ ≤ 5 in another order."""

@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from ssem_jax import reduced
+from ssem_jax.geometry import Similarities, block_gram, ssem_gram, variances_from_gram
 from ssem_jax.losses import SupCL
-from ssem_jax.metrics import variances_from_gram
 from ssem_jax.problem import ClassStructure
 from ssem_jax.reduced import QUANTITIES, bound_cells, shares_at, shares_of, similarities_at
-from ssem_jax.simplex import Similarities, block_gram, ssem_gram
 
 EPS = np.finfo(float).eps
 

@@ -243,7 +243,7 @@ def test_what_a_tolerance_would_hide(way):
 def test_nearly_singular_duals(beyond):
     """Collapse just above its threshold: λ_min is small and negative, and the excess smaller."""
     from ssem_jax import theory
-    from ssem_jax.simplex import ssem_embeddings
+    from ssem_jax.geometry import ssem_embeddings
 
     structure, tau = ClassStructure.balanced(3, 4), 0.5
     loss = SupCL(float(theory.alpha_c(3, 4, 1, tau)) + beyond, tau)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ssem_jax.sphere import normalize
+from ssem_jax.geometry.sphere import normalize
 
 
 class Encoder(eqx.Module):

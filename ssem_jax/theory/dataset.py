@@ -25,10 +25,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+from ssem_jax.geometry.similarities import Similarities
 from ssem_jax.losses import SupCL
 from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.problem.validation import check_count, require_x64
-from ssem_jax.simplex import Similarities
 
 BISECTIONS = 60
 """Halvings of [0, 1]: more than float64 has digits."""

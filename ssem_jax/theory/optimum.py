@@ -7,8 +7,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int
 
+from ssem_jax.geometry.similarities import Similarities
 from ssem_jax.problem.validation import concrete
-from ssem_jax.simplex import Similarities
 from ssem_jax.theory.reduced import mixing_for_delta2, reduced_minimum, reduced_optimum
 from ssem_jax.theory.setting import VIEW, WITHIN, anywhere, prepare
 

@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
 from ssem_jax.declared import admit
+from ssem_jax.geometry.similarities import Similarities
 from ssem_jax.gram import GramLoss
 from ssem_jax.problem.problem import Phase
 from ssem_jax.problem.structure import ClassStructure
@@ -33,7 +34,6 @@ from ssem_jax.problem.validation import (
     concrete,
     require_x64,
 )
-from ssem_jax.simplex import Similarities
 
 _BISECTIONS = 64
 """Halvings of [0, 1]: to the last bit."""

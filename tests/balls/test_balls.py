@@ -39,9 +39,9 @@ from ssem_jax.balls import (
     to_ball,
     working_precision,
 )
+from ssem_jax.geometry import ssem_embeddings
 from ssem_jax.losses import GramLoss, SupCL
 from ssem_jax.problem import ClassStructure, Phase, Problem
-from ssem_jax.simplex import ssem_embeddings
 from ssem_jax.solve import solve
 
 # What theory claims for its float64 closed forms, relative to max(1, |loss|).

@@ -9,11 +9,11 @@ import pytest
 from scipy.optimize import minimize
 
 from ssem_jax import theory
+from ssem_jax.geometry import block_gram
 from ssem_jax.gram import gram_loss
 from ssem_jax.losses import SupCL, SupCon, WeightedSupCL
 from ssem_jax.pairwise import AlignUniform, Sincere, Spectral, SupConIn
 from ssem_jax.problem import ClassStructure, Phase
-from ssem_jax.simplex import block_gram
 
 MINIMISER = 1e-7
 """SLSQP stops at a relative change of 1e-12 of the loss; positions to its root. Seen: 3e-8."""

@@ -10,9 +10,9 @@ from flint import arb, ctx
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ssem_jax.geometry import inner, normalize, project, random_points, rescaled, retract
 from ssem_jax.losses import SupCL
 from ssem_jax.problem import ClassStructure
-from ssem_jax.sphere import inner, normalize, project, random_points, rescaled, retract
 
 solve = importlib.import_module("ssem_jax.solve")  # the package exports the function `solve`
 

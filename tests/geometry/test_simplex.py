@@ -8,7 +8,7 @@ from beartype import beartype
 from jaxtyping import jaxtyped
 from oracles import labels
 
-from ssem_jax import simplex
+from ssem_jax import geometry
 from ssem_jax.problem import ClassStructure
 
 ROUNDING = 2e-15
@@ -21,10 +21,10 @@ STRUCTURES = [ClassStructure.balanced(m, n, p) for m, n, p in ((2, 2, 1), (3, 4,
 UNBALANCED = ClassStructure((3, 1, 2), 2)
 
 # Every call in this file is checked against its annotated shapes.
-simplex_etf = jaxtyped(typechecker=beartype)(simplex.simplex_etf)
-block_gram = jaxtyped(typechecker=beartype)(simplex.block_gram)
-ssem_gram = jaxtyped(typechecker=beartype)(simplex.ssem_gram)
-ssem_embeddings = jaxtyped(typechecker=beartype)(simplex.ssem_embeddings)
+simplex_etf = jaxtyped(typechecker=beartype)(geometry.simplex_etf)
+block_gram = jaxtyped(typechecker=beartype)(geometry.block_gram)
+ssem_gram = jaxtyped(typechecker=beartype)(geometry.ssem_gram)
+ssem_embeddings = jaxtyped(typechecker=beartype)(geometry.ssem_embeddings)
 compiled_embeddings = jax.jit(ssem_embeddings, static_argnums=(0, 1, 2))
 
 
@@ -116,7 +116,7 @@ def test_a_traced_delta2_is_mapped_and_compiled():
 
 
 @pytest.mark.parametrize(
-    "build", [simplex.ssem_gram, lambda *args: simplex.ssem_embeddings(*args, dim=9)]
+    "build", [geometry.ssem_gram, lambda *args: geometry.ssem_embeddings(*args, dim=9)]
 )
 def test_misused_ssem(build):
     balanced = ClassStructure.balanced(2, 2)

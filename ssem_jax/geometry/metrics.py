@@ -25,10 +25,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ssem_jax.geometry.similarities import Similarities
+from ssem_jax.geometry.simplex import ssem_gram
+from ssem_jax.geometry.sphere import normalize, product
 from ssem_jax.problem.structure import ClassStructure, check_structure
 from ssem_jax.problem.validation import as_array
-from ssem_jax.simplex import Similarities, ssem_gram
-from ssem_jax.sphere import normalize, product
 
 Scalar = Float[Array, ""]
 

@@ -13,9 +13,9 @@ from jaxtyping import jaxtyped
 from oracles import block_average, labels
 from scipy.optimize import minimize_scalar
 
-from ssem_jax import metrics
+from ssem_jax import geometry
+from ssem_jax.geometry import block_gram, ssem_embeddings, ssem_gram
 from ssem_jax.problem import ClassStructure
-from ssem_jax.simplex import block_gram, ssem_embeddings, ssem_gram
 
 ROUNDING = 2e-15
 """Averages of at most 18² numbers of size 1: some ten eps."""
@@ -38,15 +38,15 @@ def checked(function):
     return jax.jit(jaxtyped(typechecker=beartype)(function))
 
 
-variances = checked(metrics.variances)
-class_variances = checked(metrics.class_variances)
-variances_from_gram = checked(metrics.variances_from_gram)
-class_means = checked(metrics.class_means)
-class_mean_cosines = checked(metrics.class_mean_cosines)
-class_similarities = checked(metrics.class_similarities)
-block_similarities = checked(metrics.block_similarities)
-fit_delta2 = checked(metrics.fit_delta2)
-distance_to_ssem = checked(metrics.distance_to_ssem)
+variances = checked(geometry.variances)
+class_variances = checked(geometry.class_variances)
+variances_from_gram = checked(geometry.variances_from_gram)
+class_means = checked(geometry.class_means)
+class_mean_cosines = checked(geometry.class_mean_cosines)
+class_similarities = checked(geometry.class_similarities)
+block_similarities = checked(geometry.block_similarities)
+fit_delta2 = checked(geometry.fit_delta2)
+distance_to_ssem = checked(geometry.distance_to_ssem)
 
 
 family = jax.jit(ssem_embeddings, static_argnums=(0, 1, 2))
@@ -200,7 +200,7 @@ def test_empty_blocks_count_as_coinciding_points():
     view, within, _ = class_similarities(jnp.eye(4), ClassStructure((1, 3)))
     assert view.tolist() == [1, 1]
     assert within.tolist() == [1, 0]
-    slope = jax.grad(lambda gram: sum(metrics.block_similarities(gram, structure)))(gram)
+    slope = jax.grad(lambda gram: sum(geometry.block_similarities(gram, structure)))(gram)
     np.testing.assert_array_equal(slope, [[0, 0.5], [0.5, 0]])
 
 
@@ -267,12 +267,12 @@ def test_everything_maps_over_a_batch():
     batch = np.stack([random_embeddings(structure, seed) for seed in range(3)])
     grams = batch @ batch.mT
     for function, inputs in (
-        (metrics.variances, batch),
-        (metrics.class_variances, batch),
-        (metrics.class_mean_cosines, batch),
-        (metrics.distance_to_ssem, batch),
-        (metrics.variances_from_gram, grams),
-        (metrics.block_similarities, grams),
+        (geometry.variances, batch),
+        (geometry.class_variances, batch),
+        (geometry.class_mean_cosines, batch),
+        (geometry.distance_to_ssem, batch),
+        (geometry.variances_from_gram, grams),
+        (geometry.block_similarities, grams),
     ):
         mapped = jax.jit(jax.vmap(lambda one, f=function: f(one, structure)))(inputs)
         single = checked(function)(inputs[-1], structure)
@@ -283,18 +283,18 @@ def test_everything_maps_over_a_batch():
 def test_variances_have_finite_derivatives_at_collapse():
     structure = ClassStructure((3, 1, 2), 2)
     embeddings = jnp.tile(jnp.array([[1.0, 0.0]]), (12, 1))
-    slopes = jax.jit(jax.jacrev(lambda u: jnp.stack(metrics.variances(u, structure))))(embeddings)
+    slopes = jax.jit(jax.jacrev(lambda u: jnp.stack(geometry.variances(u, structure))))(embeddings)
     assert np.all(np.isfinite(slopes))
 
 
 @pytest.mark.parametrize(
     "function",
     [
-        metrics.class_means,
-        metrics.class_mean_cosines,
-        metrics.class_variances,
-        metrics.variances,
-        metrics.distance_to_ssem,
+        geometry.class_means,
+        geometry.class_mean_cosines,
+        geometry.class_variances,
+        geometry.variances,
+        geometry.distance_to_ssem,
     ],
 )
 def test_embeddings_of_another_number(function):
@@ -305,10 +305,10 @@ def test_embeddings_of_another_number(function):
 @pytest.mark.parametrize(
     "function",
     [
-        metrics.class_similarities,
-        metrics.block_similarities,
-        metrics.variances_from_gram,
-        metrics.fit_delta2,
+        geometry.class_similarities,
+        geometry.block_similarities,
+        geometry.variances_from_gram,
+        geometry.fit_delta2,
     ],
 )
 def test_gram_matrices_of_another_size(function):
@@ -318,6 +318,6 @@ def test_gram_matrices_of_another_size(function):
 
 def test_block_similarities_and_ssem_need_balance():
     gram = jnp.eye(UNBALANCED.num_embeddings)
-    for function in (metrics.block_similarities, metrics.fit_delta2, metrics.distance_to_ssem):
+    for function in (geometry.block_similarities, geometry.fit_delta2, geometry.distance_to_ssem):
         with pytest.raises(ValueError, match=r"needs classes of equal size; .*class_similarities"):
             function(gram, UNBALANCED)
