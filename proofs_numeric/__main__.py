@@ -6,7 +6,8 @@ import argparse
 import sys
 
 import proofs_numeric
-from ssem_jax import cache, claims
+from ssem_jax import claims, compute
+from ssem_jax.compute import cache
 
 
 def main() -> int:
@@ -35,7 +36,7 @@ def main() -> int:
     if not chosen and not theorems:
         print(f"no claim {arguments.name!r}; --list shows all.", file=sys.stderr)
         return 2
-    cache.set_up_jax()
+    compute.set_up_jax()
     report = claims.verify(chosen, theorems=theorems, size=arguments.size)
     cache.record_verdicts({j.claim.name: str(j.verdict) for j in report.judgements})
     for judgement in report.judgements:

@@ -54,6 +54,7 @@ from ssem_jax.claims import equal as equal
 from ssem_jax.claims import judge as judge
 from ssem_jax.claims import same_phase as same_phase
 from ssem_jax.claims import verify as verify
+from ssem_jax.compute.workers import Processes as Processes
 from ssem_jax.convexity import ConvexityViolation as ConvexityViolation
 from ssem_jax.convexity import SymmetryViolation as SymmetryViolation
 from ssem_jax.convexity import check_convex as check_convex
@@ -115,4 +116,3 @@ from ssem_jax.training import BatchPrediction as BatchPrediction
 from ssem_jax.training import batch_variances as batch_variances
 from ssem_jax.training import predict_batch as predict_batch
 from ssem_jax.training import supcl_loss as supcl_loss
-from ssem_jax.workers import Processes as Processes

@@ -38,6 +38,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
+from ssem_jax.compute.kernels import whole
 from ssem_jax.geometry.sphere import normalize, product
 from ssem_jax.losses import SupCL
 from ssem_jax.problem.pytrees import pytree_dataclass
@@ -50,7 +51,6 @@ from ssem_jax.problem.validation import (
     check_temperature,
     check_type,
 )
-from ssem_jax.schedule import whole
 
 Scalar = Float[Array, ""]
 

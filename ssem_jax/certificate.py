@@ -60,6 +60,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ssem_jax import rounding
 from ssem_jax.blockwise import blockwise_dual
+from ssem_jax.compute.kernels import Kernel, chunk_capacity, map_first, run_chunks
 from ssem_jax.declared import admit
 from ssem_jax.eigenbound import (
     FAILURE_PROBABILITY,
@@ -88,7 +89,6 @@ from ssem_jax.reduced import (
     shares_of_similarities,
 )
 from ssem_jax.rounding import kept, row_sums
-from ssem_jax.schedule import Kernel, chunk_capacity, map_first, run_chunks
 from ssem_jax.solution import Solution
 
 GAP_TOLERANCE = 1e-9

@@ -131,7 +131,7 @@ def _say(line: str) -> None:
 
 
 def _set_up() -> None:
-    from ssem_jax import cache
+    from ssem_jax.compute import cache
 
     cache.set_up_jax()
 
@@ -194,7 +194,8 @@ def verify(
         raise ValueError("--quick and --full exclude each other; give one of them.")
     _set_up()
     import proofs_numeric
-    from ssem_jax import cache, claims
+    from ssem_jax import claims
+    from ssem_jax.compute import cache
 
     collection = claims.collect(proofs_numeric.modules())
     theorems = claims.collect_theorems(proofs_numeric.modules()) if rigorous else []
@@ -457,9 +458,9 @@ def sweep_command(
     On a cluster: ssem sweep --executor dask --scheduler tcp://host:8786 --out runs/first
     """
     _set_up()
+    from ssem_jax.compute.workers import open_executor
     from ssem_jax.problem.structure import ClassStructure
     from ssem_jax.sweep import Grid, num_cells, summarize, sweep
-    from ssem_jax.workers import open_executor
 
     view_counts = parse_integers("--views", views)
     if sizes:

@@ -26,12 +26,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from ssem_jax.compute.kernels import Kernel, chunk_capacity, map_first, run_chunks
 from ssem_jax.gram import GramLoss
 from ssem_jax.probes import generator, random_gram, random_pair
 from ssem_jax.problem.problem import check_loss
 from ssem_jax.problem.structure import ClassStructure, check_structure
 from ssem_jax.problem.validation import check_count, require_x64
-from ssem_jax.schedule import Kernel, chunk_capacity, map_first, run_chunks
 
 UNIT_ROUNDING = float(np.finfo(np.float64).eps) / 2
 

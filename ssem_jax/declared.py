@@ -26,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ssem_jax.compute.kernels import Kernel, map_first
 from ssem_jax.convexity import (
     SAMPLE_FLOATS,
     UNIT_ROUNDING,
@@ -46,7 +47,6 @@ from ssem_jax.geometry.similarities import Similarities, block_gram
 from ssem_jax.gram import NOT_CONVEX, PROVEN, GramLoss, convexity_of
 from ssem_jax.probes import corners, generator, gram_of, random_gram
 from ssem_jax.problem.structure import ClassStructure
-from ssem_jax.schedule import Kernel, map_first
 
 SAMPLE_PAIRS, FEWEST_PAIRS, ALL_PAIRS = 64, 16, 2**12
 """Segments on which a cell is checked: 64, or fewer where a batch would need more than 4,096, but

@@ -22,12 +22,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ssem_jax.compute.kernels import whole
 from ssem_jax.geometry.similarities import Similarities, block_gram
 from ssem_jax.geometry.sphere import normalize, product
 from ssem_jax.problem.pytrees import pytree_dataclass
 from ssem_jax.problem.structure import ClassStructure, check_structure
 from ssem_jax.problem.validation import check_temperature, check_type, concrete, shown
-from ssem_jax.schedule import whole
 
 Scalar = Float[Array, ""]
 Loss = TypeVar("Loss", bound="GramLoss")

@@ -42,6 +42,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ssem_jax import rounding
+from ssem_jax.compute.kernels import map_first, run_chunks
 from ssem_jax.declared import admit
 from ssem_jax.eigenbound import factored
 from ssem_jax.geometry.similarities import Similarities, block_gram
@@ -54,7 +55,6 @@ from ssem_jax.problem.structure import ClassStructure, check_structure
 from ssem_jax.problem.validation import check_choice, check_count, check_temperature, require_x64
 from ssem_jax.reduced import EPS, QUANTITIES
 from ssem_jax.rounding import row_sums
-from ssem_jax.schedule import map_first, run_chunks
 
 BRACKET_CLASS_LIMIT = 12
 """Classes up to which brackets are computed; up to it Newton's method decomposes the Hessian, at

@@ -240,7 +240,7 @@ def matches(expression: str, name: str) -> bool:
 def run_file(file: str) -> int:
     """Judge the conjectures of a file and print their verdicts: what a worked conjecture's own
     ``python -m`` does. 0 if every verdict is as expected."""
-    from ssem_jax import cache
+    from ssem_jax.compute import cache
 
     cache.set_up_jax()
     trials = []

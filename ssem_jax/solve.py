@@ -34,12 +34,12 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, PRNGKeyArray
 
+from ssem_jax.compute.kernels import Kernel, chunk_capacity, map_first, run_chunks
 from ssem_jax.geometry.sphere import inner, normalize, project, random_points, retract
 from ssem_jax.losses import GramLoss, SupCL
 from ssem_jax.problem.problem import Problem, cell_keys, check_problem
 from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.problem.validation import as_key, check_count, check_progress, require_x64
-from ssem_jax.schedule import Kernel, chunk_capacity, map_first, run_chunks
 from ssem_jax.solution import Solution, Status
 
 EPS = float(np.finfo(np.float64).eps)

@@ -41,7 +41,7 @@ import numpy as np
 import polars as pl
 from threadpoolctl import threadpool_limits
 
-from ssem_jax import cache, theory
+from ssem_jax import theory
 from ssem_jax.certificate import (
     GAP_TOLERANCE,
     Certificate,
@@ -50,6 +50,9 @@ from ssem_jax.certificate import (
     certify_blocks,
     check_size,
 )
+from ssem_jax.compute import cache
+from ssem_jax.compute.kernels import in_this_mode
+from ssem_jax.compute.workers import EXECUTORS, lost_worker, open_executor
 from ssem_jax.identity import NoIdentityError, digest, own_code
 from ssem_jax.losses import GramLoss, SupCL
 from ssem_jax.problem.problem import Problem, check_problem
@@ -62,7 +65,6 @@ from ssem_jax.problem.validation import (
     require_x64,
     shown,
 )
-from ssem_jax.schedule import in_this_mode
 from ssem_jax.solve import solve
 from ssem_jax.table import (
     columns_of,
@@ -73,7 +75,6 @@ from ssem_jax.table import (
     tabulate,
     text_of,
 )
-from ssem_jax.workers import EXECUTORS, lost_worker, open_executor
 
 try:
     import fcntl
@@ -302,7 +303,7 @@ def sweep(
             :class:`concurrent.futures.Executor`, such as :class:`ssem_jax.Processes`,
             ``dask.distributed.Client(...).get_executor()`` or mpi4py's ``MPIPoolExecutor``. By
             default threads of this process. The workers need this package, not the run folder. Or
-            a name of :func:`ssem_jax.workers.open_executor`, to open one for this sweep.
+            a name of :func:`ssem_jax.compute.open_executor`, to open one for this sweep.
         progress: called with the number of newly finished cells.
 
     Returns:

@@ -36,6 +36,7 @@ from jaxtyping import Array, Float, Int
 
 from ssem_jax import theory
 from ssem_jax.blockwise import BLOCK_SIZE, blockwise_supcl, check_ids, group
+from ssem_jax.compute.kernels import whole, without_mesh
 from ssem_jax.geometry.metrics import Variances
 from ssem_jax.geometry.sphere import normalize
 from ssem_jax.imbalance import solve_reduced
@@ -44,7 +45,6 @@ from ssem_jax.problem.problem import Problem
 from ssem_jax.problem.pytrees import pytree_dataclass
 from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.problem.validation import as_array, check_type, concrete, precision, shown
-from ssem_jax.schedule import whole, without_mesh
 
 Scalar = Float[Array, ""]
 

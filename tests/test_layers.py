@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "ssem_jax"
 
 LAYERS = [
-    {"problem", "geometry", "schedule", "solution", "cache", "workers", "eigenbound"}
+    {"problem", "geometry", "compute", "solution", "eigenbound"}
     | {"rounding", "directed", "identity", "document"},
     {"gram", "losses", "pairwise", "blockwise"},
     {"probes", "convexity", "declared"},
@@ -116,7 +116,7 @@ def test_imports_point_down(module):
 def test_there_is_something_to_check():
     assert {"problem", "losses", "theory", "solve", "certificate", "reduced"} <= set(PRESENT)
     own, others = imported(SOURCES["solve"])
-    assert {"losses", "problem", "schedule", "solution", "geometry"} <= own
+    assert {"losses", "problem", "compute", "solution", "geometry"} <= own
     assert "jax" in others
 
 

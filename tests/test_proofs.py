@@ -17,8 +17,9 @@ from flint import arb
 import proofs_numeric
 import ssem_jax as sx
 from proofs_numeric import dimension, enclosures, evidence, scale
-from ssem_jax import balls, cache, claims, lab, theory
+from ssem_jax import balls, claims, lab, theory
 from ssem_jax.claims import Proof, Theorem, Verdict, judge, judge_theorem
+from ssem_jax.compute import cache
 from ssem_jax.search import Trial
 from ssem_jax.sweep import Grid, sweep
 

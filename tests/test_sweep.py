@@ -21,12 +21,12 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 import ssem_jax as sx
-from ssem_jax import cache
+from ssem_jax import compute
 from ssem_jax.cli import main, parse_numbers
+from ssem_jax.compute import Processes, open_executor
 from ssem_jax.problem import pytree_dataclass
 from ssem_jax.sweep import MANIFEST, Grid, RunError, read_run, summarize, sweep
 from ssem_jax.table import SCHEMA
-from ssem_jax.workers import Processes, open_executor
 
 sweep_module = importlib.import_module("ssem_jax.sweep")
 
@@ -52,7 +52,7 @@ def environment(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SSEM_CACHE", str(tmp_path_factory.mktemp("cache")))
         compilation_cache.reset_cache()
-        cache.set_up_jax()
+        compute.set_up_jax()
         yield os.environ
     for name, value in before.items():
         jax.config.update(name, value)

@@ -12,8 +12,8 @@ from typing import Any
 import polars as pl
 from threadpoolctl import threadpool_limits
 
+from ssem_jax.compute.kernels import in_threads
 from ssem_jax.identity import own_code
-from ssem_jax.schedule import in_threads
 from ssem_jax.sweep import MANIFEST, RunError, versions
 
 FORMAT = 2

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ssem_jax import show
-from ssem_jax.cache import set_up_jax
+from ssem_jax.compute import set_up_jax
 
 from . import measure
 from .measure import OURS, Row

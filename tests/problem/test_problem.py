@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oracles import labels
 
+from ssem_jax.compute import run_chunks
 from ssem_jax.losses import SupCL
 from ssem_jax.problem import ClassStructure, Problem, full_dimension, precision, require_x64
-from ssem_jax.schedule import run_chunks
 
 STRUCTURE = ClassStructure((3, 1, 2), 2)
 BALANCED = ClassStructure.balanced(2, 3)

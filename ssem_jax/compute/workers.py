@@ -18,8 +18,8 @@ from contextlib import contextmanager
 from multiprocessing import connection
 from typing import Any
 
+from ssem_jax.compute.kernels import THREADS_VARIABLE, worker_count
 from ssem_jax.problem.validation import check_choice, check_count
-from ssem_jax.schedule import THREADS_VARIABLE, worker_count
 
 EXECUTORS = ("threads", "processes", "dask")
 

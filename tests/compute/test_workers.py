@@ -8,9 +8,7 @@ from concurrent.futures import BrokenExecutor, CancelledError
 
 import pytest
 
-from ssem_jax import workers
-from ssem_jax.schedule import worker_count
-from ssem_jax.workers import Processes, lost_worker, open_executor
+from ssem_jax.compute import Processes, lost_worker, open_executor, worker_count, workers
 
 
 class Unreadable(Exception):

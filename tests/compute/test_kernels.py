@@ -13,16 +13,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ssem_jax import schedule
-from ssem_jax.problem import precision
-from ssem_jax.schedule import (
+from ssem_jax.compute import (
     Kernel,
     chunk_capacity,
     in_threads,
+    kernels,
     map_first,
     run_chunks,
     worker_count,
 )
+from ssem_jax.problem import precision
 
 PATIENCE = 60
 """Seconds after which an event that does not come is a failure; none is waited for in vain."""
@@ -44,7 +44,7 @@ def stopping(monkeypatch):
             told.set()
             super().shutdown(wait=wait)
 
-    monkeypatch.setattr(schedule, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(kernels, "ThreadPoolExecutor", Pool)
     return told
 
 
@@ -88,7 +88,7 @@ def test_work_always_gets_full_chunks():
 
 def test_slow_chunks_do_not_mix_results_up(monkeypatch):
     """The first chunk is held until all others have come back: each still has its own cells."""
-    monkeypatch.setattr(schedule, "worker_count", lambda: 2)
+    monkeypatch.setattr(compute, "worker_count", lambda: 2)
     others_are_back = threading.Event()
 
     def work(chunk, count):
@@ -120,7 +120,7 @@ def test_chunks_run_at_the_same_time():
 
 
 def test_an_exception_reaches_the_caller_and_stops_the_rest(monkeypatch):
-    monkeypatch.setattr(schedule, "worker_count", lambda: 2)
+    monkeypatch.setattr(compute, "worker_count", lambda: 2)
     calls, stopped = [], stopping(monkeypatch)
 
     def work(chunk, count):
@@ -136,7 +136,7 @@ def test_an_exception_reaches_the_caller_and_stops_the_rest(monkeypatch):
 
 
 def test_leaving_early_stops_the_rest(monkeypatch):
-    monkeypatch.setattr(schedule, "worker_count", lambda: 2)
+    monkeypatch.setattr(compute, "worker_count", lambda: 2)
     calls, stopped = [], stopping(monkeypatch)
 
     def work(chunk, count):
@@ -224,9 +224,9 @@ solution = sx.solve(problem, jax.random.key(0))
 certificate = sx.certify(solution)
 found = {"value": solution.value, "gap": certificate.gap, "low": certificate.low}
 used = set()
-from ssem_jax import schedule
+from ssem_jax.compute import kernels
 work = lambda cells, count: (used.update(jax.numpy.zeros(1).devices()), cells)[1]
-list(schedule.run_chunks(work, np.arange(40), 1))
+list(kernels.run_chunks(work, np.arange(40), 1))
 np.savez(sys.argv[1], devices=len(used), high=certificate.high, rows=solution.embeddings, **found)
 """
 
@@ -256,9 +256,9 @@ def test_chunk_capacity_bounds_cells_and_memory():
 
 def test_worker_count_is_positive_with_and_without_affinity(monkeypatch):
     assert worker_count() >= 1
-    monkeypatch.delattr(schedule.os, "sched_getaffinity", raising=False)
+    monkeypatch.delattr(kernels.os, "sched_getaffinity", raising=False)
     assert worker_count() >= 1
-    monkeypatch.setattr(schedule.os, "cpu_count", lambda: None)
+    monkeypatch.setattr(kernels.os, "cpu_count", lambda: None)
     assert worker_count() == 1
 
 
