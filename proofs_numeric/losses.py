@@ -27,8 +27,7 @@ from ssem_jax.claims import (
     equal,
     same_phase,
 )
-from ssem_jax.losses import SupCL, SupCon
-from ssem_jax.pairwise import Spectral
+from ssem_jax.losses import Spectral, SupCL, SupCon
 from ssem_jax.problem import ClassStructure, Phase, Problem
 from ssem_jax.solve import solve
 from ssem_jax.sweep import Grid

@@ -13,7 +13,7 @@ import numpy as np
 
 from ssem_jax.certificate import GAP_TOLERANCE, certify
 from ssem_jax.claims import Proof, Theorem, Verdict
-from ssem_jax.pairwise import Sigmoid
+from ssem_jax.losses import Sigmoid
 from ssem_jax.problem import ClassStructure, Problem
 from ssem_jax.solve import solve
 

@@ -42,7 +42,8 @@ from ssem_jax.certificate import COLLAPSE_TOLERANCE, certificate_key, certify
 from ssem_jax.claims import Cells
 from ssem_jax.imbalance import bracket_reduced, instance_functionals, reducible
 from ssem_jax.interval import Interval, decided
-from ssem_jax.losses import GramLoss, SupCL
+from ssem_jax.losses.base import GramLoss
+from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.problem import Problem
 from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.problem.validation import check_count, check_type, shown

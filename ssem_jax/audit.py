@@ -22,11 +22,13 @@ from ssem_jax.certificate import (
     certify_embeddings,
     check_size,
 )
-from ssem_jax.declared import admit
 from ssem_jax.geometry.similarities import Similarities
 from ssem_jax.imbalance import CLASS_LIMIT, reducible, solve_reduced
-from ssem_jax.losses import ClassContrast, GramLoss, SupCL, SupCon
-from ssem_jax.pairwise import Spectral
+from ssem_jax.losses.base import GramLoss
+from ssem_jax.losses.contrast import ClassContrast
+from ssem_jax.losses.declared import admit
+from ssem_jax.losses.pairwise import Spectral
+from ssem_jax.losses.supcl import SupCL, SupCon
 from ssem_jax.problem.problem import Phase, Problem, check_loss
 from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.problem.validation import as_array, as_key, check_rows, require_x64

@@ -35,9 +35,9 @@ loss is at most that of the embeddings at hand lie in a sublevel set of the redu
 :mod:`ssem_jax.reduced` bounds; :mod:`ssem_jax.imbalance` does so for classes of different size.
 Phases are decided from brackets alone.
 
-All of this needs a convex loss. What a loss declares is checked first (:mod:`ssem_jax.convexity`);
-of one that is declared not convex nothing is known: its bound is -∞, its gap infinite, its phase
-undecided.
+All of this needs a convex loss. What a loss declares is checked first
+(:mod:`ssem_jax.losses.convexity`); of one that is declared not convex nothing is known: its bound
+is -∞, its gap infinite, its phase undecided.
 
 Up to `CHOLESKY_LIMIT` embeddings a factorisation proves the bound; beyond, products with an S that
 is never formed bound it and leave a probability of failure (:mod:`ssem_jax.eigenbound`).
@@ -59,9 +59,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ssem_jax import rounding
-from ssem_jax.blockwise import blockwise_dual
 from ssem_jax.compute.kernels import Kernel, chunk_capacity, map_first, run_chunks
-from ssem_jax.declared import admit
 from ssem_jax.eigenbound import (
     FAILURE_PROBABILITY,
     Factored,
@@ -72,10 +70,12 @@ from ssem_jax.eigenbound import (
 from ssem_jax.geometry.metrics import variances
 from ssem_jax.geometry.similarities import Similarities
 from ssem_jax.geometry.sphere import normalize, rescaled
-from ssem_jax.gram import PROVEN, convexity_of
 from ssem_jax.imbalance import ReducedSolution, bracket_quantities, reducible
-from ssem_jax.losses import GramLoss, SupCL
-from ssem_jax.probes import rows_of_shares
+from ssem_jax.losses.base import PROVEN, GramLoss, convexity_of
+from ssem_jax.losses.declared import admit
+from ssem_jax.losses.probes import rows_of_shares
+from ssem_jax.losses.supcl import SupCL
+from ssem_jax.losses.tiles import blockwise_dual
 from ssem_jax.problem.problem import Phase, Problem, cell_keys, check_loss, check_problem
 from ssem_jax.problem.pytrees import pytree_dataclass
 from ssem_jax.problem.structure import ClassStructure, check_structure

@@ -44,7 +44,6 @@ import polars as pl
 from ssem_jax import theory
 from ssem_jax.certificate import COLLAPSE_TOLERANCE as COLLAPSE_TOLERANCE
 from ssem_jax.certificate import GAP_TOLERANCE
-from ssem_jax.gram import DECLARED, NOT_CONVEX, PROVEN
 from ssem_jax.imbalance import (
     ClassBlocks,
     bracket_reduced,
@@ -58,7 +57,8 @@ from ssem_jax.interval import as_interval as as_interval
 from ssem_jax.interval import decided as decided
 from ssem_jax.interval import equal as equal
 from ssem_jax.interval import same_phase as same_phase
-from ssem_jax.losses import GramLoss, SupCL
+from ssem_jax.losses.base import DECLARED, NOT_CONVEX, PROVEN, GramLoss
+from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.problem import Phase, Problem
 from ssem_jax.problem.structure import ClassStructure, full_dimension
 from ssem_jax.problem.validation import check_choice, check_count, check_type, shown

@@ -695,7 +695,7 @@ def audit_command(
     import jax
 
     from ssem_jax.audit import audit, read_embeddings, read_labels
-    from ssem_jax.losses import SupCL
+    from ssem_jax.losses.supcl import SupCL
 
     result = audit(
         read_embeddings(embeddings),

@@ -23,7 +23,7 @@ from jaxtyping import Float
 from ssem_jax import theory
 from ssem_jax.certificate import COLLAPSE_TOLERANCE
 from ssem_jax.imbalance import collapse_thresholds, solve_reduced
-from ssem_jax.losses import SupCL
+from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.problem import Phase, Problem
 from ssem_jax.problem.structure import ClassStructure, check_structure, full_dimension
 from ssem_jax.problem.validation import concrete, shown

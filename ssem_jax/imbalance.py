@@ -43,12 +43,13 @@ from jaxtyping import Array, Float
 
 from ssem_jax import rounding
 from ssem_jax.compute.kernels import map_first, run_chunks
-from ssem_jax.declared import admit
 from ssem_jax.eigenbound import factored
 from ssem_jax.geometry.similarities import Similarities, block_gram
 from ssem_jax.geometry.sphere import normalize
-from ssem_jax.gram import PROVEN, convexity_of
-from ssem_jax.losses import ClassContrast, GramLoss, SupCL
+from ssem_jax.losses.base import PROVEN, GramLoss, convexity_of
+from ssem_jax.losses.contrast import ClassContrast
+from ssem_jax.losses.declared import admit
+from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.problem import Problem, check_problem
 from ssem_jax.problem.pytrees import pytree_dataclass
 from ssem_jax.problem.structure import ClassStructure, check_structure

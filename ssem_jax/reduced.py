@@ -47,8 +47,8 @@ from jaxtyping import Array, Float
 from ssem_jax import rounding
 from ssem_jax.compute.kernels import Kernel
 from ssem_jax.geometry.similarities import Similarities
-from ssem_jax.gram import PROVEN, convexity_of
-from ssem_jax.losses import ClassContrast, GramLoss
+from ssem_jax.losses.base import PROVEN, GramLoss, convexity_of
+from ssem_jax.losses.contrast import ClassContrast
 from ssem_jax.problem.structure import ClassStructure
 
 EPS = float(np.finfo(np.float64).eps)

@@ -256,7 +256,7 @@ def cancelled_multipliers(size: int, pairing: Scalar, diagonal: Scalar) -> Scala
 
 
 def blockwise_value(size: int, dim: int, omega: Scalar, logs: Scalar, tau: Scalar) -> Scalar:
-    r"""Error of the loss that :mod:`ssem_jax.blockwise` computes, against exact unit rows.
+    r"""Error of the loss that :mod:`ssem_jax.losses.tiles` computes, against exact unit rows.
 
     * log T_i as in :func:`softmax_value`, shifted by 1 instead of the row's maximum, so that
       arguments are at most 2/τ in size; of the sums over N terms and over rows nothing is known

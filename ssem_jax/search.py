@@ -51,7 +51,8 @@ from ssem_jax.claims import (
     weigh_groups,
 )
 from ssem_jax.identity import NoIdentityError
-from ssem_jax.losses import GramLoss, SupCL
+from ssem_jax.losses.base import GramLoss
+from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.problem import Problem
 from ssem_jax.problem.validation import check_count, check_type, concrete, shown
 from ssem_jax.space import FINEST, Range, Space, Spots

@@ -36,7 +36,8 @@ from jaxtyping import Array, PRNGKeyArray
 
 from ssem_jax.compute.kernels import Kernel, chunk_capacity, map_first, run_chunks
 from ssem_jax.geometry.sphere import inner, normalize, project, random_points, retract
-from ssem_jax.losses import GramLoss, SupCL
+from ssem_jax.losses.base import GramLoss
+from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.problem import Problem, cell_keys, check_problem
 from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.problem.validation import as_key, check_count, check_progress, require_x64

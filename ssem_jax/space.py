@@ -20,7 +20,8 @@ import numpy as np
 import polars as pl
 
 from ssem_jax.claims import Cells, ClaimError, Condition
-from ssem_jax.losses import GramLoss, SupCL
+from ssem_jax.losses.base import GramLoss
+from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.problem import Problem
 from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.problem.validation import check_choice, check_count, check_type, concrete, shown

@@ -54,7 +54,8 @@ from ssem_jax.compute import cache
 from ssem_jax.compute.kernels import in_this_mode
 from ssem_jax.compute.workers import EXECUTORS, lost_worker, open_executor
 from ssem_jax.identity import NoIdentityError, digest, own_code
-from ssem_jax.losses import GramLoss, SupCL
+from ssem_jax.losses.base import GramLoss
+from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.problem import Problem, check_problem
 from ssem_jax.problem.structure import ClassStructure, check_structure, full_dimension
 from ssem_jax.problem.validation import (

@@ -58,7 +58,7 @@ import polars as pl
 
 from ssem_jax.certificate import Certificate
 from ssem_jax.identity import NoIdentityError, digest
-from ssem_jax.losses import GramLoss
+from ssem_jax.losses.base import GramLoss
 from ssem_jax.problem.problem import Phase, Problem
 from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.reduced import QUANTITIES

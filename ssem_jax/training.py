@@ -1,6 +1,6 @@
 r"""Training with the supervised contrastive loss, and a monitor of what it does to the classes.
 
-The loss is that of the theory, blockwise (:mod:`ssem_jax.blockwise`), of the embeddings that an
+The loss is that of the theory, blockwise (:mod:`ssem_jax.losses.tiles`), of the embeddings that an
 encoder makes of a batch. What the theory says of free embeddings it says of a batch: with its class
 sizes, an optimal batch has a within-class variance that α and τ decide. So a training loop can
 measure how its embeddings spread, average that over batches, and compare it with the prediction:
@@ -35,12 +35,12 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ssem_jax import theory
-from ssem_jax.blockwise import BLOCK_SIZE, blockwise_supcl, check_ids, group
 from ssem_jax.compute.kernels import whole, without_mesh
 from ssem_jax.geometry.metrics import Variances
 from ssem_jax.geometry.sphere import normalize
 from ssem_jax.imbalance import solve_reduced
-from ssem_jax.losses import SupCL
+from ssem_jax.losses.supcl import SupCL
+from ssem_jax.losses.tiles import BLOCK_SIZE, blockwise_supcl, check_ids, group
 from ssem_jax.problem.problem import Problem
 from ssem_jax.problem.pytrees import pytree_dataclass
 from ssem_jax.problem.structure import ClassStructure

@@ -16,8 +16,16 @@ import oracles
 from flint import arb, arb_mat, ctx, fmpq
 
 import ssem_jax as sx
-from ssem_jax.losses import SupCon, WeightedSupCL
-from ssem_jax.pairwise import AlignUniform, Sigmoid, Sincere, SoftSupCon, Spectral, SupConIn
+from ssem_jax.losses import (
+    AlignUniform,
+    Sigmoid,
+    Sincere,
+    SoftSupCon,
+    Spectral,
+    SupCon,
+    SupConIn,
+    WeightedSupCL,
+)
 from ssem_jax.problem import ClassStructure
 
 BITS = 128

@@ -37,8 +37,17 @@ import ssem_jax as sx
 from ssem_jax import theory
 from ssem_jax.certificate import Certificate, certify
 from ssem_jax.geometry import block_gram
-from ssem_jax.losses import SELF_PAIRS, SupCon, WeightedSupCL
-from ssem_jax.pairwise import AlignUniform, Sigmoid, Sincere, SoftSupCon, Spectral, SupConIn
+from ssem_jax.losses import (
+    SELF_PAIRS,
+    AlignUniform,
+    Sigmoid,
+    Sincere,
+    SoftSupCon,
+    Spectral,
+    SupCon,
+    SupConIn,
+    WeightedSupCL,
+)
 from ssem_jax.problem import ClassStructure
 from ssem_jax.solution import Solution
 

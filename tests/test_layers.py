@@ -10,8 +10,7 @@ PACKAGE = Path(__file__).parents[1] / "ssem_jax"
 LAYERS = [
     {"problem", "geometry", "compute", "solution", "eigenbound"}
     | {"rounding", "directed", "identity", "document"},
-    {"gram", "losses", "pairwise", "blockwise"},
-    {"probes", "convexity", "declared"},
+    {"losses"},
     {"theory", "reduced", "imbalance", "solve", "certificate"},
     {"balls", "table", "sweep", "audit", "training", "guide"},
     {"claims", "interval", "experiments"},

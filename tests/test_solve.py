@@ -12,8 +12,7 @@ from oracles import cvxpy_optimum
 
 from ssem_jax import theory
 from ssem_jax.certificate import certify, certify_embeddings
-from ssem_jax.gram import GramLoss, gram_loss
-from ssem_jax.losses import SupCL
+from ssem_jax.losses import GramLoss, SupCL, gram_loss
 from ssem_jax.problem import (
     ClassStructure,
     Phase,

@@ -25,7 +25,8 @@ from ssem_jax.balls.arithmetic import (
     hyper_parameters,
     working_precision,
 )
-from ssem_jax.losses import GramLoss, SupCL
+from ssem_jax.losses.base import GramLoss
+from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.problem.validation import check_choice
 

@@ -30,7 +30,7 @@ from ssem_jax.experiments.transfer import inputs_transfer, transfer
 from ssem_jax.geometry.metrics import variances
 from ssem_jax.geometry.sphere import normalize, random_points
 from ssem_jax.imbalance import collapse_thresholds, solve_reduced
-from ssem_jax.losses import SupCL
+from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.problem import Problem
 from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.theory.dataset import dataset_optimum

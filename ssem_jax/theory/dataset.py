@@ -26,7 +26,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from ssem_jax.geometry.similarities import Similarities
-from ssem_jax.losses import SupCL
+from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.problem.validation import check_count, require_x64
 

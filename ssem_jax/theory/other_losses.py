@@ -22,9 +22,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
-from ssem_jax.declared import admit
 from ssem_jax.geometry.similarities import Similarities
-from ssem_jax.gram import GramLoss
+from ssem_jax.losses.base import GramLoss
+from ssem_jax.losses.declared import admit
 from ssem_jax.problem.problem import Phase
 from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.problem.validation import (

@@ -19,9 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import ssem_jax as sx
-from ssem_jax.blockwise import blockwise_supcl
 from ssem_jax.certificate import GAP_TOLERANCE
 from ssem_jax.compute.cache import VARIABLE
+from ssem_jax.losses import blockwise_supcl
 
 from .peers import CLARABEL_LIMIT, PEERS, Peer, Setting
 

@@ -88,7 +88,7 @@ def test_work_always_gets_full_chunks():
 
 def test_slow_chunks_do_not_mix_results_up(monkeypatch):
     """The first chunk is held until all others have come back: each still has its own cells."""
-    monkeypatch.setattr(compute, "worker_count", lambda: 2)
+    monkeypatch.setattr(kernels, "worker_count", lambda: 2)
     others_are_back = threading.Event()
 
     def work(chunk, count):
@@ -120,7 +120,7 @@ def test_chunks_run_at_the_same_time():
 
 
 def test_an_exception_reaches_the_caller_and_stops_the_rest(monkeypatch):
-    monkeypatch.setattr(compute, "worker_count", lambda: 2)
+    monkeypatch.setattr(kernels, "worker_count", lambda: 2)
     calls, stopped = [], stopping(monkeypatch)
 
     def work(chunk, count):
@@ -136,7 +136,7 @@ def test_an_exception_reaches_the_caller_and_stops_the_rest(monkeypatch):
 
 
 def test_leaving_early_stops_the_rest(monkeypatch):
-    monkeypatch.setattr(compute, "worker_count", lambda: 2)
+    monkeypatch.setattr(kernels, "worker_count", lambda: 2)
     calls, stopped = [], stopping(monkeypatch)
 
     def work(chunk, count):

@@ -10,9 +10,16 @@ from scipy.optimize import minimize
 
 from ssem_jax import theory
 from ssem_jax.geometry import block_gram
-from ssem_jax.gram import gram_loss
-from ssem_jax.losses import SupCL, SupCon, WeightedSupCL
-from ssem_jax.pairwise import AlignUniform, Sincere, Spectral, SupConIn
+from ssem_jax.losses import (
+    AlignUniform,
+    Sincere,
+    Spectral,
+    SupCL,
+    SupCon,
+    SupConIn,
+    WeightedSupCL,
+    gram_loss,
+)
 from ssem_jax.problem import ClassStructure, Phase
 
 MINIMISER = 1e-7

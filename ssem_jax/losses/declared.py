@@ -4,7 +4,7 @@ r"""What is declared is looked at before it is believed: no loss certifies anyth
 what its constructor admits. Of every other one
 
 * **every cell** of a batch is checked for convexity, and for symmetry if it declares that, once for
-  a loss, a structure and its numbers (:mod:`ssem_jax.convexity`);
+  a loss, a structure and its numbers (:mod:`ssem_jax.losses.convexity`);
 * forms of three similarities that it brings are compared with its values;
 * **about every certified point** G₀ the tangent is tested that the bound is made of,
   :math:`L(G) \ge L(G_0) + \langle g, G - G_0 \rangle`: towards random Gram matrices and the points
@@ -12,7 +12,8 @@ what its constructor admits. Of every other one
   block-structured Gram matrices, on which optima lie.
 
 A loss that passes is still only *declared*; a well that is narrow and away from all of these stays
-hidden. So certificates, tables and verdicts carry the word (:func:`ssem_jax.gram.convexity_of`).
+hidden. So certificates, tables and verdicts carry the word
+(:func:`ssem_jax.losses.base.convexity_of`).
 """
 
 from __future__ import annotations
@@ -27,25 +28,19 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ssem_jax.compute.kernels import Kernel, map_first
-from ssem_jax.convexity import (
+from ssem_jax.geometry.similarities import Similarities, block_gram
+from ssem_jax.losses.base import NOT_CONVEX, PROVEN, GramLoss, convexity_of
+from ssem_jax.losses.convexity import (
     SAMPLE_FLOATS,
-    UNIT_ROUNDING,
     ConvexityViolation,
-    Form,
-    Forms,
     NotANumber,
-    SymmetryViolation,
     TangentViolation,
     check_convex,
-    check_symmetric,
-    forms_of,
-    lanes,
-    margin,
     tangent_violation,
 )
-from ssem_jax.geometry.similarities import Similarities, block_gram
-from ssem_jax.gram import NOT_CONVEX, PROVEN, GramLoss, convexity_of
-from ssem_jax.probes import corners, generator, gram_of, random_gram
+from ssem_jax.losses.forms import UNIT_ROUNDING, Form, Forms, forms_of, lanes, margin
+from ssem_jax.losses.probes import corners, generator, gram_of, random_gram
+from ssem_jax.losses.symmetry import SymmetryViolation, check_symmetric
 from ssem_jax.problem.structure import ClassStructure
 
 SAMPLE_PAIRS, FEWEST_PAIRS, ALL_PAIRS = 64, 16, 2**12

@@ -10,8 +10,8 @@ import pytest
 
 import ssem_jax as sx
 from ssem_jax.geometry import Similarities, block_gram
-from ssem_jax.gram import DECLARED, NOT_CONVEX, PROVEN, GramLoss, convexity_of, gram_loss
-from ssem_jax.losses import ClassContrast, SupCL
+from ssem_jax.losses import ClassContrast, GramLoss, SupCL, gram_loss
+from ssem_jax.losses.base import DECLARED, NOT_CONVEX, PROVEN, convexity_of
 from ssem_jax.problem import ClassStructure, Problem, pytree_dataclass
 
 STRUCTURE = ClassStructure((2, 2))

@@ -7,7 +7,7 @@ import pytest
 from oracles import contrasted, labels
 
 from ssem_jax.geometry import Similarities, block_gram
-from ssem_jax.pairwise import (
+from ssem_jax.losses import (
     AlignUniform,
     PairWeights,
     Sigmoid,

@@ -5,11 +5,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ssem_jax.convexity import NotANumber, TangentViolation, check_convex, check_symmetric
 from ssem_jax.geometry import block_gram
-from ssem_jax.gram import gram_loss
-from ssem_jax.losses import SupCL, SupCon, WeightedSupCL
-from ssem_jax.pairwise import AlignUniform, Sigmoid, Sincere, Spectral, SupConIn
+from ssem_jax.losses import (
+    AlignUniform,
+    Sigmoid,
+    Sincere,
+    Spectral,
+    SupCL,
+    SupCon,
+    SupConIn,
+    WeightedSupCL,
+    check_convex,
+    check_symmetric,
+    gram_loss,
+)
+from ssem_jax.losses.convexity import NotANumber, TangentViolation
 from ssem_jax.problem import ClassStructure
 
 KEY = jax.random.key(0)

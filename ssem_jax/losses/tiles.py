@@ -40,7 +40,7 @@ from jaxtyping import Array, Float, Int
 
 from ssem_jax.compute.kernels import whole
 from ssem_jax.geometry.sphere import normalize, product
-from ssem_jax.losses import SupCL
+from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.pytrees import pytree_dataclass
 from ssem_jax.problem.structure import ClassStructure, check_structure
 from ssem_jax.problem.validation import (

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ssem_jax.blockwise import BLOCK_SIZE, blockwise_dual, blockwise_loss, blockwise_supcl
-from ssem_jax.losses import SupCL
+from ssem_jax.losses import SupCL, blockwise_loss, blockwise_supcl
+from ssem_jax.losses.tiles import BLOCK_SIZE, blockwise_dual
 from ssem_jax.problem import ClassStructure
 
 ROUNDINGS = 4

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 import ssem_jax as sx
-from ssem_jax import claims, declared
-from ssem_jax.convexity import TangentViolation, forms_of
-from ssem_jax.declared import FalseDeclarationError, admit
+from ssem_jax import claims
 from ssem_jax.geometry import Similarities, ssem_embeddings, ssem_gram
-from ssem_jax.gram import DECLARED, NOT_CONVEX, PROVEN, GramLoss, convexity_of, gram_loss
-from ssem_jax.losses import SupCL
-from ssem_jax.pairwise import SupConIn
+from ssem_jax.losses import FalseDeclarationError, GramLoss, SupCL, SupConIn, declared, gram_loss
+from ssem_jax.losses.base import DECLARED, NOT_CONVEX, PROVEN, convexity_of
+from ssem_jax.losses.convexity import TangentViolation
+from ssem_jax.losses.declared import admit
+from ssem_jax.losses.forms import forms_of
 from ssem_jax.problem import ClassStructure, Problem, pytree_dataclass
 from ssem_jax.sweep import join, tabulate
 

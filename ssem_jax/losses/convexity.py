@@ -2,12 +2,13 @@ r"""Whether a loss is what it declares: numeric checks of convexity and symmetry
 
 A certificate rests on the convexity of the loss in the Gram matrix, brackets rest on its symmetry
 besides. Both are declared by whoever writes a loss, and a false declaration would certify what is
-not so. Here are the searches for a counterexample; :mod:`ssem_jax.declared` asks them before
+not so. Here are the searches for a counterexample; :mod:`ssem_jax.losses.declared` asks them before
 anything is certified.
 
-* **Convexity** is tested on segments between Gram matrices of unit vectors (:mod:`ssem_jax.probes`)
-  and along the directions of least curvature, found by Lanczos' method. On each segment every
-  three equidistant points of 17 are compared: no value may lie above a chord.
+* **Convexity** is tested on segments between Gram matrices of unit vectors
+  (:mod:`ssem_jax.losses.probes`) and along the directions of least curvature, found by Lanczos'
+  method. On each segment every three equidistant points of 17 are compared: no value may lie above
+  a chord.
 * **The tangent** is what a bound is made of, so it is tested as it is used: with g the derivative
   that JAX takes of the loss, :math:`L(G_2) \ge L(G_1) + \langle g, G_2 - G_1 \rangle` at the same
   points and at steps down to 1e-8 from the first end. That fails, too, where g is not the
@@ -24,16 +25,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
-from ssem_jax.compute.kernels import Kernel, chunk_capacity, map_first, run_chunks
-from ssem_jax.gram import GramLoss
-from ssem_jax.probes import generator, random_gram, random_pair
+from ssem_jax.compute.kernels import Kernel, map_first
+from ssem_jax.losses.base import GramLoss
+from ssem_jax.losses.forms import Form, Forms, forms_of, lanes, margin
+from ssem_jax.losses.probes import generator, random_gram, random_pair
 from ssem_jax.problem.problem import check_loss
 from ssem_jax.problem.structure import ClassStructure, check_structure
 from ssem_jax.problem.validation import check_count, require_x64
-
-UNIT_ROUNDING = float(np.finfo(np.float64).eps) / 2
 
 POINTS = 17
 """Points of a segment: every three equidistant ones are compared, over a sixteenth of it to all."""
@@ -46,8 +46,6 @@ STEEPEST_POINTS = 4
 """Gram matrices at which directions of least curvature are sought."""
 SAMPLE_FLOATS = 2**24
 """Numbers in all Gram matrices of a check: fewer segments are taken for many embeddings."""
-CHUNK = 16
-"""Cells per kernel call."""
 
 
 class ConvexityViolation(NamedTuple):
@@ -153,119 +151,6 @@ class NotANumber(NamedTuple):
             f"the {self.what} is not a number at a Gram matrix of unit vectors whose similarities "
             f"lie in [{apart.min():.6g}, {apart.max():.6g}]"
         )
-
-
-class SymmetryViolation(NamedTuple):
-    """A Gram matrix and a permutation that changes the loss.
-
-    Attributes:
-        gram: (N, N), G.
-        kind: what is permuted: "classes", "instances" or "views".
-        permutation: (N,) order of the rows.
-        values: (2,) L(G) and L of the permuted G.
-        loss: the cell that was checked.
-    """
-
-    gram: Float[np.ndarray, "N N"]
-    kind: str
-    permutation: Int[np.ndarray, " N"]
-    values: Float[np.ndarray, "2"]
-    loss: GramLoss
-
-    declared = "is declared symmetric"
-    remedy = "Declare it as symmetric=False."
-
-    def __str__(self) -> str:
-        before, after = self.values
-        return (
-            f"a permutation of {self.kind} takes L from {before:.10g} to {after:.10g}: rows in the "
-            f"order {self.permutation.tolist()}"
-        )
-
-
-# ---------------------------------------------------------------------------------------- a segment
-
-
-class Form(NamedTuple):
-    """One cell of a loss with what it prepared."""
-
-    loss: GramLoss
-    prepared: Any
-
-    def value(self, gram: Float[Array, "N N"]) -> Array:
-        """L(G)."""
-        return self.loss.value(gram, self.prepared)
-
-
-class Forms(NamedTuple):
-    """Every cell of a loss.
-
-    Attributes:
-        size: how many.
-        plain: with a batch axis on every leaf, in the form that is compiled once for all.
-        prepared: of the structure.
-        given: the loss as it was given, with a batch axis on every leaf.
-    """
-
-    size: int
-    plain: GramLoss
-    prepared: Any
-    given: GramLoss
-
-    def form(self, index: int) -> Form:
-        """One cell in its plain form."""
-        return Form(jax.tree.map(lambda leaf: leaf[index], self.plain), self.prepared)
-
-    def cell(self, index: int) -> GramLoss:
-        """One cell as it was given."""
-        return jax.tree.map(lambda leaf: leaf[index], self.given)
-
-    def run(self, kernel: Kernel, *shared: Any, each: Any = ()) -> Any:
-        """A kernel on all cells, over the threads.
-
-        Args:
-            kernel: takes plain cells with `each` and their numbers, what they prepared, `shared`,
-                and a count.
-            shared: arrays that all cells need.
-            each: arrays with the cells in front.
-
-        Returns:
-            Its results, in the order of the cells.
-        """
-
-        def work(cells: np.ndarray, count: Any) -> Any:
-            some, of_each = jax.tree.map(lambda leaf: leaf[cells], (self.plain, each))
-            return kernel((some, of_each, cells), self.prepared, shared, count)
-
-        floats = max(map(np.size, jax.tree.leaves(shared)), default=1)
-        capacity = min(CHUNK, chunk_capacity(floats))
-        chunks = list(run_chunks(work, np.arange(self.size), capacity))
-        chunks.sort(key=lambda chunk: chunk[0][0])
-        return jax.tree.map(lambda *parts: np.concatenate(parts), *(found for _, found in chunks))
-
-
-def forms_of(loss: GramLoss, structure: ClassStructure) -> Forms:
-    """Every cell of a loss, one or a batch."""
-    size = max((np.size(leaf) for leaf in jax.tree.leaves(loss)), default=1)
-
-    def batched(of: GramLoss) -> GramLoss:
-        return jax.tree.map(lambda leaf: np.broadcast_to(np.asarray(leaf, float), (size,)), of)
-
-    return Forms(size, batched(loss.unconventional()), loss.prepare(structure), batched(loss))
-
-
-def margin(form: Form, gram: Array, values: Array) -> Array:
-    """Rounding of two evaluations, each of N terms or so, and of the Gram matrices' entries."""
-    slope = form.loss.sensitivity(gram, form.prepared)
-    magnitude = form.loss.magnitude(jnp.max(jnp.abs(values)), slope)
-    # Where a derivative is no number (at coinciding embeddings, say) the values must do.
-    size = jnp.where(jnp.isfinite(slope), magnitude + slope, 1 + jnp.max(jnp.abs(values)))
-    return (8 * len(gram) + 64) * UNIT_ROUNDING * size
-
-
-def lanes(floats: int) -> int:
-    """Gram matrices of so many numbers that are evaluated at once: they fit into a core's cache."""
-    return int(np.clip(2**14 // floats, 1, 64))
 
 
 class _Segment(NamedTuple):
@@ -483,7 +368,8 @@ def check_convex(
         loss: one cell, or a batch of which every cell is checked.
         structure: the class structure.
         key: of the random Gram matrices.
-        num_pairs: random segments, the same for every cell. :mod:`ssem_jax.probes` says which.
+        num_pairs: random segments, the same for every cell. :mod:`ssem_jax.losses.probes` says
+            which.
 
     Returns:
         The clearest violation, or None if there is none beyond rounding; or where the loss or its
@@ -505,80 +391,3 @@ def check_convex(
         *pairs, found = forms.run(_steepest_segments, *_interior(rng, structure))
         fault = _fault(forms, (pairs[0], pairs[1]), found)
     return fault
-
-
-# ----------------------------------------------------------------------------------------- symmetry
-
-
-def _permutation(rng: np.random.Generator, structure: ClassStructure, kind: str) -> np.ndarray:
-    """A random order of rows that permutes classes of equal size, instances, or views."""
-    p = structure.num_views
-    instances = np.arange(structure.num_embeddings).reshape(-1, p)
-    if kind == "views":
-        return rng.permuted(instances, axis=1).ravel()
-    classes = np.split(instances, np.cumsum(structure.sizes)[:-1])
-    if kind == "instances":
-        return np.concatenate([rng.permutation(members) for members in classes]).ravel()
-    sizes = np.asarray(structure.sizes)
-    order = np.arange(len(sizes))
-    for size in np.unique(sizes):
-        order[sizes == size] = rng.permutation(order[sizes == size])
-    return np.concatenate([classes[place] for place in order]).ravel()
-
-
-@Kernel
-def _permuted(
-    cells: Any, prepared: Any, grams: tuple[Array, Array], count: Array
-) -> tuple[Array, Array, Array]:
-    """Values before and after, and margins."""
-
-    def cell(loss: GramLoss, *_: Any) -> tuple[Array, Array, Array]:
-        form = Form(loss, prepared)
-
-        def one(pair: tuple[Array, Array]) -> tuple[Array, Array, Array]:
-            before, after = map(form.value, pair)
-            return before, after, margin(form, pair[0], before)
-
-        return jax.lax.map(one, grams)
-
-    return map_first(count, cell, *cells)
-
-
-def check_symmetric(
-    loss: GramLoss, structure: ClassStructure, key: PRNGKeyArray, num_permutations: int = 48
-) -> SymmetryViolation | None:
-    """Look for a permutation that changes a loss, of those that `symmetric` says do not.
-
-    Args:
-        loss: one cell, or a batch of which every cell is checked.
-        structure: the class structure.
-        key: of the random Gram matrices and permutations.
-        num_permutations: of views, of instances and (unless `like_classes` is False) of classes.
-
-    Returns:
-        A violation, or None if there is none beyond rounding.
-
-    Raises:
-        ValueError: 64-bit mode is off, num_permutations < 1, or the structure does not admit the
-            loss.
-    """
-    require_x64()
-    num_permutations = check_count("num_permutations", num_permutations, 1)
-    check_loss(loss)
-    check_structure(structure)
-    loss.check(structure)
-    rng, forms = generator(key), forms_of(loss, structure)
-    names = ("views", "instances", "classes") if loss.like_classes else ("views", "instances")
-    kinds = [names[place % len(names)] for place in range(num_permutations)]
-    grams = [random_gram(rng, structure) for _ in kinds]
-    orders = [_permutation(rng, structure, kind) for kind in kinds]
-    moved = [gram[order][:, order] for gram, order in zip(grams, orders, strict=True)]
-    before, after, margins = forms.run(_permuted, np.stack(grams), np.stack(moved))
-    with np.errstate(invalid="ignore"):
-        excess = np.nan_to_num(np.abs(after - before) / margins, nan=0.0)  # ∞ is ∞ on both sides
-    cell, place = np.unravel_index(np.argmax(excess), excess.shape)
-    if excess[cell, place] <= 1:
-        return None
-    values = np.array([before[cell, place], after[cell, place]])
-    found = grams[place], kinds[place], orders[place]
-    return SymmetryViolation(*found, values, forms.cell(int(cell)))

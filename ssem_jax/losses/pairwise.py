@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ssem_jax.geometry.similarities import Similarities
-from ssem_jax.gram import PreparedLoss, Scalar
-from ssem_jax.losses import SELF_PAIRS, softmax_contrast
+from ssem_jax.losses.base import PreparedLoss, Scalar
+from ssem_jax.losses.contrast import SELF_PAIRS, softmax_contrast
 from ssem_jax.problem.pytrees import pytree_dataclass
 from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.problem.validation import (
