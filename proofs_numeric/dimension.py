@@ -10,7 +10,7 @@ from ssem_jax import balls
 from ssem_jax.claims import Proof, Theorem
 from ssem_jax.losses import SupCL
 from ssem_jax.problem import ClassStructure, Problem
-from ssem_jax.solve import solve
+from ssem_jax.solver import solve
 
 _BAND = Fraction(1, 20)
 _TEMPERATURES = (Fraction(1, 5), Fraction(1, 2), Fraction(1))

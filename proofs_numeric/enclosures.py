@@ -11,7 +11,7 @@ from ssem_jax import balls, theory
 from ssem_jax.claims import Proof, Theorem
 from ssem_jax.losses import SupCL
 from ssem_jax.problem import ClassStructure, Problem, full_dimension
-from ssem_jax.solve import solve
+from ssem_jax.solver import solve
 
 WIDTH = Fraction(1, 10**8)
 """An enclosure wider than this says too little."""

@@ -15,7 +15,7 @@ from ssem_jax.certificate import GAP_TOLERANCE, certify
 from ssem_jax.claims import Proof, Theorem, Verdict
 from ssem_jax.losses import Sigmoid
 from ssem_jax.problem import ClassStructure, Problem
-from ssem_jax.solve import solve
+from ssem_jax.solver import solve
 
 SOURCE = "Lee, Chung, Yun and Sohn (AISTATS 2024), double-constant embedding model"
 

@@ -98,14 +98,14 @@ from ssem_jax.losses.tiles import blockwise_supcl as blockwise_supcl
 from ssem_jax.losses.weighted import WeightedSupCL as WeightedSupCL
 from ssem_jax.problem.problem import Phase as Phase
 from ssem_jax.problem.problem import Problem as Problem
+from ssem_jax.problem.solution import Solution as Solution
+from ssem_jax.problem.solution import Status as Status
 from ssem_jax.problem.structure import ClassStructure as ClassStructure
 from ssem_jax.problem.structure import full_dimension as full_dimension
 from ssem_jax.search import Budget as Budget
 from ssem_jax.search import Trial as Trial
 from ssem_jax.search import search as search
-from ssem_jax.solution import Solution as Solution
-from ssem_jax.solution import Status as Status
-from ssem_jax.solve import solve as solve
+from ssem_jax.solver.attempts import solve as solve
 from ssem_jax.space import Range as Range
 from ssem_jax.space import Space as Space
 from ssem_jax.sweep import Grid as Grid

@@ -78,6 +78,7 @@ from ssem_jax.losses.supcl import SupCL
 from ssem_jax.losses.tiles import blockwise_dual
 from ssem_jax.problem.problem import Phase, Problem, cell_keys, check_loss, check_problem
 from ssem_jax.problem.pytrees import pytree_dataclass
+from ssem_jax.problem.solution import Solution
 from ssem_jax.problem.structure import ClassStructure, check_structure
 from ssem_jax.problem.validation import as_key, check_rows, check_type, concrete, require_x64
 from ssem_jax.reduced import (
@@ -89,7 +90,6 @@ from ssem_jax.reduced import (
     shares_of_similarities,
 )
 from ssem_jax.rounding import kept, row_sums
-from ssem_jax.solution import Solution
 
 GAP_TOLERANCE = 1e-9
 """A cell counts as certified when its gap is at most this."""
@@ -350,7 +350,7 @@ def certify(solution: Solution, key: PRNGKeyArray | None = None) -> Certificate:
     r"""Certify the embeddings of a solution.
 
     Args:
-        solution: from :func:`ssem_jax.solve`, one cell or a batch.
+        solution: from :func:`ssem_jax.solver.attempts`, one cell or a batch.
         key: a JAX random key, needed beyond `CHOLESKY_LIMIT` embeddings, where the bound is
             probabilistic.
 

@@ -66,7 +66,7 @@ from ssem_jax.problem.validation import (
     require_x64,
     shown,
 )
-from ssem_jax.solve import solve
+from ssem_jax.solver.attempts import solve
 from ssem_jax.table import (
     columns_of,
     is_static,
@@ -313,7 +313,8 @@ def sweep(
     Raises:
         RunError: the folder cannot be written, or holds another run; or workers are lost again and
             again.
-        ValueError: what :func:`ssem_jax.solve` raises, a hyper-parameter whose name or type does
+        ValueError: what :func:`ssem_jax.solver.attempts` raises, a hyper-parameter whose name or
+        type does
             not fit into the table, or a witness that does not know the problem.
     """
     require_x64()

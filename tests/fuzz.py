@@ -48,8 +48,7 @@ from ssem_jax.losses import (
     SupConIn,
     WeightedSupCL,
 )
-from ssem_jax.problem import ClassStructure
-from ssem_jax.solution import Solution
+from ssem_jax.problem import ClassStructure, Solution
 
 NUM_POINTS = 12
 STRUCTURES = tuple(

@@ -51,7 +51,7 @@ TESTS: dict[str, tuple[int, tuple[str, ...], tuple[str, ...]]] = {
     "metrics": (10, ("geometry/metrics.py",), ("metrics",)),
     "simplex": (6, ("geometry/simplex.py", "geometry/similarities.py"), ("simplex",)),
     "sphere": (4, ("geometry/sphere.py",), ("sphere",)),
-    "solve": (14, ("solve.py",), ("solve",)),
+    "solve": (14, ("solver/*.py",), ("solve",)),
     "reduced": (16, ("reduced.py",), ("reduced", "certificate")),
     "imbalance": (18, ("imbalance.py",), ("imbalance",)),
     "training": (10, ("training.py",), ("training",)),

@@ -1,7 +1,6 @@
 """Nothing feasible beats a bound, nothing suboptimal is certified, and rounding stays inside."""
 
 import dataclasses
-import importlib
 from typing import ClassVar
 
 import jax
@@ -32,12 +31,9 @@ from ssem_jax.geometry import (
     ssem_embeddings,
     variances,
 )
-from ssem_jax.problem import ClassStructure, Phase, Problem, pytree_dataclass
+from ssem_jax.problem import ClassStructure, Phase, Problem, Status, pytree_dataclass
 from ssem_jax.reduced import QUANTITIES
-from ssem_jax.solution import Status
-from ssem_jax.solve import solve
-
-solver = importlib.import_module("ssem_jax.solve")  # the package exports the function `solve`
+from ssem_jax.solver import attempts, solve
 
 CLOSED_FORM_GAP = 1e-12
 """Gap of embeddings made from the closed form at τ ≥ 0.3: rounding margins of N = 12 rows, and
@@ -473,7 +469,7 @@ def test_a_lying_solver_convinces_nobody(monkeypatch):
         start = jnp.asarray(collapsed(TWELVE, dim))
         return jnp.broadcast_to(start, (len(keys), num_points, dim)), None
 
-    honest = solver._attempt_chunk.function.__wrapped__
+    honest = attempts._attempt_chunk.function.__wrapped__
 
     def traced_again(*arguments):
         return honest(*arguments)
@@ -481,9 +477,9 @@ def test_a_lying_solver_convinces_nobody(monkeypatch):
     # α_c at τ = 0.5 is 0.43: two cells collapse, and four spread.
     alpha = np.array([0.1, 0.3, 0.5, 0.6, 0.8, 1.0])
     problem = Problem(TWELVE, DIM, SupCL(alpha, np.full(6, 0.5)))
-    monkeypatch.setattr(solver, "_escape", content)
-    monkeypatch.setattr(solver, "_random_starts", collapsed_starts)
-    monkeypatch.setattr(solver, "_attempt_chunk", jax.jit(traced_again))
+    monkeypatch.setattr(attempts, "leave_saddle", content)
+    monkeypatch.setattr(attempts, "_random_starts", collapsed_starts)
+    monkeypatch.setattr(attempts, "_attempt_chunk", jax.jit(traced_again))
     lie = solve(problem, jax.random.key(0))
     assert np.all(np.asarray(lie.status) == Status.CONVERGED)
     assert np.all(np.asarray(lie.dual_violation) == 0)
@@ -500,7 +496,7 @@ def test_a_lying_solver_convinces_nobody(monkeypatch):
     assert np.all(np.asarray(certificate.gap) >= excess)
     # And the honest solver leaves the same collapsed starts.
     monkeypatch.undo()
-    monkeypatch.setattr(solver, "_random_starts", collapsed_starts)
+    monkeypatch.setattr(attempts, "_random_starts", collapsed_starts)
     truth = solve(problem, jax.random.key(0))
     assert np.all(certify(truth).certified)
     assert np.all(np.asarray(truth.escapes)[spread] >= 1)

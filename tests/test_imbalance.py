@@ -28,7 +28,7 @@ from ssem_jax.imbalance import (
 from ssem_jax.losses import GramLoss, SupCL, SupCon, WeightedSupCL
 from ssem_jax.problem import ClassStructure, Phase, Problem, pytree_dataclass
 from ssem_jax.reduced import QUANTITIES
-from ssem_jax.solve import solve
+from ssem_jax.solver import solve
 
 LOSS = 1e-11
 """Two solvers at full float64 accuracy, on losses of size 10: rounding, and the dense gap."""

@@ -1,7 +1,7 @@
-"""What is minimised: structure, loss and dimension, and the checks of all input.
+"""What is minimised, and what was found; the checks of all input.
 
 Files: validation (every check), structure (classes, instances, views), problem (Problem, Phase),
-pytrees (dataclasses that jax traces).
+solution (Solution, Status), pytrees (dataclasses that jax traces).
 """
 
 from ssem_jax.problem.problem import Phase as Phase
@@ -10,6 +10,8 @@ from ssem_jax.problem.problem import cell_keys as cell_keys
 from ssem_jax.problem.problem import check_loss as check_loss
 from ssem_jax.problem.problem import check_problem as check_problem
 from ssem_jax.problem.pytrees import pytree_dataclass as pytree_dataclass
+from ssem_jax.problem.solution import Solution as Solution
+from ssem_jax.problem.solution import Status as Status
 from ssem_jax.problem.structure import ClassStructure as ClassStructure
 from ssem_jax.problem.structure import check_structure as check_structure
 from ssem_jax.problem.structure import full_dimension as full_dimension

@@ -42,7 +42,7 @@ from ssem_jax.balls import (
 from ssem_jax.geometry import ssem_embeddings
 from ssem_jax.losses import GramLoss, SupCL
 from ssem_jax.problem import ClassStructure, Phase, Problem
-from ssem_jax.solve import solve
+from ssem_jax.solver import solve
 
 # What theory claims for its float64 closed forms, relative to max(1, |loss|).
 THEORY_ACCURACY = 1e-12

@@ -1,7 +1,5 @@
 """The product of spheres against exact arithmetic, and derivatives against Taylor's theorem."""
 
-import importlib
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,8 +11,7 @@ from hypothesis import strategies as st
 from ssem_jax.geometry import inner, normalize, project, random_points, rescaled, retract
 from ssem_jax.losses import SupCL
 from ssem_jax.problem import ClassStructure
-
-solve = importlib.import_module("ssem_jax.solve")  # the package exports the function `solve`
+from ssem_jax.solver import newton
 
 EPS = np.finfo(float).eps
 
@@ -81,9 +78,9 @@ def riemannian_hessian(value, point, monkeypatch):
         raise Captured(hessian)
 
     with monkeypatch.context() as patch, jax.disable_jit():
-        patch.setattr(solve, "_truncated_cg", capture)
+        patch.setattr(newton, "_truncated_cg", capture)
         with pytest.raises(Captured) as caught:
-            solve._trust_region(value, point, 0.0)
+            newton.trust_region(value, point, 0.0)
     return caught.value.args[0]
 
 
@@ -235,7 +232,7 @@ def test_gradient_and_hessian_have_the_taylor_slopes(structure, loss, monkeypatc
     """f(R(tV)) - f leaves errors of t² after the gradient and of t³ after the Hessian."""
     value = loss_of(loss, structure)
     point, tangent = point_and_tangent(structure.num_embeddings, 5, 1)
-    there = solve._evaluate(value, point)
+    there = newton.evaluate(value, point)
     slope = inner(there.gradient, tangent)
     curvature = inner(tangent, riemannian_hessian(value, point, monkeypatch)(tangent))
 
@@ -256,7 +253,7 @@ def test_hessian_is_the_derivative_of_the_gradient(structure, loss, monkeypatch)
     value = loss_of(loss, structure)
     point, tangent = point_and_tangent(structure.num_embeddings, 5, 2)
     image = riemannian_hessian(value, point, monkeypatch)(tangent)
-    gradient = jax.jit(lambda where: solve._evaluate(value, where).gradient)
+    gradient = jax.jit(lambda where: newton.evaluate(value, where).gradient)
 
     def error(step):
         ahead, behind = (gradient(retract(point, sign * step * tangent)[0]) for sign in (1, -1))
@@ -281,7 +278,7 @@ def test_hessian_is_self_adjoint_and_tangent(structure, loss, monkeypatch):
 def test_gradient_is_the_projected_euclidean_gradient(structure, loss):
     value = loss_of(loss, structure)
     point, _ = point_and_tangent(structure.num_embeddings, 5, 5)
-    there = solve._evaluate(value, point)
+    there = newton.evaluate(value, point)
     euclidean = jax.grad(lambda rows: value(rows @ rows.T))(point)
     assert np.abs(there.gradient - project(point, euclidean)).max() < 64 * EPS
     assert np.isclose(there.gradient_norm, np.linalg.norm(there.gradient), rtol=8 * EPS)

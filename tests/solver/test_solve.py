@@ -1,7 +1,6 @@
 """Minimisation from random starts: certified, against closed forms, Clarabel and planted optima."""
 
 import dataclasses
-import importlib
 import itertools
 
 import jax
@@ -17,14 +16,12 @@ from ssem_jax.problem import (
     ClassStructure,
     Phase,
     Problem,
+    Status,
     cell_keys,
     full_dimension,
     pytree_dataclass,
 )
-from ssem_jax.solution import Status
-from ssem_jax.solve import solve
-
-solver = importlib.import_module("ssem_jax.solve")  # the package exports the function `solve`
+from ssem_jax.solver import attempts, escape, newton, solve
 
 CERTIFIED = 1e-9
 """The gap that verification asks for; the worst seen on the grids here is 2e-12."""
@@ -275,13 +272,13 @@ def test_hyper_parameters_count_by_value_and_not_by_type():
     """α = 1 and α = 1.0 are one cell and one compiled kernel."""
     key = jax.random.key(0)
     reference = solve(Problem(TWELVE, DIM, SupCL(1.0, 0.5)), key)
-    compiled = solver._attempt_chunk.function._cache_size()
+    compiled = attempts._attempt_chunk.function._cache_size()
     for alpha, tau in ((1, 0.5), (1.0, np.float32(0.5)), (jnp.asarray(1), jnp.asarray(0.5))):
         found = solve(Problem(TWELVE, DIM, SupCL(alpha, tau)), key)
         assert np.array_equal(found.embeddings, reference.embeddings)
     zero = [cell_keys(Problem(TWELVE, DIM, SupCL(alpha, 0.5)), key) for alpha in (0.0, -0.0, 0)]
     assert len({tuple(np.asarray(jax.random.key_data(one)).ravel()) for one in zero}) == 1
-    assert solver._attempt_chunk.function._cache_size() == compiled
+    assert attempts._attempt_chunk.function._cache_size() == compiled
 
 
 def test_cell_keys_differ_between_cells():
@@ -349,7 +346,7 @@ def test_one_compilation_per_shape():
     """A thousand (α, τ), both conventions and every structure of the same N and d."""
     key = jax.random.key(0)
     solve(Problem(TWELVE, DIM, SupCL(0.5, 0.5)), key)
-    compiled = solver._attempt_chunk.function._cache_size()
+    compiled = attempts._attempt_chunk.function._cache_size()
     solution = solve(Problem(TWELVE, DIM, SupCL(*random_cells(1000, 4))), key)
     assert np.all(np.asarray(solution.status) == Status.CONVERGED)
     for structure in (
@@ -363,7 +360,7 @@ def test_one_compilation_per_shape():
                 loss = SupCL(alpha, 0.5, self_pairs, mean)
                 solution = solve(Problem(structure, DIM, loss), key)
                 assert int(solution.status) == Status.CONVERGED
-    assert solver._attempt_chunk.function._cache_size() == compiled
+    assert attempts._attempt_chunk.function._cache_size() == compiled
 
 
 def test_the_kept_outcome_belongs_to_its_numbers():
@@ -373,7 +370,7 @@ def test_the_kept_outcome_belongs_to_its_numbers():
     for cell in range(24):
         loss = SupCL(float(problem.loss.alpha[cell]), 0.3)
         prepared = loss.prepare(TWELVE)
-        point = solver._evaluate(
+        point = newton.evaluate(
             lambda gram, loss=loss, prepared=prepared: loss.value(gram, prepared),
             solution.embeddings[cell],
         )
@@ -439,7 +436,7 @@ def test_solve_raises_in_32_bits():
 @pytest.mark.parametrize("limit", [12, 11], ids=["diagonalised", "iterated"])
 def test_embeddings_beyond_a_saddle_are_better(monkeypatch, limit):
     """The escape is called at the collapsed saddle, moves every instance, and lowers the loss."""
-    monkeypatch.setattr(solver, "EIGH_LIMIT", limit)
+    monkeypatch.setattr(escape, "EIGH_LIMIT", limit)
     collapsed = np.repeat(np.eye(3) - 1 / 3, 4, axis=0)
     collapsed /= np.linalg.norm(collapsed, axis=1, keepdims=True)
     collapsed = np.pad(collapsed, ((0, 0), (0, DIM - 3)))
@@ -449,9 +446,9 @@ def test_embeddings_beyond_a_saddle_are_better(monkeypatch, limit):
     def value(gram):
         return loss.value(gram, prepared)
 
-    point = solver._evaluate(value, jnp.asarray(collapsed))
+    point = newton.evaluate(value, jnp.asarray(collapsed))
     assert point.gradient_norm < VALUE
-    beyond, violation, moved = solver._escape(value, point)
+    beyond, violation, moved = escape.leave_saddle(value, point)
     assert bool(moved)
     assert violation > 0.1
     assert value(beyond @ beyond.T) < point.value - 0.1
@@ -461,8 +458,8 @@ def test_embeddings_beyond_a_saddle_are_better(monkeypatch, limit):
     assert np.ptp(within) < 1e-9
     # A certified point is left alone.
     solution = solve(Problem(TWELVE, DIM, loss), jax.random.key(0))
-    there = solver._evaluate(value, solution.embeddings)
-    unmoved, violation, moved = solver._escape(value, there)
+    there = newton.evaluate(value, solution.embeddings)
+    unmoved, violation, moved = escape.leave_saddle(value, there)
     assert not bool(moved)
     assert violation == 0
     assert np.array_equal(unmoved, solution.embeddings)
@@ -476,8 +473,8 @@ def test_the_lowest_eigenpairs_without_diagonalising(monkeypatch):
     )
     basis = np.linalg.qr(np.random.default_rng(0).normal(size=(len(values),) * 2))[0]
     dual = jnp.asarray((basis * values) @ basis.T)
-    monkeypatch.setattr(solver, "EIGH_LIMIT", len(values) - 1)
-    found, vectors = solver._lowest(dual, 20)
+    monkeypatch.setattr(escape, "EIGH_LIMIT", len(values) - 1)
+    found, vectors = escape._lowest(dual, 20)
     assert np.allclose(found[:9], -0.3, rtol=0, atol=VALUE)
     projector = np.asarray(vectors[:, :9] @ vectors[:, :9].T)
     assert np.allclose(projector, basis[:, :9] @ basis[:, :9].T, rtol=0, atol=1e-6)

@@ -1,0 +1,7 @@
+"""Witness 2: minimisation over free embeddings, in batches, from random starts.
+
+Files: newton (one descent), escape (out of saddles), attempts (starts, batches, `solve`). What is
+found, a `Solution`, stands beside its problem, so that a certificate needs nothing of a solver.
+"""
+
+from ssem_jax.solver.attempts import solve as solve

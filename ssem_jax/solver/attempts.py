@@ -1,0 +1,286 @@
+r"""Minimise a Gram-convex loss over free unit vectors: a Riemannian trust-region Newton method.
+
+Four ideas make random starts end at full float64 accuracy, also at small temperatures:
+
+1. **Spread first.** A start is brought to the optimum of the uniformity loss (all instances repel
+   each other, views coincide), where the landscape is well curved. With enough dimensions that is
+   a regular simplex. From there the target loss acts within the few directions that respect the
+   symmetry of the class structure, and conjugate gradients needs as many products as those.
+2. **Escape with symmetry.** At a saddle the dual matrix S = sym ∇L - Diag(λ) has negative
+   eigenvalues. The embeddings move along *all* those eigenvectors at once, each in a dimension
+   that no embedding uses yet, so that no symmetry is broken by chance.
+3. **Below rounding.** Differences of the loss carry no information under 1e-16·|L|; there the
+   decrease is measured by the mean of both gradients along the step, and the stop is made on
+   gradients. Curvature that is weaker than the gradient is not followed: a rotation of all
+   embeddings has that much at a point that is not critical.
+4. **Schedule, do not lock step.** Cells are solved one after another inside one compiled kernel,
+   and chunks of them by as many threads as there are cores; a kernel serves every (α, τ), every
+   convention and every class structure of the same N and d.
+
+The solver forms its own dual matrix in order to escape and to stop. It certifies nothing:
+:mod:`ssem_jax.certificate` recomputes everything from the embeddings.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, PRNGKeyArray
+
+from ssem_jax.compute.kernels import Kernel, chunk_capacity, map_first, run_chunks
+from ssem_jax.geometry.sphere import normalize, random_points
+from ssem_jax.losses.base import GramLoss
+from ssem_jax.losses.supcl import SupCL
+from ssem_jax.problem.problem import Problem, cell_keys, check_problem
+from ssem_jax.problem.solution import Solution, Status
+from ssem_jax.problem.structure import ClassStructure
+from ssem_jax.problem.validation import as_key, check_count, check_progress, require_x64
+from ssem_jax.solver.escape import leave_saddle
+from ssem_jax.solver.newton import (
+    DUAL_TOLERANCE,
+    EPS,
+    GRADIENT_TOLERANCE,
+    MAX_OUTER,
+    SADDLE_GRADIENT,
+    trust_region,
+)
+
+SPREAD_LOSS = SupCL(alpha=1.0, temperature=0.5)
+"""The loss of the first stage: instances repel each other, views coincide."""
+SPREAD_TOLERANCE = 1e-9
+"""Relative gradient at which the first stage ends. Asymmetry of that size stays below the Newton
+steps of the second stage, which squares it."""
+MAX_ESCAPES = 4
+"""Saddles left per stage; the three phases of balanced classes are at most two saddles apart."""
+PATH_STAGES = 8
+"""Temperatures of the path that is walked where the direct way failed."""
+
+
+class _Outcome(NamedTuple):
+    """One attempt at one cell."""
+
+    embeddings: Array
+    value: Array
+    gradient_norm: Array
+    dual_violation: Array
+    status: Array
+    iterations: Array
+    products: Array
+    escapes: Array
+
+
+def _attempt(
+    loss: GramLoss, prepared: Any, spread: Any, start: Array, num_stages: Array
+) -> _Outcome:
+    """One start: spread out, then walk `num_stages` losses of the path and leave their saddles."""
+    first = trust_region(lambda gram: SPREAD_LOSS.value(gram, spread), start, SPREAD_TOLERANCE)
+
+    class Walk(NamedTuple):
+        outcome: _Outcome
+        stage: Array
+        escapes_here: Array
+
+    def body(walk: Walk) -> Walk:
+        before = walk.outcome
+        heated = loss.heated((walk.stage + 1) / num_stages)
+
+        def value(gram: Array) -> Array:
+            return heated.value(gram, prepared)
+
+        run = trust_region(value, before.embeddings, GRADIENT_TOLERANCE)
+        beyond, violation, moved = leave_saddle(value, run.point)
+        again = moved & (walk.escapes_here < MAX_ESCAPES)
+        status = jnp.where(
+            violation <= DUAL_TOLERANCE,
+            Status.CONVERGED,
+            jnp.where(
+                run.iterations >= MAX_OUTER,
+                Status.BUDGET,
+                jnp.where(
+                    run.point.gradient_norm <= SADDLE_GRADIENT * run.scale,
+                    Status.SADDLE,
+                    Status.STALLED,
+                ),
+            ),
+        )
+        outcome = _Outcome(
+            jnp.where(again, beyond, run.point.embeddings),
+            run.point.value,
+            run.point.gradient_norm,
+            violation,
+            status,
+            before.iterations + run.iterations,
+            before.products + run.products,
+            before.escapes + again,
+        )
+        return Walk(outcome, walk.stage + ~again, jnp.where(again, walk.escapes_here + 1, 0))
+
+    zero = jnp.asarray(0)
+    nothing = jnp.asarray(jnp.inf)
+    begun = _Outcome(
+        first.point.embeddings,
+        nothing,
+        nothing,
+        nothing,
+        zero,
+        first.iterations,
+        first.products,
+        zero,
+    )
+    walk = jax.lax.while_loop(lambda walk: walk.stage < num_stages, body, Walk(begun, zero, zero))
+    return walk.outcome
+
+
+@Kernel
+def _attempt_chunk(
+    losses: GramLoss, prepared: Any, spread: Any, starts: Array, num_stages: Array, count: Array
+) -> _Outcome:
+    """The first `count` cells of a chunk."""
+
+    def cell(loss: GramLoss, start: Array) -> _Outcome:
+        return _attempt(loss, prepared, spread, start, num_stages)
+
+    return map_first(count, cell, losses, starts)
+
+
+@partial(jax.jit, static_argnames=("num_points", "dim"))
+def _random_starts(keys: PRNGKeyArray, num_points: int, dim: int) -> tuple[Array, Array | None]:
+    """Starts in R^d, expressed in an orthonormal basis of their span when d > N.
+
+    The iterates never leave the span of the start, so nothing changes but the cost.
+    """
+    points = jax.vmap(lambda key: random_points(key, num_points, dim))(keys)
+    if dim <= num_points:
+        return points, None
+    # One at a time: a batched factorisation waits for the threads that run the other chunks.
+    basis, coordinates = jax.lax.map(lambda one: jnp.linalg.qr(one.T), points)
+    return normalize(coordinates.mT), basis
+
+
+@dataclasses.dataclass
+class _Batch:
+    """The cells of a problem on the host, best outcome so far, and the work still to do."""
+
+    structure: ClassStructure
+    dim: int
+    losses: GramLoss
+    keys: PRNGKeyArray
+    best: _Outcome | None = None
+    starts: np.ndarray | None = None
+
+    def run(
+        self, cells: np.ndarray, start_index: int, num_stages: int, report: Callable[[int], None]
+    ) -> None:
+        """One attempt at each of `cells`, in chunks over the worker threads."""
+        num_points = self.structure.num_embeddings
+        prepared = self.losses.prepare(self.structure)
+        spread = SPREAD_LOSS.prepare(self.structure)
+        losses = self.losses.unconventional()
+
+        def attempt(chunk: np.ndarray, count: int) -> _Outcome:
+            keys = jax.vmap(jax.random.fold_in, (0, None))(self.keys[chunk], start_index)
+            points, basis = _random_starts(keys, num_points, self.dim)
+            chosen = jax.tree.map(lambda leaf: jnp.asarray(leaf[chunk]), losses)
+            outcome = _attempt_chunk(chosen, prepared, spread, points, num_stages, count)
+            if basis is None:
+                return outcome
+            embeddings = jnp.einsum("cnk,cdk->cnd", outcome.embeddings, basis)
+            return outcome._replace(embeddings=embeddings)
+
+        capacity = chunk_capacity(num_points * self.dim)
+        for chunk, outcome in run_chunks(attempt, cells, capacity):
+            self.keep(chunk, outcome)
+            report(len(chunk))
+
+    def keep(self, cells: np.ndarray, outcome: _Outcome) -> None:
+        """Keep the better of the outcome at hand and the new one; add up the work."""
+        if self.best is None:
+            total = len(self.keys)
+            self.best = _Outcome(
+                *(np.zeros((total, *leaf.shape[1:]), leaf.dtype) for leaf in outcome)
+            )
+            self.best.value[:] = np.inf
+            self.best.dual_violation[:] = np.inf
+            self.starts = np.zeros(total, int)
+        old = jax.tree.map(lambda leaf: leaf[cells], self.best)
+        # Values that agree to rounding are told apart by how close they come to their bound.
+        rounding = 64 * EPS * np.maximum(1, np.abs(outcome.value))
+        lower = outcome.value < old.value - rounding
+        tied = np.abs(outcome.value - old.value) <= rounding
+        better = lower | (tied & (outcome.dual_violation < old.dual_violation))
+        for name, kept, new in zip(_Outcome._fields, self.best, outcome, strict=True):
+            if name in ("iterations", "products", "escapes"):
+                kept[cells] += new
+            else:
+                kept[cells[better]] = new[better]
+
+
+def solve(
+    problem: Problem,
+    key: PRNGKeyArray,
+    *,
+    num_starts: int = 2,
+    progress: Callable[[int], None] | None = None,
+) -> Solution:
+    r"""Minimise the loss of `problem` over its embeddings, from random starts.
+
+    .. math:: \min_{U \in (S^{d-1})^N} L(U U^\top)
+
+    Each cell is tried directly; where its dual matrix does not come out positive semidefinite, it
+    is tried again along a path of falling temperatures, and then from further random starts. The
+    outcome of lowest loss is kept.
+
+    Args:
+        problem: one cell, or a batch of cells (a batch axis on the hyper-parameters).
+        key: a JAX random key, or an integer as its seed. A cell's starts depend on the key and the
+            cell's own coordinates only, not on the batch around it.
+        num_starts: random starts at most; raise it for low dimensions, where local minima exist.
+        progress: called with the number of cells newly attempted for the first time.
+
+    Returns:
+        The solution, with a batch axis if the problem has one.
+
+    Raises:
+        ValueError: 64-bit mode is off, num_starts < 1, or called under ``jax.jit``.
+    """
+    require_x64()
+    check_problem(problem)
+    check_progress(progress)
+    num_starts = check_count("num_starts", num_starts, 1)
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((problem, key))):
+        raise ValueError(
+            "solve schedules its work on the host and cannot be traced; call it outside jax.jit "
+            "and jax.vmap, and give it a problem whose hyper-parameters carry a batch axis."
+        )
+    key = as_key(key)
+    losses, size = problem.cells()
+    batch = _Batch(problem.structure, problem.dim, losses, cell_keys(problem, key))
+    cells = np.arange(size)
+    for start_index, num_stages in _attempts(num_starts):
+        first = batch.best is None
+        batch.run(cells, start_index, num_stages, progress if progress and first else _ignore)
+        batch.starts[cells] = start_index + 1
+        cells = np.flatnonzero(batch.best.dual_violation > DUAL_TOLERANCE)
+        if not cells.size:
+            break
+    best = batch.best if problem.batch_size else jax.tree.map(lambda leaf: leaf[0], batch.best)
+    starts = batch.starts if problem.batch_size else batch.starts[0]
+    return Solution(problem, *jax.tree.map(jnp.asarray, best), jnp.asarray(starts))
+
+
+def _attempts(num_starts: int) -> Iterator[tuple[int, int]]:
+    """(start, stages of the path): each start directly, then along the path."""
+    for start in range(num_starts):
+        yield start, 1
+        yield start, PATH_STAGES
+
+
+def _ignore(_: int) -> None:
+    pass
