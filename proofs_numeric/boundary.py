@@ -2,13 +2,8 @@
 
 from proofs_numeric.domains import EXCLUDED, INCLUDED, LOW_DIMENSION, SOURCE
 from ssem_jax import theory
-from ssem_jax.claims import (
-    BOUNDARY_BAND,
-    COLLAPSE_TOLERANCE,
-    Claim,
-    Verdict,
-    same_phase,
-)
+from ssem_jax.certificate import COLLAPSE_TOLERANCE
+from ssem_jax.claims import BOUNDARY_BAND, Claim, Verdict, same_phase
 
 boundary_included = Claim(
     name="boundary_included",

@@ -2,7 +2,8 @@
 
 from proofs_numeric.domains import EXCLUDED, INCLUDED
 from ssem_jax import theory
-from ssem_jax.claims import COLLAPSE_TOLERANCE, Claim, Verdict
+from ssem_jax.certificate import COLLAPSE_TOLERANCE
+from ssem_jax.claims import Claim, Verdict
 
 
 def _spread(cell):

@@ -1,7 +1,8 @@
 """Classes of unequal size: the order in which they leave collapse, and the angles of their means.
 
 Self pairs are included and p = 1 throughout. Brackets of single classes range over all embeddings
-that are at least as good as the ones found, by the reduced problem of :mod:`ssem_jax.imbalance`.
+that are at least as good as the ones found, by the reduced problem of
+:mod:`ssem_jax.certificate.class_brackets`.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import itertools
 import numpy as np
 from flint import fmpz_mpoly_ctx
 
+from ssem_jax.certificate import COLLAPSE_TOLERANCE
 from ssem_jax.claims import (
-    COLLAPSE_TOLERANCE,
     EQUALITY_TOLERANCE,
     Cells,
     Claim,
@@ -24,9 +25,9 @@ from ssem_jax.claims import (
     equal,
     same_phase,
 )
-from ssem_jax.imbalance import minority_collapse_ratio, two_class_threshold
 from ssem_jax.problem import ClassStructure, Phase
 from ssem_jax.sweep import Grid
+from ssem_jax.theory.unequal import minority_collapse_ratio, two_class_threshold
 
 _ORDER = "derived here"
 _BOTH = ("pairs", "anchors")

@@ -14,9 +14,8 @@ from proofs_numeric.domains import EXCLUDED
 from proofs_numeric.sigmoid import SOURCE as SIGMOID_SOURCE
 from proofs_numeric.sigmoid import minima as sigmoid_minima
 from ssem_jax import theory
-from ssem_jax.certificate import GAP_TOLERANCE, certify
+from ssem_jax.certificate import COLLAPSE_TOLERANCE, GAP_TOLERANCE, certify
 from ssem_jax.claims import (
-    COLLAPSE_TOLERANCE,
     EQUALITY_TOLERANCE,
     VALUE_TOLERANCE,
     Claim,

@@ -2,7 +2,8 @@
 
 from proofs_numeric.domains import EXCLUDED, INCLUDED, SOURCE
 from ssem_jax import theory
-from ssem_jax.claims import COLLAPSE_TOLERANCE, VALUE_TOLERANCE, Claim, Verdict, equal
+from ssem_jax.certificate import COLLAPSE_TOLERANCE
+from ssem_jax.claims import VALUE_TOLERANCE, Claim, Verdict, equal
 
 minimum_included = Claim(
     name="minimum_included",

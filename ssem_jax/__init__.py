@@ -29,17 +29,20 @@ Verification needs float64: write ``jax.config.update("jax_enable_x64", True)`` 
 """
 
 from ssem_jax import theory as theory
+from ssem_jax.advice.thresholds import collapse_thresholds as collapse_thresholds
 from ssem_jax.attainment import Attainment as Attainment
 from ssem_jax.attainment import attained as attained
 from ssem_jax.attainment import attainment as attainment
 from ssem_jax.attainment import excess as excess
 from ssem_jax.audit import Audit as Audit
 from ssem_jax.audit import audit as audit
-from ssem_jax.certificate import Certificate as Certificate
-from ssem_jax.certificate import certify as certify
-from ssem_jax.certificate import certify_blocks as certify_blocks
-from ssem_jax.certificate import certify_embeddings as certify_embeddings
-from ssem_jax.certificate import negative_direction as negative_direction
+from ssem_jax.certificate.certificate import Certificate as Certificate
+from ssem_jax.certificate.certificates import certify as certify
+from ssem_jax.certificate.certificates import certify_blocks as certify_blocks
+from ssem_jax.certificate.certificates import certify_embeddings as certify_embeddings
+from ssem_jax.certificate.certificates import negative_direction as negative_direction
+from ssem_jax.certificate.class_program import ReducedSolution as ReducedSolution
+from ssem_jax.certificate.class_program import solve_reduced as solve_reduced
 from ssem_jax.claims import Cells as Cells
 from ssem_jax.claims import Claim as Claim
 from ssem_jax.claims import Domain as Domain
@@ -69,12 +72,6 @@ from ssem_jax.geometry.simplex import ssem_gram as ssem_gram
 from ssem_jax.guide import Guide as Guide
 from ssem_jax.guide import UnbalancedGuide as UnbalancedGuide
 from ssem_jax.guide import guide as guide
-from ssem_jax.imbalance import ReducedSolution as ReducedSolution
-from ssem_jax.imbalance import collapse_thresholds as collapse_thresholds
-from ssem_jax.imbalance import minorities_can_merge as minorities_can_merge
-from ssem_jax.imbalance import minority_collapse_ratio as minority_collapse_ratio
-from ssem_jax.imbalance import solve_reduced as solve_reduced
-from ssem_jax.imbalance import two_class_threshold as two_class_threshold
 from ssem_jax.losses.base import GramLoss as GramLoss
 from ssem_jax.losses.convexity import ConvexityViolation as ConvexityViolation
 from ssem_jax.losses.convexity import check_convex as check_convex
@@ -111,6 +108,9 @@ from ssem_jax.space import Space as Space
 from ssem_jax.sweep import Grid as Grid
 from ssem_jax.sweep import read_run as read_run
 from ssem_jax.sweep import sweep as sweep
+from ssem_jax.theory.unequal import minorities_can_merge as minorities_can_merge
+from ssem_jax.theory.unequal import minority_collapse_ratio as minority_collapse_ratio
+from ssem_jax.theory.unequal import two_class_threshold as two_class_threshold
 from ssem_jax.training import BatchMonitor as BatchMonitor
 from ssem_jax.training import BatchPrediction as BatchPrediction
 from ssem_jax.training import batch_variances as batch_variances

@@ -38,9 +38,11 @@ import enum
 import jax
 import numpy as np
 
-from ssem_jax.certificate import COLLAPSE_TOLERANCE, certificate_key, certify
+from ssem_jax.certificate.certificate import COLLAPSE_TOLERANCE
+from ssem_jax.certificate.certificates import certificate_key, certify
+from ssem_jax.certificate.class_blocks import instance_functionals, reducible
+from ssem_jax.certificate.class_brackets import bracket_reduced
 from ssem_jax.claims import Cells
-from ssem_jax.imbalance import bracket_reduced, instance_functionals, reducible
 from ssem_jax.interval import Interval, decided
 from ssem_jax.losses.base import GramLoss
 from ssem_jax.losses.supcl import SupCL

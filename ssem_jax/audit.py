@@ -12,9 +12,8 @@ import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
 from ssem_jax import theory
-from ssem_jax.certificate import (
-    GAP_TOLERANCE,
-    Certificate,
+from ssem_jax.certificate.certificate import GAP_TOLERANCE, Certificate
+from ssem_jax.certificate.certificates import (
     certificate_key,
     certify,
     certify_blocks,
@@ -22,8 +21,9 @@ from ssem_jax.certificate import (
     certify_embeddings,
     check_size,
 )
+from ssem_jax.certificate.class_blocks import CLASS_LIMIT, reducible
+from ssem_jax.certificate.class_program import solve_reduced
 from ssem_jax.geometry.similarities import Similarities
-from ssem_jax.imbalance import CLASS_LIMIT, reducible, solve_reduced
 from ssem_jax.losses.base import GramLoss
 from ssem_jax.losses.contrast import ClassContrast
 from ssem_jax.losses.declared import admit

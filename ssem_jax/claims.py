@@ -42,14 +42,9 @@ import numpy as np
 import polars as pl
 
 from ssem_jax import theory
-from ssem_jax.certificate import COLLAPSE_TOLERANCE as COLLAPSE_TOLERANCE
-from ssem_jax.certificate import GAP_TOLERANCE
-from ssem_jax.imbalance import (
-    ClassBlocks,
-    bracket_reduced,
-    gram_functionals,
-    instance_functionals,
-)
+from ssem_jax.certificate.certificate import GAP_TOLERANCE
+from ssem_jax.certificate.class_blocks import ClassBlocks, gram_functionals, instance_functionals
+from ssem_jax.certificate.class_brackets import bracket_reduced
 from ssem_jax.interval import EQUALITY_TOLERANCE as EQUALITY_TOLERANCE
 from ssem_jax.interval import Equality as Equality
 from ssem_jax.interval import Interval as Interval

@@ -35,7 +35,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from ssem_jax.certificate import GAP_TOLERANCE
+from ssem_jax.certificate.certificate import GAP_TOLERANCE
 from ssem_jax.claims import (
     Cells,
     Claim,

@@ -42,14 +42,8 @@ import polars as pl
 from threadpoolctl import threadpool_limits
 
 from ssem_jax import theory
-from ssem_jax.certificate import (
-    GAP_TOLERANCE,
-    Certificate,
-    certificate_key,
-    certify,
-    certify_blocks,
-    check_size,
-)
+from ssem_jax.certificate.certificate import GAP_TOLERANCE, Certificate
+from ssem_jax.certificate.certificates import certificate_key, certify, certify_blocks, check_size
 from ssem_jax.compute import cache
 from ssem_jax.compute.kernels import in_this_mode
 from ssem_jax.compute.workers import EXECUTORS, lost_worker, open_executor

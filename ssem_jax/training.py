@@ -35,10 +35,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ssem_jax import theory
+from ssem_jax.certificate.class_program import solve_reduced
 from ssem_jax.compute.kernels import whole, without_mesh
 from ssem_jax.geometry.metrics import Variances
 from ssem_jax.geometry.sphere import normalize
-from ssem_jax.imbalance import solve_reduced
 from ssem_jax.losses.supcl import SupCL
 from ssem_jax.losses.tiles import BLOCK_SIZE, blockwise_supcl, check_ids, group
 from ssem_jax.problem.problem import Problem

@@ -52,13 +52,29 @@ TESTS: dict[str, tuple[int, tuple[str, ...], tuple[str, ...]]] = {
     "simplex": (6, ("geometry/simplex.py", "geometry/similarities.py"), ("simplex",)),
     "sphere": (4, ("geometry/sphere.py",), ("sphere",)),
     "solve": (14, ("solver/*.py",), ("solve",)),
-    "reduced": (16, ("reduced.py",), ("reduced", "certificate")),
-    "imbalance": (18, ("imbalance.py",), ("imbalance",)),
+    "reduced": (
+        16,
+        ("certificate/shares.py", "certificate/barrier.py", "certificate/brackets.py"),
+        ("brackets", "certificate"),
+    ),
+    "imbalance": (
+        18,
+        ("certificate/class_*.py", "theory/unequal.py", "advice/thresholds.py"),
+        ("classes_of_any_size",),
+    ),
     "training": (10, ("training.py",), ("training",)),
     "blockwise": (8, ("losses/tiles.py",), ("tiles",)),
-    "eigenbound": (10, ("eigenbound.py",), ("eigenbound", "certificate")),
-    "rounding": (24, ("rounding.py",), ("rounding", "certificate", "eigenbound", "fuzz")),
-    "certificate": (16, ("certificate.py",), ("certificate", "fuzz")),
+    "eigenbound": (10, ("certificate/eigenbound.py",), ("eigenbound", "certificate")),
+    "rounding": (
+        24,
+        ("certificate/rounding.py",),
+        ("rounding", "certificate", "eigenbound", "fuzz"),
+    ),
+    "certificate": (
+        16,
+        ("certificate/certificate.py", "certificate/certificates.py", "certificate/dual.py"),
+        ("certificate", "fuzz"),
+    ),
     "convexity": (
         8,
         (

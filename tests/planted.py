@@ -27,7 +27,8 @@ import numpy as np
 
 import ssem_jax as sx
 from ssem_jax import lab, theory
-from ssem_jax.claims import BOUNDARY_BAND, COLLAPSE_TOLERANCE, Claim, Verdict, equal, same_phase
+from ssem_jax.certificate import COLLAPSE_TOLERANCE
+from ssem_jax.claims import BOUNDARY_BAND, Claim, Verdict, equal, same_phase
 from ssem_jax.search import Source, search
 from ssem_jax.space import Range, Space
 

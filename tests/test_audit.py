@@ -11,10 +11,10 @@ import pytest
 from pymanopt.optimizers import ConjugateGradient
 
 import ssem_jax as sx
+from ssem_jax.certificate import certificates
 from ssem_jax.cli import main
 
 audits = importlib.import_module("ssem_jax.audit")
-certificates = importlib.import_module("ssem_jax.certificate")
 
 EXCESS_TOLERANCE = 1e-9
 """The audit's gap is the excess over the optimum, up to the certified gap of its reference."""
@@ -200,13 +200,13 @@ def test_the_key_reaches_probabilistic_certificates(monkeypatch):
     monkeypatch.setattr(certificates, "CHOLESKY_LIMIT", 7)
     monkeypatch.setattr(certificates, "DENSE_LIMIT", 3)
     keys = []
-    by_products = certificates._bound_by_products
+    by_products = certificates.bound_by_products
 
     def noted(loss, structure, points, key):
         keys.append(jax.random.key_data(key).tolist())
         return by_products(loss, structure, points, key)
 
-    monkeypatch.setattr(certificates, "_bound_by_products", noted)
+    monkeypatch.setattr(certificates, "bound_by_products", noted)
     rows, loss = rows_of(TWO_BY_FOUR), sx.SupCL(0.5, 0.2)
     for key in (None, jax.random.key(0), jax.random.key(1)):
         found = sx.audit(rows, TWO_BY_FOUR, loss, key=key)

@@ -1,11 +1,10 @@
 """Sweeps in whatever mode JAX is, and with keys where a certificate needs one."""
 
-import importlib
-
 import jax
 import numpy as np
 import pytest
 
+from ssem_jax.certificate import certificates
 from ssem_jax.losses import SupCL, SupCon
 from ssem_jax.problem import ClassStructure, Problem, precision
 from ssem_jax.sweep import sweep
@@ -13,7 +12,6 @@ from ssem_jax.sweep import sweep
 
 def test_probabilistic_certificates_have_the_key_of_the_seed(monkeypatch):
     """Beyond the limit of what is factored, which is lowered here: there a key is needed."""
-    certificates = importlib.import_module("ssem_jax.certificate")
     monkeypatch.setattr(certificates, "DENSE_LIMIT", 1)
     monkeypatch.setattr(certificates, "CHOLESKY_LIMIT", 3)
     alphas, structure = np.array([0.2, 0.5]), ClassStructure((2, 2))

@@ -14,8 +14,8 @@ import pytest
 
 import ssem_jax as sx
 from ssem_jax import claims
+from ssem_jax.certificate import QUANTITIES
 from ssem_jax.problem import pytree_dataclass
-from ssem_jax.reduced import QUANTITIES
 from ssem_jax.space import Range, Space
 from ssem_jax.table import (
     SCHEMA,

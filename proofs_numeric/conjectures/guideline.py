@@ -10,7 +10,7 @@ log m)** is sound. Rules that name n gain little over these once n ≥ 5.
 import numpy as np
 
 import ssem_jax as sx
-from ssem_jax.claims import COLLAPSE_TOLERANCE
+from ssem_jax.certificate import COLLAPSE_TOLERANCE
 from ssem_jax.lab import run_file
 
 

@@ -18,6 +18,8 @@ import numpy as np
 import polars as pl
 
 from ssem_jax import theory
+from ssem_jax.advice.thresholds import collapse_thresholds
+from ssem_jax.certificate.class_program import solve_reduced
 from ssem_jax.experiments.data import (
     Task,
     digits,
@@ -29,7 +31,6 @@ from ssem_jax.experiments.store import Part, Progress
 from ssem_jax.experiments.transfer import inputs_transfer, transfer
 from ssem_jax.geometry.metrics import variances
 from ssem_jax.geometry.sphere import normalize, random_points
-from ssem_jax.imbalance import collapse_thresholds, solve_reduced
 from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.problem import Problem
 from ssem_jax.problem.structure import ClassStructure

@@ -236,8 +236,8 @@ class GramLoss(abc.ABC):
         Its bounds then need no convexity check and have the smallest rounding margins.
 
         Returns:
-            (N, N) weights W, right to `ssem_jax.rounding.WEIGHT_ROUNDINGS`; (N, N) ones where j is
-            in D_i and zeros elsewhere; τ. None for a loss of another form.
+            (N, N) weights W, right to `ssem_jax.certificate.rounding.WEIGHT_ROUNDINGS`; (N, N) ones
+            where j is in D_i and zeros elsewhere; τ. None for a loss of another form.
         """
         return None
 

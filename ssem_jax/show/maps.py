@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
-from ssem_jax.certificate import GAP_TOLERANCE
+from ssem_jax.certificate.certificate import GAP_TOLERANCE
 from ssem_jax.show.style import (
     COLORS,
     COLUMN_WIDTH,

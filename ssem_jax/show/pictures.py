@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from ssem_jax import theory
-from ssem_jax.certificate import GAP_TOLERANCE
+from ssem_jax.certificate.certificate import GAP_TOLERANCE
 from ssem_jax.claims import Cells, Claim, Judgement, Plane, Proof, Theorem, outcomes, predict
 from ssem_jax.show import boxes, brackets, tables
 from ssem_jax.show.outcomes import draw_outcomes

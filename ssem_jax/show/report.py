@@ -16,7 +16,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from ssem_jax.certificate import COLLAPSE_TOLERANCE, GAP_TOLERANCE
+from ssem_jax.certificate.certificate import COLLAPSE_TOLERANCE, GAP_TOLERANCE
 from ssem_jax.claims import BOUNDARY_BAND, EQUALITY_TOLERANCE, Claim, Judgement, Report, Verdict
 from ssem_jax.document import write as write_document
 from ssem_jax.show.pictures import picture

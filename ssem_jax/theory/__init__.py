@@ -30,8 +30,9 @@ what is at most 1, relative for losses above it. Two things are less exact, beca
 go in are: an α equal to α_c as rounded counts as collapse, and critical temperatures lose a few
 roundings times their condition number, which is large near the α that collapses at every τ.
 
-Files: setting (what goes in), reduced (the loss above), boundaries, optimum, guidelines,
-other_losses (a criterion for any convex loss, spectral, sigmoid), dataset (many batches).
+Files: setting (what goes in), reduced (the loss above), boundaries, optimum, guidelines, unequal
+(classes of different size), other_losses (a criterion for any convex loss, spectral, sigmoid),
+dataset (many batches).
 """
 
 from ssem_jax.theory.boundaries import alpha_c as alpha_c
@@ -59,3 +60,6 @@ from ssem_jax.theory.other_losses import collapse_criterion as collapse_criterio
 from ssem_jax.theory.other_losses import sigmoid_optimum as sigmoid_optimum
 from ssem_jax.theory.other_losses import spectral_optimum as spectral_optimum
 from ssem_jax.theory.setting import SELF_PAIRS as SELF_PAIRS
+from ssem_jax.theory.unequal import minorities_can_merge as minorities_can_merge
+from ssem_jax.theory.unequal import minority_collapse_ratio as minority_collapse_ratio
+from ssem_jax.theory.unequal import two_class_threshold as two_class_threshold

@@ -7,28 +7,33 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ssem_jax import imbalance
-from ssem_jax.certificate import GAP_TOLERANCE, certify
-from ssem_jax.geometry import block_gram, class_similarities, class_variances, normalize, variances
-from ssem_jax.imbalance import (
+from ssem_jax.advice import collapse_thresholds
+from ssem_jax.certificate import (
+    GAP_TOLERANCE,
+    QUANTITIES,
+    certify,
+    class_blocks,
+    class_program,
+    solve_reduced,
+)
+from ssem_jax.certificate.class_blocks import (
     ClassBlocks,
-    bracket_quantities,
-    bracket_reduced,
     class_loss,
     class_rows,
-    collapse_thresholds,
     gram_functionals,
     instance_functionals,
-    minorities_can_merge,
-    minority_collapse_ratio,
     reducible,
-    solve_reduced,
-    two_class_threshold,
 )
+from ssem_jax.certificate.class_brackets import bracket_quantities, bracket_reduced
+from ssem_jax.geometry import block_gram, class_similarities, class_variances, normalize, variances
 from ssem_jax.losses import GramLoss, SupCL, SupCon, WeightedSupCL
 from ssem_jax.problem import ClassStructure, Phase, Problem, pytree_dataclass
-from ssem_jax.reduced import QUANTITIES
 from ssem_jax.solver import solve
+from ssem_jax.theory.unequal import (
+    minorities_can_merge,
+    minority_collapse_ratio,
+    two_class_threshold,
+)
 
 LOSS = 1e-11
 """Two solvers at full float64 accuracy, on losses of size 10: rounding, and the dense gap."""
@@ -83,9 +88,9 @@ CASES = [
 def random_blocks(structure, seed):
     """Blocks of random points; a class of one instance has no instance variance."""
     rng = np.random.default_rng(seed)
-    present = imbalance._present(structure)
+    present = class_blocks.present_rows(structure)
     points = normalize(jnp.asarray(rng.normal(size=present.shape) * present))
-    return imbalance._blocks(points)
+    return class_blocks.blocks_of(points)
 
 
 @pytree_dataclass
@@ -115,7 +120,7 @@ def test_the_class_rows_are_the_loss_of_the_block_gram_matrix(structure, self_pa
         blocks = random_blocks(structure, seed)
         rows = class_loss(loss.unconventional(), class_rows(loss, structure), blocks)
         sizes = np.asarray(structure.sizes, float)
-        parts = imbalance._similarities(sizes, float(structure.num_views), blocks)
+        parts = class_blocks.class_similarities_of(sizes, float(structure.num_views), blocks)
         gram = block_gram(structure, *parts)
         assert abs(rows - loss.from_gram(gram, structure)) <= EVALUATION * (1 + 1 / tau)
         assert np.linalg.eigvalsh(gram)[0] >= -ROUNDING
@@ -189,17 +194,19 @@ def test_the_block_bound_holds_at_points_that_are_not_critical(solved):
     """The bound is a statement of duality, not of the solver that supplied the point."""
     problem, _, certificate, _ = solved[1]
     rows = class_rows(problem.loss, problem.structure)
-    present = jnp.asarray(imbalance._present(problem.structure))
+    present = jnp.asarray(class_blocks.present_rows(problem.structure))
     for cell in range(len(ALPHAS)):
         loss = SupCL(ALPHAS[cell], TAUS[cell])
         for seed in range(5):
             points = np.random.default_rng(seed).normal(size=present.shape)
             points = normalize(jnp.asarray(points) * present)
             function = lambda blocks, loss=loss: class_loss(loss, rows, blocks)  # noqa: E731
-            relative = imbalance._relative(loss, rows, len(present))
-            dual = imbalance._dual(function, points, present, jnp.asarray(8 / TAUS[cell]), relative)
+            relative = class_program.relative_error(loss, rows, len(present))
+            dual = class_program.dual_at(
+                function, points, present, jnp.asarray(8 / TAUS[cell]), relative
+            )
             assert dual.lower <= certificate.value[cell]
-            assert dual.lower <= function(imbalance._blocks(points))
+            assert dual.lower <= function(class_blocks.blocks_of(points))
 
 
 def functionals_of(structure):
@@ -347,10 +354,12 @@ def tail_of(num_classes):
 def test_conjugate_gradients_find_what_the_decomposed_hessian_finds(structure, monkeypatch):
     loss = SupCL(0.3, 0.3)
     dense = solve_reduced(Problem(structure, 1, loss))
-    monkeypatch.setattr(imbalance, "BRACKET_CLASS_LIMIT", 0)
-    present = jnp.asarray(imbalance._present(structure))
+    monkeypatch.setattr(class_program, "BRACKET_CLASS_LIMIT", 0)
+    present = jnp.asarray(class_blocks.present_rows(structure))
     rows = class_rows(loss, structure)
-    cell = jax.jit(lambda plain: imbalance._solve_cell(plain, rows, present))(loss.unconventional())
+    cell = jax.jit(lambda plain: class_program.solve_cell(plain, rows, present))(
+        loss.unconventional()
+    )
     assert 0 <= cell.gap <= LARGE_GAP
     assert abs(cell.value - dense.value) <= LARGE_GAP
     assert np.allclose(cell.blocks.instance, dense.instance_variance, rtol=0, atol=MERGED)
@@ -372,12 +381,12 @@ def test_classes_of_equal_size_share_their_threshold():
 
 
 def test_what_is_not_reducible():
-    few = ClassStructure(tuple(range(2, 3 + imbalance.BRACKET_CLASS_LIMIT)))
+    few = ClassStructure(tuple(range(2, 3 + class_blocks.BRACKET_CLASS_LIMIT)))
     problem = Problem(few, 3, SupCL(0.5, 0.5))
     assert not reducible(problem.loss, few)
     with pytest.raises(ValueError, match=r"bracketed up to 12 classes; got 13\. Use solve"):
         bracket_reduced(problem, 0.0, instance_functionals(few.num_classes))
-    many = ClassStructure(tuple(range(2, 3 + imbalance.CLASS_LIMIT)))
+    many = ClassStructure(tuple(range(2, 3 + class_blocks.CLASS_LIMIT)))
     with pytest.raises(ValueError, match=r"solved up to 128 classes; got 129\. Use solve and"):
         solve_reduced(Problem(many, 3, SupCL(0.5, 0.5)))
     big = ClassStructure((60, 5))

@@ -62,7 +62,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from scipy.linalg import eigvalsh_tridiagonal
 from scipy.linalg.lapack import dpotrf, dptsv
 
-from ssem_jax.rounding import SAFETY, SMALLEST, UNIT, gamma, kept, row_sums
+from ssem_jax.certificate.rounding import SAFETY, SMALLEST, UNIT, gamma, kept, row_sums
 
 EXTRA_ROUNDINGS = 4
 """Roundings of an entry of the factor beyond those of Higham's theorem: a library may multiply by

@@ -8,7 +8,7 @@ loss of every G ⪰ 0 with unit diagonal,
    L(G) \ge c - \sum_i \lambda_i + \langle S, G \rangle
         \ge c - \sum_i \lambda_i - N \sigma - \sum_{ij} |E_{ij}|, \qquad S + \sigma I = R R^\top + E
 
-(:mod:`ssem_jax.eigenbound`). The multipliers
+(:mod:`ssem_jax.certificate.eigenbound`). The multipliers
 :math:`\lambda_i = -(\operatorname{sym} M \; G_0)_{ii}` of a critical point G₀ make the bound tight
 there; elsewhere it is valid but loose. Minorants are
 
@@ -25,22 +25,23 @@ there; elsewhere it is valid but loose. Minorants are
   rest on what the loss declares as its `magnitude` and its `sensitivity`.
 
 The **gap** is the loss at the embeddings minus the bound, with margins for rounding that
-:mod:`ssem_jax.rounding` derives, so that "no embedding does better by more than the gap" is a
-statement about real numbers.
+:mod:`ssem_jax.certificate.rounding` derives, so that "no embedding does better by more than the
+gap" is a statement about real numbers.
 
 A small gap does not pin the geometry: at small τ the loss hardly depends on how classes lie. So
 **brackets** bound what near-optimal embeddings look like. Averaging over the symmetry of a balanced
 structure raises no symmetric convex loss; hence the averaged similarities of every embedding whose
 loss is at most that of the embeddings at hand lie in a sublevel set of the reduced problem, which
-:mod:`ssem_jax.reduced` bounds; :mod:`ssem_jax.imbalance` does so for classes of different size.
-Phases are decided from brackets alone.
+:mod:`ssem_jax.certificate.brackets` bounds; :mod:`ssem_jax.certificate.class_brackets` does so for
+classes of different size. Phases are decided from brackets alone.
 
 All of this needs a convex loss. What a loss declares is checked first
 (:mod:`ssem_jax.losses.convexity`); of one that is declared not convex nothing is known: its bound
 is -∞, its gap infinite, its phase undecided.
 
 Up to `CHOLESKY_LIMIT` embeddings a factorisation proves the bound; beyond, products with an S that
-is never formed bound it and leave a probability of failure (:mod:`ssem_jax.eigenbound`).
+is never formed bound it and leave a probability of failure
+(:mod:`ssem_jax.certificate.eigenbound`).
 
 Everything is computed from the embeddings; nothing is taken over from a solver.
 """
@@ -50,51 +51,41 @@ from __future__ import annotations
 import dataclasses
 import zlib
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
-from ssem_jax import rounding
-from ssem_jax.compute.kernels import Kernel, chunk_capacity, map_first, run_chunks
-from ssem_jax.eigenbound import (
-    FAILURE_PROBABILITY,
-    Factored,
-    factored,
-    factored_in_place,
-    lanczos_bound,
-)
-from ssem_jax.geometry.metrics import variances
-from ssem_jax.geometry.similarities import Similarities
-from ssem_jax.geometry.sphere import normalize, rescaled
-from ssem_jax.imbalance import ReducedSolution, bracket_quantities, reducible
-from ssem_jax.losses.base import PROVEN, GramLoss, convexity_of
-from ssem_jax.losses.declared import admit
-from ssem_jax.losses.probes import rows_of_shares
-from ssem_jax.losses.supcl import SupCL
-from ssem_jax.losses.tiles import blockwise_dual
-from ssem_jax.problem.problem import Phase, Problem, cell_keys, check_loss, check_problem
-from ssem_jax.problem.pytrees import pytree_dataclass
-from ssem_jax.problem.solution import Solution
-from ssem_jax.problem.structure import ClassStructure, check_structure
-from ssem_jax.problem.validation import as_key, check_rows, check_type, concrete, require_x64
-from ssem_jax.reduced import (
+from ssem_jax.certificate import rounding
+from ssem_jax.certificate.brackets import Reduced, bound_cells
+from ssem_jax.certificate.certificate import Certificate, decide_phase
+from ssem_jax.certificate.class_blocks import reducible
+from ssem_jax.certificate.class_brackets import bracket_quantities
+from ssem_jax.certificate.class_program import ReducedSolution
+from ssem_jax.certificate.dual import Dual, bound_by_products, bound_chunk, bound_factored
+from ssem_jax.certificate.eigenbound import FAILURE_PROBABILITY
+from ssem_jax.certificate.shares import (
     QUANTITIES,
-    Reduced,
-    bound_cells,
     has_block_form,
     shares_of,
     shares_of_similarities,
 )
-from ssem_jax.rounding import kept, row_sums
+from ssem_jax.compute.kernels import chunk_capacity, run_chunks
+from ssem_jax.geometry.metrics import variances
+from ssem_jax.geometry.similarities import Similarities
+from ssem_jax.geometry.sphere import normalize, rescaled
+from ssem_jax.losses.base import PROVEN, GramLoss, convexity_of
+from ssem_jax.losses.declared import admit
+from ssem_jax.losses.probes import rows_of_shares
+from ssem_jax.losses.supcl import SupCL
+from ssem_jax.problem.problem import Problem, cell_keys, check_loss, check_problem
+from ssem_jax.problem.solution import Solution
+from ssem_jax.problem.structure import ClassStructure, check_structure
+from ssem_jax.problem.validation import as_key, check_rows, check_type, concrete, require_x64
 
-GAP_TOLERANCE = 1e-9
-"""A cell counts as certified when its gap is at most this."""
-COLLAPSE_TOLERANCE = 1e-6
-"""A variance bracketed under this is collapsed, one bracketed above it is spread."""
 LOWEST = (0.0, 0.0, 0.0, -1.0, -1.0)
 """The least that a variance and a similarity can be, in the order of `QUANTITIES`; all are ≤ 1."""
 SHARE_ROUNDING = 1e-14
@@ -104,246 +95,12 @@ DENSE_LIMIT = 512
 factored in place."""
 CHOLESKY_LIMIT = 8192
 """Embeddings up to which the dual matrix is formed: 512 MiB, of which a few are held at a time."""
-GRAIN = 2.0**-52
-"""What probabilities are rounded to: rows of up to 2¹³ multiples add up without rounding."""
-FREE = 1 / 32
-"""Part of the gap that shifting the dual matrix may add, so that the first factorisation succeeds
-wherever what there is of negative eigenvalues is small beside the other margins."""
-LANCZOS_GOAL = 1e-9
-"""What of the gap the distance of a Ritz value from its lower bound may take, times N."""
-
-
-class _Dual(NamedTuple):
-    """What a certificate owes to the dual matrix.
-
-    Before the matrix is factored, `lower` is the bound for a positive semidefinite one.
-    """
-
-    value: Array
-    value_rounding: Array
-    lower: Array
-    eigenvalue: Array
-
-    def bounded(self, eigenvalue: Array | float, pairing: Array | float) -> _Dual:
-        """With the lower bound of λ_min(S), and that of ⟨S, G⟩ over all G."""
-        return self._replace(lower=self.lower + pairing, eigenvalue=jnp.asarray(eigenvalue))
-
-    def factored(self, found: Factored, size: int) -> _Dual:
-        """With what a factorisation proves."""
-        return self.bounded(found.eigenvalue, found.pairing(size))
-
-    def free(self, size: int) -> Array:
-        """A shift of the dual matrix that costs little beside the margins there are."""
-        return FREE * (self.value + self.value_rounding - self.lower) / size
-
-
-@pytree_dataclass
-class Certificate:
-    """What is known of embeddings and of all others; batched if the problem is.
-
-    Attributes:
-        problem: what the embeddings were found for.
-        value: their loss.
-        lower: no embedding in any dimension has a lower loss than this.
-        gap: value - lower, with the rounding of both on the safe side; ≥ 0, or nothing is
-            certified: a loss below a lower bound is a contradiction and raises.
-        eigenvalue: a lower bound of λ_min of the dual matrix, a few roundings below it where it is
-            0; beyond `DENSE_LIMIT` embeddings it may be four times as far below 0 as λ_min.
-        variances: (4,) of the embeddings: view, instance (δ²), class, and squared mean.
-        low: (5,) and `high` (5,): brackets in the order of `ssem_jax.reduced.QUANTITIES`.
-        phase: a code of :class:`ssem_jax.Phase`, decided from the brackets.
-        failure_probability: of the random start with which `lower` and `gap` were bounded; 0 up to
-            `CHOLESKY_LIMIT` embeddings, where nothing is left to chance.
-    """
-
-    problem: Problem
-    value: Float[Array, "*batch"]
-    lower: Float[Array, "*batch"]
-    gap: Float[Array, "*batch"]
-    eigenvalue: Float[Array, "*batch"]
-    variances: Float[Array, "*batch 4"]
-    low: Float[Array, "*batch 5"]
-    high: Float[Array, "*batch 5"]
-    phase: Int[Array, "*batch"]
-    failure_probability: Float[Array, "*batch"]
-
-    @property
-    def convexity(self) -> str:
-        """What the bound rests on: convexity that is "proven" (of shipped losses), "declared" (by
-        whoever wrote the loss; samples were checked), or "none", and then nothing is bounded."""
-        return convexity_of(self.problem.loss)
-
-    @property
-    def probabilistic(self) -> Array:
-        """Whether the bound holds with high probability only, and not for certain."""
-        return np.asarray(self.failure_probability) > 0
-
-    @property
-    def brackets(self) -> dict[str, tuple[Array, Array]]:
-        """Quantity → (low, high) over all embeddings that are at least as good as these."""
-        low, high = np.asarray(self.low), np.asarray(self.high)
-        return {name: (low[..., i], high[..., i]) for i, name in enumerate(QUANTITIES)}
-
-    @property
-    def certified(self) -> Array:
-        """Whether the gap is at most `GAP_TOLERANCE`."""
-        return np.asarray(self.gap) <= GAP_TOLERANCE
-
-
-class _Minorant(NamedTuple):
-    """A loss at G₀, and an affine function below it everywhere."""
-
-    value: Array
-    value_rounding: Array
-    slope: Array  # M
-    lower: Array  # c - Σλ, all margins but those of the multipliers taken off
-
-
-def _softmax_of(loss: GramLoss, prepared: Any) -> tuple[Array, Array, Array] | None:
-    """The softmax form of a loss, unless a subclass has replaced the value that it stands for."""
-
-    def owner(name: str) -> type:
-        return next(kind for kind in type(loss).__mro__ if name in vars(kind))
-
-    if all(issubclass(owner("softmax"), owner(name)) for name in ("value", "from_gram")):
-        return loss.softmax(prepared)
-    return None
-
-
-def _stochastic(scores: Float[Array, "N N"], total: Float[Array, " N"]) -> Float[Array, "N N"]:
-    """scores/total in multiples of `GRAIN`, whose rows add up to 1 exactly: the largest entry of a
-    row takes what rounding leaves. Integers below 2⁵³ add up without rounding in any order."""
-    grains = jnp.round(scores / total[:, None] / GRAIN)
-    largest = jnp.argmax(scores, axis=1)[:, None] == jnp.arange(len(scores))
-    missing = 1 / GRAIN - jnp.sum(grains, axis=1, keepdims=True)
-    return kept((grains + jnp.where(largest, missing, 0)) * GRAIN)
-
-
-def _gibbs(form: tuple[Array, Array, Array], gram: Float[Array, "N N"], dim: int) -> _Minorant:
-    """Gibbs' minorant of a softmax loss at the softmax of G₀, and the loss."""
-    weights, contrasted, tau = form
-    size, held = len(gram), contrasted > 0
-    anchors = row_sums(weights)
-    apart = (gram - jnp.max(jnp.where(held, gram, -1), axis=1, keepdims=True)) / tau
-    # A masked entry may exceed the row's maximum, and exp of it may overflow: mask first.
-    scores = jnp.where(held, jnp.exp(jnp.where(held, apart, 0)), 0)
-    # A row without positives may have an empty denominator; it counts nothing.
-    total = row_sums(jnp.where(anchors > 0, jnp.sum(scores, axis=1), 1)[:, None])
-    logs = anchors * jnp.log(total)
-    pulls = weights * apart
-    value = jnp.sum(kept(logs - row_sums(pulls)))
-    omega = jnp.sum(anchors)
-    sizes = jnp.sum(kept(logs)), jnp.sum(row_sums(jnp.abs(pulls)))
-
-    shares = _stochastic(scores, total)
-    logarithms = jnp.log(jnp.where(shares > 0, shares, 1))
-    entropy = jnp.sum(kept(anchors * row_sums(-shares * logarithms)))
-    slope = kept((anchors[:, None] * shares - weights) / tau)
-    moved = rounding.softmax_moved(size, dim, omega, jnp.sum(row_sums(jnp.abs(slope))), tau)
-    margin = rounding.softmax_entropy(size, entropy) + rounding.softmax_slope(size, omega, tau)
-    return _Minorant(
-        value, rounding.softmax_value(size, omega, *sizes) + moved, slope, entropy - margin
-    )
-
-
-def _tangent(loss: GramLoss, prepared: Any, gram: Float[Array, "N N"], dim: int) -> _Minorant:
-    """The tangent of any convex loss at G₀, and the loss; `lower` lacks ⟨M, G₀⟩."""
-    size = len(gram)
-    value, slope = jax.value_and_grad(loss.value)(gram, prepared)
-    slope = kept(slope)
-    sensitivity = loss.sensitivity(gram, prepared)
-    evaluation = rounding.evaluation(size) * loss.magnitude(value, sensitivity)
-    moved = rounding.gram_entry(dim) * sensitivity
-    margin = evaluation + rounding.tangent_slope(size, sensitivity)
-    return _Minorant(value, evaluation + moved, slope, value - margin)
-
-
-def _dual_matrix(loss: GramLoss, prepared: Any, embeddings: Array) -> tuple[Array, _Dual]:
-    """The dual matrix of one cell, and the bound but for what it is short of semidefinite."""
-    size, dim = embeddings.shape
-    points = normalize(embeddings)
-    # Any symmetric reference will do for the bound; a unit diagonal is what the loss is for.
-    gram = kept(jnp.fill_diagonal(points @ points.T, 1.0, inplace=False))
-    if convexity_of(loss) != PROVEN:  # it may be no number beyond what cosines can be
-        gram = jnp.clip(gram, -1, 1)
-    form = _softmax_of(loss, prepared)
-    found = _tangent(loss, prepared, gram, dim) if form is None else _gibbs(form, gram, dim)
-    slope = 0.5 * (found.slope + found.slope.T)
-    products = kept(slope * gram)
-    multipliers = -row_sums(products)
-    dual = kept(slope + jnp.diag(multipliers))
-    diagonal = jnp.sum(jnp.abs(jnp.diagonal(dual)))
-    if form is None:  # -⟨M, G₀⟩ and -Σλ cancel but for rounding
-        pairing = jnp.sum(row_sums(jnp.abs(products)))
-        lower = found.lower - rounding.cancelled_multipliers(size, pairing, diagonal)
-    else:
-        sizes = jnp.sum(jnp.abs(multipliers))
-        lower = found.lower - jnp.sum(multipliers)
-        lower = lower - rounding.multipliers(size, sizes, diagonal)
-    return dual, _Dual(found.value, found.value_rounding, lower, jnp.zeros(()))
-
-
-def _bound(loss: GramLoss, prepared: Any, embeddings: Array) -> _Dual:
-    """Value and lower bound of one cell, from the residual of a factor."""
-    dual, found = _dual_matrix(loss, prepared, embeddings)
-    return found.factored(factored(dual, found.free(len(dual))), len(dual))
-
-
-_form_dual = jax.jit(_dual_matrix)
-
-
-def _bound_factored(loss: GramLoss, prepared: Any, embeddings: Array) -> _Dual:
-    """The same from a factorisation in place."""
-    dual, found = _form_dual(loss, prepared, embeddings)
-    matrix = np.array(dual)
-    dual.delete()
-    free = float(found.free(len(matrix)))
-    return found.factored(factored_in_place(matrix, free), len(matrix))
-
-
-def _bound_by_products(
-    loss: SupCL, structure: ClassStructure, embeddings: Array, key: PRNGKeyArray
-) -> _Dual:
-    """The same from products with a dual matrix that is never formed."""
-    size, dim = embeddings.shape
-    dual = blockwise_dual(loss, embeddings, structure)
-    tau, omega = dual.temperature, jnp.sum(dual.anchors)
-    logs = jnp.sum(dual.anchors * jnp.abs(dual.totals))
-    evaluation = rounding.blockwise_value(size, dim, omega, logs, tau)
-    relative = rounding.blockwise_slope(size, dim, tau)
-    # ⟨∇L, G⟩ + Σλ is zero but for the errors of both, relative to terms that add up to 2Ω/τ.
-    lower = dual.value - evaluation - 4 * relative * omega / tau
-    found = _Dual(dual.value, evaluation, lower, jnp.zeros(()))
-    norm = float(dual.norm * (1 + 2 * relative))
-    goal = LANCZOS_GOAL / size
-    bound = lanczos_bound(dual.product, size, norm, float(norm * relative), goal, key)
-    return found.bounded(bound.lower, size * min(0.0, bound.lower))
-
-
-@Kernel
-def _bound_chunk(losses: GramLoss, prepared: Any, embeddings: Array, count: Array) -> _Dual:
-    return map_first(count, lambda loss, one: _bound(loss, prepared, one), losses, embeddings)
 
 
 @partial(jax.jit, static_argnames="structure")
 def _variances(embeddings: Float[Array, "B N d"], structure: ClassStructure) -> Array:
     found = jax.vmap(lambda one: variances(one, structure))(embeddings)
     return jnp.stack([found.view, found.delta2, found.between, found.mean_sq], axis=-1)
-
-
-def decide_phase(low: Float[Array, "... 5"], high: Float[Array, "... 5"]) -> Int[Array, "..."]:
-    """The phase that brackets prove, else UNDECIDED."""
-    low, high = np.asarray(low), np.asarray(high)
-    view, instance = QUANTITIES.index("view_variance"), QUANTITIES.index("delta2")
-    together = high[..., instance] <= COLLAPSE_TOLERANCE
-    views_together = high[..., view] <= COLLAPSE_TOLERANCE
-    apart = low[..., instance] > COLLAPSE_TOLERANCE
-    views_apart = low[..., view] > COLLAPSE_TOLERANCE
-    return np.select(
-        [together & views_together, apart, together & views_apart],
-        [Phase.COLLAPSE, Phase.SPREAD, Phase.VIEW_SPREAD],
-        Phase.UNDECIDED,
-    )
 
 
 def certify(solution: Solution, key: PRNGKeyArray | None = None) -> Certificate:
@@ -590,16 +347,16 @@ def _certify(
     admit(losses, structure, embeddings)
     prepared, plain = losses.prepare(structure), losses.unconventional()
 
-    def bound_one(cell: int) -> _Dual:
+    def bound_one(cell: int) -> Dual:
         points = jnp.asarray(embeddings[cell])
         if formed:
-            return _bound_factored(_cell(plain, cell), prepared, points)
-        return _bound_by_products(_cell(losses, cell), structure, points, keys[cell])
+            return bound_factored(_cell(plain, cell), prepared, points)
+        return bound_by_products(_cell(losses, cell), structure, points, keys[cell])
 
-    def bound(cells: np.ndarray, count: Array) -> tuple[_Dual, Array]:
+    def bound(cells: np.ndarray, count: Array) -> tuple[Dual, Array]:
         points = jnp.asarray(embeddings[cells])
         if num_points <= DENSE_LIMIT:
-            found = _bound_chunk(_cell(plain, cells), prepared, points, count)
+            found = bound_chunk(_cell(plain, cells), prepared, points, count)
         else:
             found = jax.tree.map(lambda *one: jnp.stack(one), *map(bound_one, cells[: int(count)]))
         return found, _variances(points, structure)

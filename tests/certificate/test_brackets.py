@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from ssem_jax import reduced
+from ssem_jax.certificate import QUANTITIES, barrier, brackets
+from ssem_jax.certificate.brackets import bound_cells
+from ssem_jax.certificate.shares import shares_at, shares_of, similarities_at
 from ssem_jax.geometry import Similarities, block_gram, ssem_gram, variances_from_gram
 from ssem_jax.losses import SupCL
 from ssem_jax.problem import ClassStructure
-from ssem_jax.reduced import QUANTITIES, bound_cells, shares_at, shares_of, similarities_at
 
 EPS = np.finfo(float).eps
 
@@ -304,7 +305,7 @@ def test_one_compilation_for_all_structures_with_views():
             np.full((1, 4), 0.25),
             np.array([-np.inf]),
         )
-        sizes.append(reduced._bound_lanes.function._cache_size())
+        sizes.append(brackets._bound_lanes.function._cache_size())
     assert sizes[0] == sizes[1]
     assert len(set(sizes[2:])) == 1
 
@@ -317,15 +318,15 @@ def _cut_error(structure, loss, theta):
     the simplex; in 200 bits.
     """
     shares = shares_of(structure)
-    point = [jnp.asarray(theta[k]) for k in reduced.ORDER]
-    local = reduced._expand(loss, loss.prepare_blocks(structure), shares)(point)
-    free, rest = reduced.ORDER[:3], reduced.ORDER[3]
+    point = [jnp.asarray(theta[k]) for k in barrier.ORDER]
+    local = brackets._expand(loss, loss.prepare_blocks(structure), shares)(point)
+    free, rest = barrier.ORDER[:3], barrier.ORDER[3]
     rates = [[row[k] - row[rest] for k in free] for row in shares.similarity]
     bases = [
         offset + row[rest] for offset, row in zip(shares.offset, shares.similarity, strict=True)
     ]
     gaps = [
-        float(1 - (base + reduced._dot(row, point[:3])))
+        float(1 - (base + barrier.dot(row, point[:3])))
         for base, row in zip(bases, rates, strict=True)
     ]
     before, ctx.prec = ctx.prec, 200

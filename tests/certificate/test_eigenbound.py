@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from flint import arb_mat, ctx
 
-from ssem_jax import eigenbound
-from ssem_jax.eigenbound import (
+from ssem_jax.certificate import eigenbound
+from ssem_jax.certificate.eigenbound import (
     factored,
     factored_in_place,
     lanczos_bound,
@@ -17,7 +17,7 @@ from ssem_jax.eigenbound import (
     start_share,
     worst_case_error,
 )
-from ssem_jax.rounding import UNIT
+from ssem_jax.certificate.rounding import UNIT
 
 EIGENVALUE = 1e-14
 """Rounding of eigenvalues of size ≤ 1 with N = 300, which tests compare with: N u ‖A‖ is 3e-14, and

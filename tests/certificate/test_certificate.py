@@ -15,9 +15,10 @@ from oracles import contrasted, positives, supcl
 from pymanopt.optimizers import ConjugateGradient
 
 from ssem_jax import GramLoss, Sigmoid, SupCL, SupCon, theory
-from ssem_jax import certificate as certificates
 from ssem_jax.certificate import (
     GAP_TOLERANCE,
+    QUANTITIES,
+    certificates,
     certify,
     certify_blocks,
     certify_embeddings,
@@ -32,7 +33,6 @@ from ssem_jax.geometry import (
     variances,
 )
 from ssem_jax.problem import ClassStructure, Phase, Problem, Status, pytree_dataclass
-from ssem_jax.reduced import QUANTITIES
 from ssem_jax.solver import attempts, solve
 
 CLOSED_FORM_GAP = 1e-12

@@ -11,13 +11,13 @@ import pytest
 from flint import arb, ctx, fmpq
 from oracles import contrasted, positives
 
-from ssem_jax import SupCL, rounding
-from ssem_jax import certificate as certificates
-from ssem_jax.certificate import certify_embeddings
-from ssem_jax.eigenbound import factored, factored_in_place
+from ssem_jax import SupCL
+from ssem_jax.certificate import certificates, certify_embeddings, dual, rounding
+from ssem_jax.certificate.eigenbound import factored, factored_in_place
+from ssem_jax.certificate.rounding import EXP_ULPS, LOG_ULPS, arguments_of, errors_in_ulps
+from ssem_jax.geometry import sphere
 from ssem_jax.losses import WeightedSupCL
 from ssem_jax.problem import ClassStructure
-from ssem_jax.rounding import EXP_ULPS, LOG_ULPS, arguments_of, errors_in_ulps
 
 IDLE = 1e-3
 """A margin is of the size of what it bounds: worst cases of N roundings are √N times what
@@ -65,7 +65,7 @@ def test_gram_entries(dim):
     """Of rows as they come, of any length, normalised in floats, against exact ones."""
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(6, dim)) * np.geomspace(1e-3, 1e3, 6)[:, None]
-    unit = certificates.normalize(jnp.asarray(rows))
+    unit = sphere.normalize(jnp.asarray(rows))
     found, balls = np.asarray(unit @ unit.T), exact.unit_gram(rows)
     errors = [abs(float(arb(float(found[i, j])) - balls[i][j])) for i in range(6) for j in range(i)]
     assert 0 < max(errors) <= rounding.gram_entry(dim)
@@ -110,7 +110,7 @@ class Parts:
         rng = np.random.default_rng(seed)
         self.rows = rng.normal(size=(size, min(size, 24)))
         self.rows[size // 2 :] = self.rows[: size - size // 2] + 0.1 * self.rows[size // 2 :]
-        unit = certificates.normalize(jnp.asarray(self.rows))
+        unit = sphere.normalize(jnp.asarray(self.rows))
         self.gram = jnp.fill_diagonal(unit @ unit.T, 1.0, inplace=False)
         self.form = self.loss.softmax(self.loss.prepare(structure))
         self.weights = exact_weights(structure, self.loss)
@@ -120,18 +120,18 @@ class Parts:
     def gibbs(self, kept):
         """The minorant with all margins but one taken away."""
         seen = []
-        stochastic = certificates._stochastic
+        stochastic = dual._stochastic
 
         def watched(*arguments):
             seen.append(stochastic(*arguments))
             return seen[-1]
 
         with self.patch.context() as patch:
-            patch.setattr(certificates, "_stochastic", watched)
+            patch.setattr(dual, "_stochastic", watched)
             for name in ("softmax_value", "softmax_moved", "softmax_entropy", "softmax_slope"):
                 if name != kept:
                     patch.setattr(rounding, name, lambda *_: 0.0)
-            found = certificates._gibbs(self.form, self.gram, self.rows.shape[1])
+            found = dual._gibbs(self.form, self.gram, self.rows.shape[1])
         return found, np.asarray(seen[0])
 
     def exact_gram(self):

@@ -1,0 +1,84 @@
+"""What is found: a lower bound, a gap, brackets, a phase."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from ssem_jax.certificate.shares import QUANTITIES
+from ssem_jax.losses.base import convexity_of
+from ssem_jax.problem.problem import Phase, Problem
+from ssem_jax.problem.pytrees import pytree_dataclass
+
+GAP_TOLERANCE = 1e-9
+"""A cell counts as certified when its gap is at most this."""
+COLLAPSE_TOLERANCE = 1e-6
+"""A variance bracketed under this is collapsed, one bracketed above it is spread."""
+
+
+@pytree_dataclass
+class Certificate:
+    """What is known of embeddings and of all others; batched if the problem is.
+
+    Attributes:
+        problem: what the embeddings were found for.
+        value: their loss.
+        lower: no embedding in any dimension has a lower loss than this.
+        gap: value - lower, with the rounding of both on the safe side; ≥ 0, or nothing is
+            certified: a loss below a lower bound is a contradiction and raises.
+        eigenvalue: a lower bound of λ_min of the dual matrix, a few roundings below it where it is
+            0; beyond `DENSE_LIMIT` embeddings it may be four times as far below 0 as λ_min.
+        variances: (4,) of the embeddings: view, instance (δ²), class, and squared mean.
+        low: (5,) and `high` (5,): brackets in the order of `ssem_jax.certificate.QUANTITIES`.
+        phase: a code of :class:`ssem_jax.Phase`, decided from the brackets.
+        failure_probability: of the random start with which `lower` and `gap` were bounded; 0 up to
+            `CHOLESKY_LIMIT` embeddings, where nothing is left to chance.
+    """
+
+    problem: Problem
+    value: Float[Array, "*batch"]
+    lower: Float[Array, "*batch"]
+    gap: Float[Array, "*batch"]
+    eigenvalue: Float[Array, "*batch"]
+    variances: Float[Array, "*batch 4"]
+    low: Float[Array, "*batch 5"]
+    high: Float[Array, "*batch 5"]
+    phase: Int[Array, "*batch"]
+    failure_probability: Float[Array, "*batch"]
+
+    @property
+    def convexity(self) -> str:
+        """What the bound rests on: convexity that is "proven" (of shipped losses), "declared" (by
+        whoever wrote the loss; samples were checked), or "none", and then nothing is bounded."""
+        return convexity_of(self.problem.loss)
+
+    @property
+    def probabilistic(self) -> Array:
+        """Whether the bound holds with high probability only, and not for certain."""
+        return np.asarray(self.failure_probability) > 0
+
+    @property
+    def brackets(self) -> dict[str, tuple[Array, Array]]:
+        """Quantity → (low, high) over all embeddings that are at least as good as these."""
+        low, high = np.asarray(self.low), np.asarray(self.high)
+        return {name: (low[..., i], high[..., i]) for i, name in enumerate(QUANTITIES)}
+
+    @property
+    def certified(self) -> Array:
+        """Whether the gap is at most `GAP_TOLERANCE`."""
+        return np.asarray(self.gap) <= GAP_TOLERANCE
+
+
+def decide_phase(low: Float[Array, "... 5"], high: Float[Array, "... 5"]) -> Int[Array, "..."]:
+    """The phase that brackets prove, else UNDECIDED."""
+    low, high = np.asarray(low), np.asarray(high)
+    view, instance = QUANTITIES.index("view_variance"), QUANTITIES.index("delta2")
+    together = high[..., instance] <= COLLAPSE_TOLERANCE
+    views_together = high[..., view] <= COLLAPSE_TOLERANCE
+    apart = low[..., instance] > COLLAPSE_TOLERANCE
+    views_apart = low[..., view] > COLLAPSE_TOLERANCE
+    return np.select(
+        [together & views_together, apart, together & views_apart],
+        [Phase.COLLAPSE, Phase.SPREAD, Phase.VIEW_SPREAD],
+        Phase.UNDECIDED,
+    )
