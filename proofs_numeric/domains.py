@@ -11,7 +11,7 @@ import numpy as np
 
 from ssem_jax.claims import Domain
 from ssem_jax.problem import ClassStructure
-from ssem_jax.sweep import Grid
+from ssem_jax.sweeps import Grid
 
 _balanced = ClassStructure.balanced
 

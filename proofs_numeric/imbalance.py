@@ -26,7 +26,7 @@ from ssem_jax.claims import (
     same_phase,
 )
 from ssem_jax.problem import ClassStructure, Phase
-from ssem_jax.sweep import Grid
+from ssem_jax.sweeps import Grid
 from ssem_jax.theory.unequal import minority_collapse_ratio, two_class_threshold
 
 _ORDER = "derived here"

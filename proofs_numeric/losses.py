@@ -29,7 +29,7 @@ from ssem_jax.claims import (
 from ssem_jax.losses import Spectral, SupCL, SupCon
 from ssem_jax.problem import ClassStructure, Phase, Problem
 from ssem_jax.solver import solve
-from ssem_jax.sweep import Grid
+from ssem_jax.sweeps import Grid
 
 DECOUPLED = Domain(
     grids=(

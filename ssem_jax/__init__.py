@@ -105,9 +105,9 @@ from ssem_jax.search import search as search
 from ssem_jax.solver.attempts import solve as solve
 from ssem_jax.space import Range as Range
 from ssem_jax.space import Space as Space
-from ssem_jax.sweep import Grid as Grid
-from ssem_jax.sweep import read_run as read_run
-from ssem_jax.sweep import sweep as sweep
+from ssem_jax.sweeps.folder import read_run as read_run
+from ssem_jax.sweeps.grid import Grid as Grid
+from ssem_jax.sweeps.runs import sweep as sweep
 from ssem_jax.theory.unequal import minorities_can_merge as minorities_can_merge
 from ssem_jax.theory.unequal import minority_collapse_ratio as minority_collapse_ratio
 from ssem_jax.theory.unequal import two_class_threshold as two_class_threshold

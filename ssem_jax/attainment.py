@@ -50,7 +50,7 @@ from ssem_jax.problem.problem import Problem
 from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.problem.validation import check_count, check_type, shown
 from ssem_jax.solver.attempts import solve
-from ssem_jax.sweep import admitting_dimension
+from ssem_jax.sweeps.grid import admitting_dimension
 
 
 class Attainment(enum.IntEnum):

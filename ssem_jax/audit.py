@@ -33,7 +33,7 @@ from ssem_jax.problem.problem import Phase, Problem, check_loss
 from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.problem.validation import as_array, as_key, check_rows, require_x64
 from ssem_jax.solver.attempts import solve
-from ssem_jax.sweep import admitting_dimension
+from ssem_jax.sweeps.grid import admitting_dimension
 
 
 @dataclasses.dataclass(frozen=True)

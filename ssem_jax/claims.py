@@ -57,8 +57,11 @@ from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.problem import Phase, Problem
 from ssem_jax.problem.structure import ClassStructure, full_dimension
 from ssem_jax.problem.validation import check_choice, check_count, check_type, shown
-from ssem_jax.sweep import Grid, num_cells, sweep, versions
-from ssem_jax.table import SHAPE, fixed_columns, hyper_names, in_order, problems, sizes_of
+from ssem_jax.sweeps.batches import num_cells
+from ssem_jax.sweeps.folder import versions
+from ssem_jax.sweeps.grid import Grid
+from ssem_jax.sweeps.runs import sweep
+from ssem_jax.sweeps.table import SHAPE, fixed_columns, hyper_names, in_order, problems, sizes_of
 
 if TYPE_CHECKING:
     from ssem_jax.balls.boxes import BoxProof
@@ -118,7 +121,7 @@ class Cells:
     :class:`ssem_jax.Phase`), and `found`, the table's own columns for the embeddings at hand.
 
     Args:
-        table: rows of :func:`ssem_jax.sweep.sweep`.
+        table: rows of :func:`ssem_jax.sweeps.sweep`.
         loss: what made their losses, by keyword; SupCL if not given.
 
     Attributes:

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ssem_jax import document
+from ssem_jax.sweeps import document
 
 if TYPE_CHECKING:
     from ssem_jax.claims import Judgement, Report
@@ -156,7 +156,7 @@ def _version(
     version: Annotated[bool, typer.Option("--version", help="Print versions and exit.")] = False,
 ) -> None:
     if version:
-        from ssem_jax.sweep import versions
+        from ssem_jax.sweeps.folder import versions
 
         print(" ".join(f"{name} {number}" for name, number in versions().items()))
         raise typer.Exit
@@ -460,7 +460,10 @@ def sweep_command(
     _set_up()
     from ssem_jax.compute.workers import open_executor
     from ssem_jax.problem.structure import ClassStructure
-    from ssem_jax.sweep import Grid, num_cells, summarize, sweep
+    from ssem_jax.sweeps.batches import num_cells
+    from ssem_jax.sweeps.folder import summarize
+    from ssem_jax.sweeps.grid import Grid
+    from ssem_jax.sweeps.runs import sweep
 
     view_counts = parse_integers("--views", views)
     if sizes:
@@ -523,7 +526,7 @@ def info(
     as_json: JsonOption = False,
 ) -> int | Answer:
     """Summarize a run: its shapes, how far it came, its gaps, phases and versions."""
-    from ssem_jax.sweep import read_run, summarize
+    from ssem_jax.sweeps.folder import read_run, summarize
 
     table, manifest = read_run(_cells_of(run))
     summary = summarize(table) | {"run": str(run), "planned": manifest["cells"]}
@@ -574,7 +577,7 @@ def plot(
     """
     _set_up()
     from ssem_jax.show.runs import draw_run
-    from ssem_jax.sweep import read_run
+    from ssem_jax.sweeps.folder import read_run
 
     cells = _cells_of(run)
     table, _ = read_run(cells)

@@ -28,8 +28,8 @@ from ssem_jax.claims import (
 )
 from ssem_jax.search import Trial, one_line, search_all
 from ssem_jax.space import Space
-from ssem_jax.sweep import versions
-from ssem_jax.table import fixed_columns
+from ssem_jax.sweeps.folder import versions
+from ssem_jax.sweeps.table import fixed_columns
 
 # ----------------------------------------------------------------------------- what is printed
 

@@ -50,14 +50,16 @@ from ssem_jax.claims import (
     weigh,
     weigh_groups,
 )
-from ssem_jax.identity import NoIdentityError
 from ssem_jax.losses.base import GramLoss
 from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.problem import Problem
 from ssem_jax.problem.validation import check_count, check_type, concrete, shown
 from ssem_jax.space import FINEST, Range, Space, Spots
-from ssem_jax.sweep import RunError, identity, num_cells, split, sweep
-from ssem_jax.table import choice_of, fixed_columns, hyper_names, join, problem_of, sizes_of
+from ssem_jax.sweeps.batches import num_cells, split
+from ssem_jax.sweeps.folder import RunError, identity_of
+from ssem_jax.sweeps.identity import NoIdentityError
+from ssem_jax.sweeps.runs import sweep
+from ssem_jax.sweeps.table import choice_of, fixed_columns, hyper_names, join, problem_of, sizes_of
 
 COARSEST, FINEST_COARSE = 1, 3
 """Halvings of every range in the coarse grid, at least and at most: 3 to 9 values."""
@@ -225,8 +227,8 @@ Progress = Callable[[int], None]
 class Source:
     """Certified cells, each batch solved once: from memory, from a folder, or anew.
 
-    Cells of a loss without identity (:mod:`ssem_jax.identity`) are solved anew each time, and
-    kept nowhere; a line in the log says so.
+    Cells of a loss without identity (:mod:`ssem_jax.sweeps.identity`) are solved anew each time
+    and kept nowhere; a line in the log says so.
 
     Args:
         seed: of the random starts.
@@ -269,7 +271,7 @@ class Source:
         return self.memory[name]
 
     def _name_of(self, problems: Sequence[Problem], seed: int, num_starts: int) -> str:
-        parts = [identity(b, seed, num_starts) for each in problems for b in split(each)]
+        parts = [identity_of(b, seed, num_starts) for each in problems for b in split(each)]
         return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
 
 

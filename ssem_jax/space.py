@@ -25,8 +25,8 @@ from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.problem import Problem
 from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.problem.validation import check_choice, check_count, check_type, concrete, shown
-from ssem_jax.sweep import admitting_dimension
-from ssem_jax.table import SCHEMA, is_static, shape_columns, text_of
+from ssem_jax.sweeps.grid import admitting_dimension
+from ssem_jax.sweeps.table import SCHEMA, is_static, shape_columns, text_of
 
 FINEST = 2**24
 """Steps that an axis is divided into at the finest: cells are named by integers, so that the same

@@ -12,7 +12,7 @@ import proofs_numeric
 import ssem_jax as sx
 from ssem_jax import claims, theory
 from ssem_jax.claims import Claim, ClaimError, Domain, Interval, Verdict, equal, judge
-from ssem_jax.sweep import Grid, sweep
+from ssem_jax.sweeps import Grid, sweep
 
 STRUCTURE = sx.ClassStructure((2, 2))
 GRID = Grid((STRUCTURE,), ("full",), (0.0, 0.3, 0.6, 1.0), (0.2, 0.5, 1.0))

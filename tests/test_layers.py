@@ -8,11 +8,12 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "ssem_jax"
 
 LAYERS = [
-    {"problem", "geometry", "compute", "directed", "identity", "document"},
+    {"problem", "geometry", "compute", "directed"},
     {"losses"},
     {"theory", "solver", "certificate"},
     {"advice"},
-    {"balls", "table", "sweep", "audit", "training", "guide"},
+    {"balls", "sweeps"},
+    {"audit", "training", "guide"},
     {"claims", "interval", "experiments"},
     {"space", "attainment", "search", "lab"},
     {"show"},
@@ -223,7 +224,7 @@ def test_only_show_imports_matplotlib():
         ("certificate", "from ssem_jax.theory import loss", ["theory"]),
         ("certificate", "from ssem_jax.solver import solve", ["solver"]),
         ("certificate", "from ssem_jax.problem.solution import Solution", []),
-        ("claims", "from ssem_jax import theory, solver\nimport ssem_jax.sweep", []),
+        ("claims", "from ssem_jax import theory, solver\nimport ssem_jax.sweeps", []),
         (
             "problem",
             "import typing\nif typing.TYPE_CHECKING:\n    from ssem_jax.losses import A",

@@ -7,7 +7,7 @@ import pytest
 from ssem_jax.certificate import certificates
 from ssem_jax.losses import SupCL, SupCon
 from ssem_jax.problem import ClassStructure, Problem, precision
-from ssem_jax.sweep import sweep
+from ssem_jax.sweeps import sweep
 
 
 def test_probabilistic_certificates_have_the_key_of_the_seed(monkeypatch):

@@ -21,7 +21,7 @@ from ssem_jax import balls, claims, lab, theory
 from ssem_jax.claims import Proof, Theorem, Verdict, judge, judge_theorem
 from ssem_jax.compute import cache
 from ssem_jax.search import Trial
-from ssem_jax.sweep import Grid, sweep
+from ssem_jax.sweeps import Grid, sweep
 
 THEOREMS = claims.collect_theorems(proofs_numeric.modules())
 ERROR = 1e-6

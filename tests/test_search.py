@@ -383,7 +383,7 @@ def test_a_solver_that_stops_short_decides_nothing(monkeypatch):
         unit = moved / np.linalg.norm(moved, axis=-1, keepdims=True)
         return dataclasses.replace(solution, embeddings=unit)
 
-    monkeypatch.setattr(sys.modules["ssem_jax.sweep"], "solve", lazy)
+    monkeypatch.setattr(sys.modules["ssem_jax.sweeps.batches"], "solve", lazy)
     space = Space(num_classes=2, num_instances=2, alpha=[0.9], temperature=[0.5])
     trial = search(Claim("any", "true", lambda cell: 1 + cell.alpha, space))
     assert trial.judgement.verdict is Verdict.UNDECIDED

@@ -107,7 +107,7 @@ def certify(solution: Solution, key: PRNGKeyArray | None = None) -> Certificate:
     r"""Certify the embeddings of a solution.
 
     Args:
-        solution: from :func:`ssem_jax.solver.attempts`, one cell or a batch.
+        solution: from :func:`ssem_jax.solve`, one cell or a batch.
         key: a JAX random key, needed beyond `CHOLESKY_LIMIT` embeddings, where the bound is
             probabilistic.
 

@@ -13,8 +13,8 @@ import polars as pl
 from threadpoolctl import threadpool_limits
 
 from ssem_jax.compute.kernels import in_threads
-from ssem_jax.identity import own_code
-from ssem_jax.sweep import MANIFEST, RunError, versions
+from ssem_jax.sweeps.folder import MANIFEST, RunError, versions
+from ssem_jax.sweeps.identity import own_code
 
 FORMAT = 2
 """Version of the run folder's layout and columns."""

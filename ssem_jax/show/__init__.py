@@ -1,7 +1,7 @@
 """Figures and pages of finished results: maps, slices, Gram matrices, the proof report.
 
 The only room that imports matplotlib, and only when a figure is asked for. Functions take a table
-(of :func:`ssem_jax.sweep.sweep`, or one with the columns that a function names) and an `ax`, and
+(of :func:`ssem_jax.sweeps.sweep`, or one with the columns that a function names) and an `ax`, and
 return the artists that carry the numbers; what begins with `draw_` makes a whole figure.
 
 >>> import ssem_jax as sx

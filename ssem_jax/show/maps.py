@@ -244,7 +244,7 @@ def draw_phases(
     """A phase diagram for every shape of a table, with colour bars and a key.
 
     Args:
-        table: cells of :func:`ssem_jax.sweep.sweep`.
+        table: cells of :func:`ssem_jax.sweeps.sweep`.
         boundary: of :func:`boundary_table`.
         columns: of panels.
 

@@ -18,10 +18,10 @@ from typing import Any
 
 from ssem_jax.certificate.certificate import COLLAPSE_TOLERANCE, GAP_TOLERANCE
 from ssem_jax.claims import BOUNDARY_BAND, EQUALITY_TOLERANCE, Claim, Judgement, Report, Verdict
-from ssem_jax.document import write as write_document
 from ssem_jax.show.pictures import picture
 from ssem_jax.show.words import COORDINATES, number, plain
-from ssem_jax.sweep import versions
+from ssem_jax.sweeps.document import write as write_document
+from ssem_jax.sweeps.folder import versions
 
 PAGE, DOCUMENT = "report.html", "report.json"
 """Names of the two files."""

@@ -25,7 +25,7 @@ def draw_run(
     """Draw any sweep into a PNG, SVG or PDF file.
 
     Args:
-        table: of :func:`ssem_jax.sweep.read_run`, complete or not.
+        table: of :func:`ssem_jax.sweeps.read_run`, complete or not.
         kind: "phase" (δ² over (τ, α)), "gap" (certified gaps over (τ, α)) or "slices".
         path: file to write; its suffix names the format.
         quantity: what slices show: delta2, view_variance, within_variance, between_variance, value.

@@ -157,7 +157,7 @@ def draw_slices(
     """Slices of every shape of a table: against α on the left, against τ on the right.
 
     Args:
-        table: cells of :func:`ssem_jax.sweep.sweep`.
+        table: cells of :func:`ssem_jax.sweeps.sweep`.
         quantities: rows of panels for each shape, of `SHOWN`.
         curves: closed forms for each axis, {"alpha": …, "temperature": …} of :func:`slice_table`.
 

@@ -16,7 +16,7 @@ from ssem_jax.losses.convexity import TangentViolation
 from ssem_jax.losses.declared import admit
 from ssem_jax.losses.forms import forms_of
 from ssem_jax.problem import ClassStructure, Problem, pytree_dataclass
-from ssem_jax.sweep import join, tabulate
+from ssem_jax.sweeps.table import join, tabulate
 
 KEY = jax.random.key(0)
 FOUR = ClassStructure((2, 2))

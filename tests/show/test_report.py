@@ -13,7 +13,7 @@ from ssem_jax import claims, theory
 from ssem_jax.balls import prove_on_box
 from ssem_jax.claims import Claim, Domain, Plane, Proof, Theorem, Verdict, equal
 from ssem_jax.show import report
-from ssem_jax.sweep import Grid
+from ssem_jax.sweeps import Grid
 
 DOMAIN = Domain(
     (

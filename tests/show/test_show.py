@@ -14,7 +14,7 @@ import ssem_jax as sx
 from ssem_jax import show, theory
 from ssem_jax.guide import UnbalancedGuide, guide
 from ssem_jax.show import maps, tables
-from ssem_jax.table import SCHEMA
+from ssem_jax.sweeps import SCHEMA
 
 ALPHAS = np.linspace(0, 1, 7)
 TEMPERATURES = np.geomspace(0.1, 2.0, 5)

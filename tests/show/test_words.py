@@ -2,7 +2,7 @@
 
 from ssem_jax import balls
 from ssem_jax.show.words import COORDINATES, WORDS, axis, number, plain, short
-from ssem_jax.table import SCHEMA
+from ssem_jax.sweeps import SCHEMA
 
 
 def test_coordinates_and_quantities_have_words():

@@ -17,8 +17,8 @@ from ssem_jax import claims
 from ssem_jax.certificate import QUANTITIES
 from ssem_jax.problem import pytree_dataclass
 from ssem_jax.space import Range, Space
-from ssem_jax.table import (
-    SCHEMA,
+from ssem_jax.sweeps import SCHEMA
+from ssem_jax.sweeps.table import (
     choice_of,
     columns_of,
     fixed_columns,
@@ -30,7 +30,7 @@ from ssem_jax.table import (
     text_of,
 )
 
-table_module = importlib.import_module("ssem_jax.table")
+table_module = importlib.import_module("ssem_jax.sweeps.table")
 
 
 class Kind(enum.Enum):

@@ -2,7 +2,6 @@
 
 import dataclasses
 import errno
-import importlib
 import json
 import os
 import signal
@@ -25,10 +24,18 @@ from ssem_jax import compute
 from ssem_jax.cli import main, parse_numbers
 from ssem_jax.compute import Processes, open_executor
 from ssem_jax.problem import pytree_dataclass
-from ssem_jax.sweep import MANIFEST, Grid, RunError, read_run, summarize, sweep
-from ssem_jax.table import SCHEMA
-
-sweep_module = importlib.import_module("ssem_jax.sweep")
+from ssem_jax.sweeps import (
+    SCHEMA,
+    Grid,
+    RunError,
+    batches,
+    folder,
+    read_run,
+    runs,
+    summarize,
+    sweep,
+)
+from ssem_jax.sweeps.folder import MANIFEST
 
 KERNEL_CACHE = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
 
@@ -158,7 +165,7 @@ def test_a_loss_without_identity_is_swept_but_not_kept(tmp_path, monkeypatch):
     problems = Grid(
         STRUCTURES[:1], (3,), loss=Repulsion, hyper={"margin": (1,), "bend": (bend,)}
     ).problems()
-    monkeypatch.setattr(sweep_module, "solve_batch", lambda *_: pytest.fail("computed"))
+    monkeypatch.setattr(batches, "solve_batch", lambda *_: pytest.fail("computed"))
     with pytest.raises(RunError, match=r"run of this loss cannot be kept.* lock: a _thread\.lock"):
         sweep(problems, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -206,13 +213,13 @@ def test_a_run_folder_is_read_back_and_resumed(tmp_path, table, monkeypatch):
     assert read_run(run)[0].equals(table)
     (run / "part-00001.parquet").unlink()
     solved = []
-    real = sweep_module.solve_batch
+    real = batches.solve_batch
 
     def spy(problem, *rest):
         solved.append(problem.structure)
         return real(problem, *rest)
 
-    monkeypatch.setattr(sweep_module, "solve_batch", spy)
+    monkeypatch.setattr(batches, "solve_batch", spy)
     assert len(read_run(run)[0]) == 4
     assert sweep(grid().problems(), seed=3, out=run).equals(table)
     assert solved == [STRUCTURES[1]]
@@ -274,7 +281,7 @@ def test_a_folder_with_other_files_is_not_used(tmp_path):
 
 def test_an_unwritable_folder_is_refused_before_anything_is_computed(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(sweep_module, "solve_batch", lambda *_: pytest.fail("computed"))
+    monkeypatch.setattr(batches, "solve_batch", lambda *_: pytest.fail("computed"))
     with pytest.raises(RunError, match="cannot write to"):
         sweep(grid().problems(), out=tmp_path / "file" / "run")
 
@@ -319,7 +326,7 @@ def test_other_versions_of_packages_are_named_and_their_parts_kept(tmp_path, tab
     sweep(grid().problems(), seed=3, out=run)
     manifest = json.loads((run / MANIFEST).read_text())
     manifest["versions"]["jax"] = "0.0.7"
-    (run / MANIFEST).write_text(json.dumps(sweep_module.sealed(manifest)))
+    (run / MANIFEST).write_text(json.dumps(folder.sealed(manifest)))
     stamps = {part.name: part.stat().st_mtime_ns for part in run.glob("part*")}
     assert sweep(grid().problems(), seed=3, out=run).equals(table)
     (record,) = caplog.records
@@ -330,11 +337,11 @@ def test_other_versions_of_packages_are_named_and_their_parts_kept(tmp_path, tab
 @pytest.mark.parametrize("entry", ["seed", "num_starts", "witness", "cells", "shapes", "versions"])
 def test_an_edited_manifest_is_noticed(entry, tmp_path):
     """Also where the parts themselves are of the run."""
-    sealed = sweep_module.sealed(
-        {"format": sweep_module.FORMAT, "batches": []} | dict.fromkeys(sorted({entry, "seed"}), 3)
+    sealed = folder.sealed(
+        {"format": folder.FORMAT, "batches": []} | dict.fromkeys(sorted({entry, "seed"}), 3)
     )
     (tmp_path / MANIFEST).write_text(json.dumps(sealed))
-    assert sweep_module.read_manifest(tmp_path) == sealed
+    assert folder.read_manifest(tmp_path) == sealed
     (tmp_path / MANIFEST).write_text(json.dumps(sealed | {entry: 4}))
     with pytest.raises(RunError, match="was edited since it was written"):
         read_run(tmp_path)
@@ -373,9 +380,9 @@ def test_unreadable_runs_are_named(tmp_path):
 
 
 def test_large_batches_are_split(monkeypatch):
-    monkeypatch.setitem(sweep_module.PART_CELLS, "solve", 3)
+    monkeypatch.setitem(batches.PART_CELLS, "solve", 3)
     (problem,) = grid(structures=STRUCTURES[:1]).problems()
-    parts = list(sweep_module.split(problem))
+    parts = list(batches.split(problem))
     assert [part.batch_size for part in parts] == [3, 1]
     joined = np.concatenate([part.loss.alpha for part in parts])
     assert joined.tolist() == problem.loss.alpha.tolist()
@@ -487,12 +494,12 @@ class Loser(Executor):
 
 def test_a_batch_is_given_up_after_some_lost_workers(tmp_path, table):
     problems = grid(structures=STRUCTURES[:1]).problems()
-    patient = Loser(sweep_module.ATTEMPTS - 1)
+    patient = Loser(runs.ATTEMPTS - 1)
     assert sweep(problems, seed=3, executor=patient).equals(table[:4])
     with pytest.raises(
         RunError, match=r"3 workers were lost at SupCL.*what was computed before is"
     ):
-        sweep(problems, executor=Loser(sweep_module.ATTEMPTS))
+        sweep(problems, executor=Loser(runs.ATTEMPTS))
 
 
 def test_an_executor_that_is_shut_down_takes_no_work():
@@ -535,7 +542,7 @@ class Claimant:
 
     def __init__(self, run, number):
         run.mkdir(exist_ok=True)
-        command = [sys.executable, "-c", LOCK, str(run / sweep_module.CLAIMS), str(number + 1)]
+        command = [sys.executable, "-c", LOCK, str(run / folder.CLAIMS), str(number + 1)]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         self.process = subprocess.Popen(command, **pipes, text=True)
         assert self.process.stdout.readline() == "locked\n"
@@ -619,7 +626,7 @@ def test_two_processes_share_the_parts_of_a_run(tmp_path, table, monkeypatch):
     sweep(grid().problems(), seed=3, out=run)
     content = (run / "part-00000.parquet").read_bytes()
     solved, at_the_second = [], threading.Event()
-    real = sweep_module.solve_batch
+    real = batches.solve_batch
 
     def spy(problem, *rest):
         solved.append(problem.structure)
@@ -627,7 +634,7 @@ def test_two_processes_share_the_parts_of_a_run(tmp_path, table, monkeypatch):
             at_the_second.set()  # so the first was found to be another's
         return real(problem, *rest)
 
-    monkeypatch.setattr(sweep_module, "solve_batch", spy)
+    monkeypatch.setattr(batches, "solve_batch", spy)
     for delivers in (True, False):
         for part in run.glob("part*"):
             part.unlink()

@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 
 import ssem_jax as sx
-from ssem_jax import identity
-from ssem_jax.identity import NoIdentityError, digest
 from ssem_jax.problem import pytree_dataclass
-from ssem_jax.sweep import identity as batch_identity
+from ssem_jax.sweeps import identity
+from ssem_jax.sweeps.folder import identity_of as batch_identity
+from ssem_jax.sweeps.identity import NoIdentityError, digest
 
 SOURCE = '''
 import enum, functools
@@ -184,8 +184,8 @@ def test_every_process_gives_the_same_digest(load, original, tmp_path):
     (tmp_path / "own_helpers_there.py").write_text(HELPERS)
     (tmp_path / "there.py").write_text(
         SOURCE.replace("{helpers}", "own_helpers_there")
-        + "from ssem_jax.sweep import identity\n"
-        + "print(identity(sx.Problem(sx.ClassStructure((2, 2)), 3, mine(sharpness=1.0)), 0, 2))\n"
+        + "from ssem_jax.sweeps.folder import identity_of\n"
+        + "print(identity_of(sx.Problem(sx.ClassStructure((2, 2)), 3, mine(sharpness=1.0)), 0, 2))\n"
     )
     found = subprocess.run(
         [sys.executable, "there.py"],

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import ssem_jax as sx
-from ssem_jax import document, experiments
+from ssem_jax import experiments
 from ssem_jax.cli import main
+from ssem_jax.sweeps import document
 
 
 def strict(text):

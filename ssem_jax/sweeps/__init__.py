@@ -1,0 +1,13 @@
+"""Many cells: grids, tidy tables, identities, run folders.
+
+Files: grid, table (row ↔ Problem, both ways), identity (what a result is of), batches, folder (the
+only run folder), runs (`sweep`), document (JSON that every reader knows).
+"""
+
+from ssem_jax.sweeps.batches import num_cells as num_cells
+from ssem_jax.sweeps.folder import RunError as RunError
+from ssem_jax.sweeps.folder import read_run as read_run
+from ssem_jax.sweeps.folder import summarize as summarize
+from ssem_jax.sweeps.grid import Grid as Grid
+from ssem_jax.sweeps.runs import sweep as sweep
+from ssem_jax.sweeps.table import SCHEMA as SCHEMA

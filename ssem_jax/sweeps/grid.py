@@ -1,0 +1,131 @@
+"""A grid of cells: structures × dimensions × hyper-parameters."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ssem_jax.losses.base import GramLoss
+from ssem_jax.losses.supcl import SupCL
+from ssem_jax.problem.problem import Problem
+from ssem_jax.problem.structure import ClassStructure, check_structure, full_dimension
+from ssem_jax.problem.validation import check_type, shown
+from ssem_jax.sweeps.table import is_static
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """The product of shapes and hyper-parameters, as problems of one shape each.
+
+    Values left out are the loss's own defaults. For example
+    ``Grid([structure], ["full"], [0.1, 0.9], [0.5])`` for SupCL, and
+    ``Grid([structure], ["full"], loss=Sigmoid, hyper={"scale": [1, 10], "bias": [0]})``.
+
+    Args:
+        structures: class structures.
+        dims: embedding dimensions, or "full" for one that admits every optimum: the smallest for
+            SupCL (:func:`ssem_jax.full_dimension`), N for losses without pair conventions.
+        alphas: values of α.
+        temperatures: values of τ.
+        self_pairs: conventions.
+        means: conventions.
+        loss: a dataclass of losses.
+        hyper: values of its further fields, by name.
+
+    Raises:
+        ValueError: an empty list, a value for what the loss does not have, or a problem that is
+            not defined (see :class:`Problem`).
+    """
+
+    structures: Sequence[ClassStructure] | ClassStructure
+    dims: Sequence[int | str] | int | str
+    alphas: Sequence[float] = ()
+    temperatures: Sequence[float] = ()
+    self_pairs: Sequence[str] = ()
+    means: Sequence[str] = ()
+    loss: type[GramLoss] = SupCL
+    hyper: Mapping[str, Sequence[Any]] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.loss, type) and dataclasses.is_dataclass(self.loss)):
+            raise ValueError(
+                f"the loss of a grid must be a class of losses, as SupCL; got {shown(self.loss)}. "
+                "Its hyper-parameters are lists of their own."
+            )
+        check_type("hyper", self.hyper, Mapping, "a dict of lists, as {'scale': [1, 10]}")
+        for name in ("structures", "dims", *PLURALS.values()):
+            object.__setattr__(self, name, _listed(name, getattr(self, name)))
+        hyper = {name: _listed(name, values) for name, values in self.hyper.items()}
+        object.__setattr__(self, "hyper", hyper)
+        for structure in self.structures:
+            check_structure(structure)
+
+    def axes(self) -> dict[str, Sequence[Any]]:
+        """Field of the loss → its values, for every field that is not left at its default."""
+        named = {name: getattr(self, plural) for name, plural in PLURALS.items()}
+        lists = {name: values for name, values in named.items() if len(values)} | dict(self.hyper)
+        fields = {field.name: field for field in dataclasses.fields(self.loss)}
+        for name in lists:
+            if name not in fields:
+                raise ValueError(
+                    f"{self.loss.__name__} has no {name}; leave it out, or give one of "
+                    f"{', '.join(fields)}."
+                )
+            if name in self.hyper and len(named.get(name, ())):
+                raise ValueError(f"{name} stands in hyper and as {PLURALS[name]}; give it once.")
+        for name, field in fields.items():
+            required = field.default is field.default_factory is dataclasses.MISSING
+            if not len(lists.get(name, () if required else (None,))):
+                raise ValueError(
+                    f"{PLURALS.get(name, name)} must not be empty; give at least one value."
+                )
+        return {name: lists[name] for name in fields if name in lists}
+
+    def problems(self) -> list[Problem]:
+        """One problem for each shape and static choice, with the numbers as its batch axis."""
+        for name in ("structures", "dims"):
+            if len(getattr(self, name)) == 0:
+                raise ValueError(f"{name} must not be empty; give at least one value.")
+        axes = self.axes()
+        static = {field.name for field in dataclasses.fields(self.loss) if is_static(field)}
+        choices = {name: values for name, values in axes.items() if name in static}
+        numbers = {name: values for name, values in axes.items() if name not in static}
+        cells = np.array(list(itertools.product(*numbers.values())), float)
+        traced = dict(zip(numbers, cells.T, strict=True))
+        return [
+            Problem(structure, admitting_dimension(structure, loss) if dim == "full" else dim, loss)
+            for structure in self.structures
+            for chosen in itertools.product(*choices.values())
+            for loss in [self.loss(**traced, **dict(zip(choices, chosen, strict=True)))]
+            for dim in self.dims
+        ]
+
+
+PLURALS = {
+    "alpha": "alphas",
+    "temperature": "temperatures",
+    "self_pairs": "self_pairs",
+    "mean": "means",
+}
+"""Field of SupCL → the list of its values in a :class:`Grid`."""
+
+
+def admitting_dimension(structure: ClassStructure, loss: GramLoss) -> int:
+    """A dimension that admits every optimum."""
+    convention = getattr(loss, "self_pairs", None)
+    # Without further knowledge: a Gram matrix of N embeddings may have rank N.
+    known = convention in ("include", "exclude", "decouple")
+    return full_dimension(structure, convention) if known else structure.num_embeddings
+
+
+def _listed(name: str, values: Any) -> Sequence[Any]:
+    """Values of an axis; a single one is a list of one."""
+    if isinstance(values, (str, ClassStructure)) or np.ndim(values) == 0:
+        if values is None or isinstance(values, (Mapping, set)):
+            raise ValueError(f"{name} must be a list of values; got {shown(values)}.")
+        return (values,)
+    return values
