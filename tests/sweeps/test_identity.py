@@ -185,7 +185,8 @@ def test_every_process_gives_the_same_digest(load, original, tmp_path):
     (tmp_path / "there.py").write_text(
         SOURCE.replace("{helpers}", "own_helpers_there")
         + "from ssem_jax.sweeps.folder import identity_of\n"
-        + "print(identity_of(sx.Problem(sx.ClassStructure((2, 2)), 3, mine(sharpness=1.0)), 0, 2))\n"
+        + "problem = sx.Problem(sx.ClassStructure((2, 2)), 3, mine(sharpness=1.0))\n"
+        + "print(identity_of(problem, 0, 2))\n"
     )
     found = subprocess.run(
         [sys.executable, "there.py"],
