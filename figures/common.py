@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 import ssem_jax as sx
-from ssem_jax import experiments
+from ssem_jax.training import experiments
 
 SEED = 0
 RUNS = Path("build/experiments")

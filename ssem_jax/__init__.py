@@ -29,13 +29,16 @@ Verification needs float64: write ``jax.config.update("jax_enable_x64", True)`` 
 """
 
 from ssem_jax import theory as theory
+from ssem_jax.advice.answers import Guide as Guide
+from ssem_jax.advice.answers import UnbalancedGuide as UnbalancedGuide
+from ssem_jax.advice.audits import Audit as Audit
+from ssem_jax.advice.audits import audit as audit
+from ssem_jax.advice.guides import guide as guide
 from ssem_jax.advice.thresholds import collapse_thresholds as collapse_thresholds
 from ssem_jax.attainment import Attainment as Attainment
 from ssem_jax.attainment import attained as attained
 from ssem_jax.attainment import attainment as attainment
 from ssem_jax.attainment import excess as excess
-from ssem_jax.audit import Audit as Audit
-from ssem_jax.audit import audit as audit
 from ssem_jax.certificate.certificate import Certificate as Certificate
 from ssem_jax.certificate.certificates import certify as certify
 from ssem_jax.certificate.certificates import certify_blocks as certify_blocks
@@ -69,9 +72,6 @@ from ssem_jax.geometry.similarities import block_gram as block_gram
 from ssem_jax.geometry.simplex import simplex_etf as simplex_etf
 from ssem_jax.geometry.simplex import ssem_embeddings as ssem_embeddings
 from ssem_jax.geometry.simplex import ssem_gram as ssem_gram
-from ssem_jax.guide import Guide as Guide
-from ssem_jax.guide import UnbalancedGuide as UnbalancedGuide
-from ssem_jax.guide import guide as guide
 from ssem_jax.losses.base import GramLoss as GramLoss
 from ssem_jax.losses.convexity import ConvexityViolation as ConvexityViolation
 from ssem_jax.losses.convexity import check_convex as check_convex
@@ -111,8 +111,8 @@ from ssem_jax.sweeps.runs import sweep as sweep
 from ssem_jax.theory.unequal import minorities_can_merge as minorities_can_merge
 from ssem_jax.theory.unequal import minority_collapse_ratio as minority_collapse_ratio
 from ssem_jax.theory.unequal import two_class_threshold as two_class_threshold
-from ssem_jax.training import BatchMonitor as BatchMonitor
-from ssem_jax.training import BatchPrediction as BatchPrediction
-from ssem_jax.training import batch_variances as batch_variances
-from ssem_jax.training import predict_batch as predict_batch
-from ssem_jax.training import supcl_loss as supcl_loss
+from ssem_jax.training.batch_loss import supcl_loss as supcl_loss
+from ssem_jax.training.monitor import BatchMonitor as BatchMonitor
+from ssem_jax.training.monitor import batch_variances as batch_variances
+from ssem_jax.training.predict import BatchPrediction as BatchPrediction
+from ssem_jax.training.predict import predict_batch as predict_batch

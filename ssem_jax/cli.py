@@ -640,12 +640,12 @@ def guide_command(
     Example: ssem guide --classes 10 --instances 50 --views 2 --alpha 0.5
     """
     _set_up()
-    from ssem_jax.guide import guide
+    from ssem_jax.advice.guides import guide
     from ssem_jax.problem.structure import ClassStructure
 
     names = None
     if labels is not None:
-        from ssem_jax.audit import read_labels
+        from ssem_jax.advice.audits import read_labels
 
         if classes is not None or instances is not None:
             raise ValueError("--labels replaces --classes and --instances; give one or the other.")
@@ -697,7 +697,7 @@ def audit_command(
     _set_up()
     import jax
 
-    from ssem_jax.audit import audit, read_embeddings, read_labels
+    from ssem_jax.advice.audits import audit, read_embeddings, read_labels
     from ssem_jax.losses.supcl import SupCL
 
     result = audit(
@@ -769,7 +769,7 @@ def train_command(
     'ssem-jax[train]'.
     """
     _set_up()
-    from ssem_jax import experiments
+    from ssem_jax.training import experiments
 
     choices: dict[str, Any] = {
         "fast": fast,

@@ -62,7 +62,7 @@ TESTS: dict[str, tuple[int, tuple[str, ...], tuple[str, ...]]] = {
         ("certificate/class_*.py", "theory/unequal.py", "advice/thresholds.py"),
         ("classes_of_any_size",),
     ),
-    "training": (10, ("training.py",), ("training",)),
+    "training": (10, ("training/*.py",), ("training",)),
     "blockwise": (8, ("losses/tiles.py",), ("tiles",)),
     "eigenbound": (10, ("certificate/eigenbound.py",), ("eigenbound", "certificate")),
     "rounding": (

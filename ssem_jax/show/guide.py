@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ssem_jax import theory
-from ssem_jax.guide import Guide, UnbalancedGuide
+from ssem_jax.advice.answers import Guide, UnbalancedGuide
 from ssem_jax.show.style import (
     COLORS,
     VARIANCE_TICKS,
@@ -39,7 +39,7 @@ def draw_guide(answer: Guide | UnbalancedGuide) -> Figure:
     with the given point. For classes of different size, δ² of every class against α.
 
     Args:
-        answer: of :func:`ssem_jax.guide.guide`.
+        answer: of :func:`ssem_jax.advice.guide`.
 
     Returns:
         The figure.

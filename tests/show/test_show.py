@@ -12,7 +12,7 @@ import pytest
 
 import ssem_jax as sx
 from ssem_jax import show, theory
-from ssem_jax.guide import UnbalancedGuide, guide
+from ssem_jax.advice import UnbalancedGuide, guide
 from ssem_jax.show import maps, tables
 from ssem_jax.sweeps import SCHEMA
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import ssem_jax as sx
-from ssem_jax import experiments
 from ssem_jax.cli import main
 from ssem_jax.sweeps import document
+from ssem_jax.training import experiments
 
 
 def strict(text):
@@ -245,7 +245,7 @@ def test_what_nobody_foresaw_is_no_success_and_no_verdict(error, code, message, 
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr(importlib.import_module("ssem_jax.guide"), "guide", fail)
+    monkeypatch.setattr(importlib.import_module("ssem_jax.advice.guides"), "guide", fail)
     found = ssem("guide", "--classes", 3, "--instances", 4)
     assert found[0] == code
     assert message in found[1]["error"]

@@ -18,12 +18,12 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ssem_jax.experiments.data import Augmentation, Split, draw_batch
-from ssem_jax.experiments.encoder import Encoder
 from ssem_jax.geometry.metrics import class_mean_cosines, class_variances, variances
 from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.problem.validation import check_choice
+from ssem_jax.training.experiments.data import Augmentation, Split, draw_batch
+from ssem_jax.training.experiments.encoder import Encoder
 
 Progress = Callable[[int], None]
 

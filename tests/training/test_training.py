@@ -14,9 +14,8 @@ import numpy as np
 import pytest
 
 import ssem_jax as sx
-from ssem_jax import training
 from ssem_jax.problem import precision
-from ssem_jax.training import batch_variances, predict_batch, supcl_loss
+from ssem_jax.training import batch_variances, predict, predict_batch, supcl_loss
 
 CONVENTIONS = list(itertools.product(("include", "exclude"), ("pairs", "anchors")))
 
@@ -234,6 +233,7 @@ ON_MESHES = """
 import json, jax, jax.numpy as jnp, numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 import ssem_jax as sx
+from ssem_jax.training import predict
 from test_training import batch
 
 assert len(jax.devices()) == 2
@@ -276,7 +276,7 @@ for bits in (32, 64):
             if bits == 32:
                 spread = sx.batch_variances(parts[1], parts[2])  # without jit
                 compare(name + ", spread", spread, sx.batch_variances(views, labels))
-                sx.training._predict.cache_clear()
+                predict._predict.cache_clear()
                 predicted = sx.predict_batch(parts[2], 2, alpha=0.5, temperature=0.1)
                 assert 0 < predicted.within < 1
 print(json.dumps({"differences": differences}))
@@ -364,7 +364,7 @@ def test_the_prediction_of_a_balanced_batch_is_the_closed_form_in_float32_too():
 
 
 def test_predictions_have_the_same_bits_in_every_mode(mode, monkeypatch):
-    monkeypatch.setattr(training, "_predict", training._predict.__wrapped__)  # nothing is kept
+    monkeypatch.setattr(predict, "_predict", predict._predict.__wrapped__)  # nothing is kept
     hyper = {"alpha": 0.5, "temperature": 0.1}
     for labels in ([0, 0, 0, 1, 1, 2], [0, 0, 1, 1]):
         found = predict_batch(np.array(labels), 2, **hyper)

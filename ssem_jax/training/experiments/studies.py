@@ -20,21 +20,16 @@ import polars as pl
 from ssem_jax import theory
 from ssem_jax.advice.thresholds import collapse_thresholds
 from ssem_jax.certificate.class_program import solve_reduced
-from ssem_jax.experiments.data import (
-    Task,
-    digits,
-    long_tailed,
-    mislabelled,
-)
-from ssem_jax.experiments.fit import Fit, Measured, Recipe
-from ssem_jax.experiments.store import Part, Progress
-from ssem_jax.experiments.transfer import inputs_transfer, transfer
 from ssem_jax.geometry.metrics import variances
 from ssem_jax.geometry.sphere import normalize, random_points
 from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.problem import Problem
 from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.theory.dataset import dataset_optimum
+from ssem_jax.training.experiments.data import Task, digits, long_tailed, mislabelled
+from ssem_jax.training.experiments.fit import Fit, Measured, Recipe
+from ssem_jax.training.experiments.store import Part, Progress
+from ssem_jax.training.experiments.transfer import inputs_transfer, transfer
 
 BATCH = ClassStructure.balanced(3, 8, num_views=2)
 ALPHAS, TEMPERATURES = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0), (0.1, 0.3, 1.0)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 if TYPE_CHECKING:
-    from ssem_jax.experiments.store import Part
+    from ssem_jax.training.experiments.store import Part
 
 PACKAGES = {"equinox": "equinox", "sklearn": "scikit-learn"}
 """Modules of the extra, and the packages that hold them."""
@@ -110,7 +110,8 @@ def parts(
     if not seeds:
         raise ValueError("an experiment needs at least one seed; got none.")
     data, studies = (
-        importlib.import_module(f"ssem_jax.experiments.{module}") for module in ("data", "studies")
+        importlib.import_module(f"ssem_jax.training.experiments.{module}")
+        for module in ("data", "studies")
     )
     make: dict[str, Callable[[Any], list[Part]]] = {
         "digits-grid": lambda settings: studies.grid(settings, data.digits),
@@ -150,7 +151,7 @@ def run(
         progress: called with the number of newly finished steps of training.
 
     Returns:
-        A tidy table; `ssem_jax.experiments.studies` describes the columns.
+        A tidy table; `ssem_jax.training.experiments.studies` describes the columns.
 
     Raises:
         ValueError: an unknown experiment, no seed, α or τ out of range, the extra `train` is
@@ -164,7 +165,7 @@ def run(
         alphas=alphas,
         temperatures=temperatures,
     )
-    store = importlib.import_module("ssem_jax.experiments.store")
+    store = importlib.import_module("ssem_jax.training.experiments.store")
     return store.finish(chosen, {"experiment": name, "fast": fast}, out, progress)
 
 

@@ -14,7 +14,7 @@ import ssem_jax as sx
 from ssem_jax.certificate import certificates
 from ssem_jax.cli import main
 
-audits = importlib.import_module("ssem_jax.audit")
+audits = importlib.import_module("ssem_jax.advice.audits")
 
 EXCESS_TOLERANCE = 1e-9
 """The audit's gap is the excess over the optimum, up to the certified gap of its reference."""

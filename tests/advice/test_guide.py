@@ -9,7 +9,8 @@ import pytest
 
 import ssem_jax as sx
 from ssem_jax import theory
-from ssem_jax.guide import MODERATE, Guide, UnbalancedGuide, guide
+from ssem_jax.advice import Guide, UnbalancedGuide, guide
+from ssem_jax.advice.guides import MODERATE
 from ssem_jax.problem import Phase
 
 DESIGNED = 1e-9

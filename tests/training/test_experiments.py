@@ -14,8 +14,9 @@ import polars as pl
 import pytest
 
 import ssem_jax as sx
-from ssem_jax import experiments, theory
-from ssem_jax.experiments import data, encoder, fit, store, transfer
+from ssem_jax import theory
+from ssem_jax.training import experiments
+from ssem_jax.training.experiments import data, encoder, fit, store, transfer
 
 EXACT = 1e-9
 """Both sides are float64 minimisers of one convex function of one variable, found in two ways."""
@@ -390,7 +391,7 @@ def test_experiments_refuse(monkeypatch):
 def test_importing_needs_no_extra():
     code = (
         "import sys; sys.modules['equinox'] = sys.modules['sklearn'] = None; "
-        "from ssem_jax import experiments; experiments.EXPERIMENTS"
+        "from ssem_jax.training import experiments; experiments.EXPERIMENTS"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -12,8 +12,8 @@ from jaxtyping import Array, Float
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
-from ssem_jax.experiments.data import Split, Task
-from ssem_jax.experiments.encoder import Encoder
+from ssem_jax.training.experiments.data import Split, Task
+from ssem_jax.training.experiments.encoder import Encoder
 
 NEIGHBOURS = 5
 FEW, DRAWS = 10, 4

@@ -1,0 +1,109 @@
+"""SupCL of a batch of an encoder, sharded or not."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from ssem_jax.compute.kernels import whole
+from ssem_jax.losses.supcl import SupCL
+from ssem_jax.losses.tiles import BLOCK_SIZE, blockwise_supcl, check_ids
+from ssem_jax.problem.structure import ClassStructure
+from ssem_jax.problem.validation import as_array
+
+Scalar = Float[Array, ""]
+
+
+def supcl_loss(
+    embeddings: Float[Array, "*rows d"],
+    labels: Int[Array, " rows"],
+    *,
+    alpha: Scalar | float,
+    temperature: Scalar | float,
+    instance_ids: Int[Array, " rows"] | None = None,
+    self_pairs: str = "include",
+    mean: str = "pairs",
+    axis_name: str | None = None,
+    block_size: int = BLOCK_SIZE,
+) -> Scalar:
+    r"""The supervised contrastive loss of a training batch.
+
+    .. math:: L = (1-\alpha) L_\mathrm{sup} + \alpha L_\mathrm{self}
+
+    It is :class:`ssem_jax.SupCL` by :func:`ssem_jax.blockwise_supcl`: for float32, bfloat16 and
+    float64, in O(N·d) memory, under jit, vmap and grad (reverse mode, first order).
+
+    Args:
+        embeddings: (B, p, d), p views of each of B instances, or (N, d) rows in any order. They are
+            normalised first, whatever their length; zero rows stay zero. Without `axis_name`, a
+            batch that is sharded over a mesh, explicit or automatic, counts as a whole.
+        labels: (B,) or (N,) integers; classes of any sizes. A class of one instance has no positive
+            in L_sup and contributes nothing to it.
+        alpha: α in [0, 1], the weight of L_self.
+        temperature: τ > 0.
+        instance_ids: (B,) or (N,) integers, equal for rows of one instance; the same id in two
+            classes names two instances. None: every entry of the first axis is an instance of its
+            own.
+        self_pairs: "include" or "exclude" the pairs (i, i).
+        mean: over positive "pairs", or over "anchors".
+        axis_name: the mesh axis over which the batch is sharded under `jax.shard_map` or
+            `jax.pmap`; every device returns the loss of the whole batch
+            (:func:`ssem_jax.blockwise_supcl` says how to differentiate it).
+        block_size: rows of a tile of the Gram matrix.
+
+    Returns:
+        The loss, a scalar of at least 32 bits.
+
+    Raises:
+        ValueError: embeddings of another shape, labels that do not fit, L_self without any positive
+            (one view, self pairs excluded, α > 0), and what :func:`ssem_jax.blockwise_supcl`
+            raises.
+
+    References:
+        Lee, Oh, Lee and Sohn (AISTATS 2025, arXiv:2503.08203) for the combined loss; Khosla et al.
+        (NeurIPS 2020) for supervised contrastive learning on stacked views.
+    """
+    rows, classes, instances = rows_of(embeddings, labels, instance_ids, axis_name)
+    if instance_ids is None:
+        num_views = len(rows) // len(embeddings)
+        SupCL(alpha, temperature, self_pairs, mean).check(ClassStructure((2, 2), num_views))
+    hyper = (alpha, temperature, self_pairs, mean, block_size, axis_name)
+    return blockwise_supcl(rows, classes, instances, *hyper)
+
+
+def rows_of(
+    embeddings: Float[Array, "*rows d"],
+    labels: Int[Array, " rows"],
+    instance_ids: Int[Array, " rows"] | None,
+    axis_name: str | None,
+) -> tuple[Float[Array, "N d"], Int[Array, " N"], Int[Array, " N"]]:
+    """The rows of a batch with their class and instance, which no other device has by default."""
+    embeddings, labels, instance_ids = map(
+        whole, (jnp.asarray(as_array(embeddings, "embeddings")), labels, instance_ids)
+    )
+    if embeddings.ndim not in (2, 3) or not embeddings.size:
+        raise ValueError(
+            "embeddings must be (B, p, d), p views of each of B instances, or (N, d); got shape "
+            f"{embeddings.shape}."
+        )
+    count, *views, dim = embeddings.shape
+    if instance_ids is None:
+        instance_ids = np.arange(count)
+        if axis_name is not None:
+            instance_ids = instance_ids + jax.lax.axis_index(axis_name) * count
+    for name, ids in (("labels", labels), ("instance_ids", instance_ids)):
+        if len(views) and np.shape(ids) == tuple(views) != (count,):
+            raise ValueError(
+                f"views are stacked along the second axis, (B, p, d); got shape "
+                f"{embeddings.shape} with {views[0]} {name}. Use embeddings.swapaxes(0, 1)."
+            )
+        check_ids(name, ids, count)
+    rows = embeddings.reshape(-1, dim)
+
+    def repeated(ids: Int[Array, " rows"]) -> Int[Array, " N"]:
+        array = jnp if isinstance(ids, jax.Array) else np
+        return array.repeat(array.asarray(ids), len(rows) // count)
+
+    return rows, repeated(labels), repeated(instance_ids)

@@ -1,0 +1,125 @@
+"""What batches look like, averaged over steps."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from ssem_jax.geometry.metrics import Variances
+from ssem_jax.geometry.sphere import normalize
+from ssem_jax.losses.tiles import group
+from ssem_jax.problem.pytrees import pytree_dataclass
+from ssem_jax.problem.validation import check_type, concrete
+from ssem_jax.training.batch_loss import Scalar, rows_of
+
+DECAY = 0.99
+"""Of the running average: it looks back over some 100 batches."""
+
+
+def batch_variances(
+    embeddings: Float[Array, "*rows d"],
+    labels: Int[Array, " rows"],
+    *,
+    instance_ids: Int[Array, " rows"] | None = None,
+    axis_name: str | None = None,
+) -> Variances:
+    r"""How the normalised embeddings of a batch spread: over views, within and between classes.
+
+    The variances of :func:`ssem_jax.variances`, with labels that may be traced,
+
+    .. math::
+       \langle \|\nu - \mu_k\|^2 \rangle = \delta^2, \quad \langle \|u - \nu\|^2 \rangle, \quad
+       \langle \|\mu_k - \mu\|^2 \rangle,
+
+    where ν is the mean of an instance, μ_k of a class, μ of all, and every row counts alike.
+
+    Args:
+        embeddings: (B, p, d) or (N, d), as for :func:`supcl_loss`.
+        labels: (B,) or (N,) integers.
+        instance_ids: (B,) or (N,) integers, or None, as for :func:`supcl_loss`.
+        axis_name: the mesh axis over which the batch is sharded; the variances are then those of
+            the whole batch.
+
+    Returns:
+        Scalars total, between, within, delta2, view, mean_sq.
+
+    Raises:
+        ValueError: embeddings of another shape, or labels that do not fit.
+    """
+    rows, *ids = rows_of(embeddings, labels, instance_ids, axis_name)
+    unit = normalize(rows.astype(jnp.promote_types(rows.dtype, jnp.float32)))
+    if axis_name is not None:
+        unit, *ids = jax.lax.all_gather((unit, *ids), axis_name, tiled=True)
+    classes, instances = ids
+    of_class, of_instance = (
+        means_of(unit, group(classes)),
+        means_of(unit, group(instances, classes)),
+    )
+    center = jnp.mean(unit, axis=0)
+
+    def spread(deviation: Float[Array, "N d"]) -> Scalar:
+        value = jnp.mean(jnp.sum(deviation * deviation, axis=1))
+        return value if axis_name is None else jax.lax.pmean(value, axis_name)
+
+    between, mean_sq = spread(of_class - center), spread(jnp.broadcast_to(center, unit.shape))
+    delta2, view = spread(of_instance - of_class), spread(unit - of_instance)
+    within = delta2 + view
+    return Variances(between + within, between, within, delta2, view, mean_sq)
+
+
+@pytree_dataclass
+class BatchMonitor:
+    r"""A running average of the variances of batches, as a pure state for jit and scan.
+
+    .. math:: \bar v_t = \sum_{s \le t} \gamma^{t-s} v_s \Big/ \sum_{s \le t} \gamma^{t-s}
+
+    Start with `BatchMonitor()`.
+
+    Args:
+        decay: γ in [0, 1); 0 looks at the last batch alone.
+        weight: the denominator.
+        sums: the numerators.
+
+    Raises:
+        ValueError: γ outside [0, 1).
+    """
+
+    decay: float = dataclasses.field(default=DECAY, metadata={"static": True})
+    weight: Scalar = dataclasses.field(default_factory=lambda: jnp.zeros((), jnp.float32))
+    sums: Variances = dataclasses.field(
+        default_factory=lambda: Variances(*jnp.zeros((len(Variances._fields),), jnp.float32))
+    )
+
+    def __post_init__(self) -> None:
+        decay = concrete(self.decay, "decay")
+        if decay is None or decay.shape or not 0 <= decay < 1:
+            raise ValueError(
+                f"decay must lie in [0, 1); got {self.decay}. 0.99 looks back over 100 batches."
+            )
+
+    def update(self, variances: Variances) -> BatchMonitor:
+        """The state after another batch."""
+        check_type("variances", variances, Variances, "what batch_variances returns")
+        batch = jax.tree.map(jax.lax.stop_gradient, (jnp.ones_like(self.weight), variances))
+        weight, sums = jax.tree.map(
+            lambda old, new: self.decay * old + new.astype(old.dtype),
+            (self.weight, self.sums),
+            batch,
+        )
+        return dataclasses.replace(self, weight=weight, sums=sums)
+
+    @property
+    def average(self) -> Variances:
+        """The running average; NaN before the first batch."""
+        return jax.tree.map(lambda total: total / self.weight, self.sums)
+
+
+def means_of(
+    rows: Float[Array, "N d"], grouped: tuple[Int[Array, " N"], Int[Array, " N"]]
+) -> Float[Array, "N d"]:
+    """The mean of every row's group."""
+    groups, sizes = grouped
+    return jax.ops.segment_sum(rows, groups, len(rows))[groups] / sizes[:, None]

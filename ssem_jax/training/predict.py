@@ -1,0 +1,135 @@
+r"""Training with the supervised contrastive loss, and a monitor of what it does to the classes.
+
+The loss is that of the theory, blockwise (:mod:`ssem_jax.losses.tiles`), of the embeddings that an
+encoder makes of a batch. What the theory says of free embeddings it says of a batch: with its class
+sizes, an optimal batch has a within-class variance that α and τ decide. So a training loop can
+measure how its embeddings spread, average that over batches, and compare it with the prediction:
+
+>>> import jax, ssem_jax as sx
+>>>
+>>> @jax.jit
+... def step(params, state, images, labels, monitor):  # images (B, p, ...): p views of B instances
+...     def objective(params):
+...         views = encode(params, images)  # (B, p, d)
+...         return sx.supcl_loss(views, labels, alpha=0.5, temperature=0.1), views
+...     (loss, views), grads = jax.value_and_grad(objective, has_aux=True)(params)
+...     updates, state = optimizer.update(grads, state)
+...     monitor = monitor.update(sx.batch_variances(views, labels))
+...     return optax.apply_updates(params, updates), state, loss, monitor
+>>>
+>>> monitor.average.within, sx.predict_batch(labels, 2, alpha=0.5, temperature=0.1).within
+
+An encoder reaches the prediction only as far as it can place the embeddings of a batch freely, and
+the dimension admits it; how far it does is what the monitor shows.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from ssem_jax import theory
+from ssem_jax.certificate.class_program import solve_reduced
+from ssem_jax.compute.kernels import without_mesh
+from ssem_jax.geometry.metrics import Variances
+from ssem_jax.losses.supcl import SupCL
+from ssem_jax.problem.problem import Problem
+from ssem_jax.problem.structure import ClassStructure
+from ssem_jax.problem.validation import concrete, precision, shown
+
+REMEMBERED = 4096
+"""Predictions kept for class sizes that come again."""
+
+
+class BatchPrediction(NamedTuple):
+    """What an optimal batch of free embeddings would have, by theory.
+
+    Attributes:
+        structure: class sizes in the sorted order of their labels, and views.
+        variances: of the whole batch, to compare with :func:`batch_variances`.
+        class_delta2: (m,) variance of the instance means of every class.
+        class_view: (m,) variance of the views of every class.
+    """
+
+    structure: ClassStructure
+    variances: Variances
+    class_delta2: Float[np.ndarray, " m"]
+    class_view: Float[np.ndarray, " m"]
+
+    @property
+    def within(self) -> float:
+        """The within-class variance."""
+        return self.variances.within
+
+
+def predict_batch(
+    labels: Int[Array, " B"],
+    num_views: int = 1,
+    *,
+    alpha: float,
+    temperature: float,
+    self_pairs: str = "include",
+    mean: str = "pairs",
+) -> BatchPrediction:
+    """The variances that the theory predicts for a batch of these labels, on the host.
+
+    Balanced batches take the closed forms. Others take the reduced program that is left after
+    averaging within classes, :func:`ssem_jax.solve_reduced`, whose answers are kept for sizes that
+    come again. It computes in float64 whatever the mode of JAX is.
+
+    Args:
+        labels: (B,) one label for each instance of the batch.
+        num_views: p.
+        alpha: α in [0, 1].
+        temperature: τ > 0.
+        self_pairs: "include" or "exclude" the pairs (i, i).
+        mean: over positive "pairs", or over "anchors".
+
+    Returns:
+        The prediction.
+
+    Raises:
+        ValueError: labels of one class only, or that are no vector; a batch without the positives
+            that α asks for; and, for classes of different size, what
+            :func:`ssem_jax.solve_reduced` raises.
+    """
+    for name, value in (("alpha", alpha), ("temperature", temperature)):
+        number = concrete(value, name)
+        if number is None or number.shape:
+            raise ValueError(f"{name} must be one number on the host; got {shown(value)}.")
+    structure, _ = ClassStructure.from_labels(np.asarray(labels))
+    structure = ClassStructure(structure.sizes, num_views)
+    order = np.argsort(structure.sizes, kind="stable")
+    sizes = tuple(structure.sizes[place] for place in order)
+    hyper = (float(alpha), float(temperature), self_pairs, mean)
+    variances, *by_size = _predict(sizes, structure.num_views, *hyper)
+    by_class = [part[np.argsort(order)] for part in by_size]
+    return BatchPrediction(structure, variances, *by_class)
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
+def _predict(
+    sizes: tuple[int, ...], num_views: int, alpha: float, temperature: float, *convention: str
+) -> tuple[Variances, np.ndarray, np.ndarray]:
+    """Variances of the batch, and by class, for sorted sizes."""
+    structure, loss = ClassStructure(sizes, num_views), SupCL(alpha, temperature, *convention)
+    loss.check(structure)
+    with precision(64), without_mesh():
+        if structure.is_balanced:
+            counts = (structure.num_classes, sizes[0], num_views)
+            found = theory.variances(*counts, alpha, temperature, loss.self_pairs)
+            view = np.full(len(sizes), float(found.view))
+            delta2, mean_sq = float(found.within) - view, 0.0
+        else:
+            solution = solve_reduced(Problem(structure, len(sizes), loss))
+            delta2, view = (
+                np.asarray(part) for part in (solution.instance_variance, solution.view_variance)
+            )
+            mean_sq = float(1 - solution.total_variance)
+    share = np.asarray(sizes) / structure.num_instances
+    parts = (float(share @ delta2), float(share @ view))
+    within, total = sum(parts), 1 - mean_sq
+    return Variances(total, total - within, within, *parts, mean_sq), delta2, view
