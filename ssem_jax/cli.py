@@ -27,8 +27,9 @@ from rich.table import Table
 from ssem_jax.sweeps import document
 
 if TYPE_CHECKING:
-    from ssem_jax.claims import Judgement, Report
-    from ssem_jax.search import Trial
+    from ssem_jax.claims.collection import Report
+    from ssem_jax.claims.judgements import Judgement
+    from ssem_jax.claims.trial import Trial
 
 app = typer.Typer(
     name="ssem",
@@ -194,18 +195,20 @@ def verify(
         raise ValueError("--quick and --full exclude each other; give one of them.")
     _set_up()
     import proofs_numeric
-    from ssem_jax import claims
+    from ssem_jax.claims import claim
+    from ssem_jax.claims import collection as collection_file
     from ssem_jax.compute import cache
+    from ssem_jax.sweeps import batches
 
-    collection = claims.collect(proofs_numeric.modules())
-    theorems = claims.collect_theorems(proofs_numeric.modules()) if rigorous else []
+    collection = claim.collect(proofs_numeric.modules())
+    theorems = claim.collect_theorems(proofs_numeric.modules()) if rigorous else []
     size = "quick" if quick else "full" if full else "default"
     total = sum(
-        claims.num_cells(domain.problems(size)) for domain in claims.unique_domains(collection)
+        batches.num_cells(domain.problems(size)) for domain in claim.unique_domains(collection)
     )
     cells = None if out is None else str(_writable(out) / "cells")
     with _progress("verify", total) as advance:
-        report = claims.verify(
+        report = collection_file.verify(
             collection, theorems=theorems, size=size, seed=seed, out=cells, progress=advance
         )
     if out is not None:
@@ -294,7 +297,7 @@ def _counterexample(judgement: Judgement) -> str:
     row = judgement.counterexample or {}
     if "dim" not in row:  # of a theorem: the point itself
         return ", ".join(f"{name}={value}" for name, value in row.items())
-    from ssem_jax.claims import coordinates
+    from ssem_jax.claims.judgements import coordinates
 
     line = (
         f"{coordinates(row)}: delta2 in [{row['delta2_lo']:.3g}, {row['delta2_hi']:.3g}], "
@@ -348,23 +351,25 @@ def judge_file(
     instances and digits, and printed as Python that reproduces it. The exit code is 0 if every
     conjecture is decided (as expected, where it says so), 1 if not, 2 if one cannot be judged.
     """
-    from ssem_jax import lab
-    from ssem_jax.search import Budget, Source, search_all
+    from ssem_jax.claims import files, told
+    from ssem_jax.claims.refinement import search_all
+    from ssem_jax.claims.source import Source
+    from ssem_jax.claims.trial import Budget
 
     spend = Budget.parse(budget)
     cells = None if out is None else _writable(out) / "cells"
     _set_up()
     stdout, trials = sys.stdout, []
     with redirect_stdout(sys.stderr):  # what the file prints by itself is no verdict
-        chosen = lab.conjectures(lab.load(file), keep)
+        chosen = files.conjectures(files.load(file), keep)
         begun = time.perf_counter()
         with _progress("test", spend.cells * len(chosen)) as advance:
             source = Source(seed, cells, advance)
             for trial in search_all(chosen, spend, source):
                 trials.append(trial)
                 if not as_json:
-                    print(lab.describe(trial) + "\n", file=stdout, flush=True)
-        found = lab.report(trials, time.perf_counter() - begun, seed)
+                    print(told.describe(trial) + "\n", file=stdout, flush=True)
+        found = told.report(trials, time.perf_counter() - begun, seed)
         if out is not None:
             _keep_trials(trials, found, out)
     judged = [trial for trial in trials if trial.judgement is not None]
@@ -380,7 +385,7 @@ def judge_file(
 
 def _keep_trials(trials: list[Trial], found: dict[str, Any], out: Path) -> None:
     """results.json, and a margin map of every conjecture about cells."""
-    from ssem_jax import lab
+    from ssem_jax.claims import told
     from ssem_jax.show.outcomes import draw_margins
     from ssem_jax.show.style import PlotError, save
 
@@ -389,7 +394,7 @@ def _keep_trials(trials: list[Trial], found: dict[str, Any], out: Path) -> None:
         if trial.table is None:
             continue
         try:
-            parts, axes = lab.margin_map(trial)
+            parts, axes = told.margin_map(trial)
             title = f"{trial.claim.name}: {trial.judgement.words}" if trial.judgement else ""
             save(draw_margins(parts, axes, title), out / f"{trial.claim.name}.svg")
         except PlotError as error:

@@ -92,9 +92,21 @@ TESTS: dict[str, tuple[int, tuple[str, ...], tuple[str, ...]]] = {
         ("sweeps/grid.py", "sweeps/batches.py", "sweeps/folder.py", "sweeps/runs.py"),
         ("sweep",),
     ),
-    "interval": (12, ("interval.py", "directed.py"), ("interval", "claims", "search")),
-    "claims": (16, ("claims.py",), ("claims", "proofs", "search")),
-    "search": (10, ("search.py",), ("search", "planted")),
+    "interval": (
+        12,
+        ("claims/interval.py", "claims/directed.py"),
+        ("interval", "claims", "search"),
+    ),
+    "claims": (
+        16,
+        ("claims/cells.py", "claims/claim.py", "claims/judgements.py", "claims/collection.py"),
+        ("claims", "proofs", "search"),
+    ),
+    "search": (
+        10,
+        ("claims/refinement.py", "claims/trial.py", "claims/source.py", "claims/snippets.py"),
+        ("search", "planted"),
+    ),
     "balls": (16, ("rigorous.py", "balls/*.py"), ("rigorous", "balls", "proofs")),
 }
 """Topic → how many mutants are drawn, its files in the package, and the tests that should notice

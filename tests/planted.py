@@ -26,11 +26,11 @@ import jax
 import numpy as np
 
 import ssem_jax as sx
-from ssem_jax import lab, theory
+from ssem_jax import theory
 from ssem_jax.certificate import COLLAPSE_TOLERANCE
-from ssem_jax.claims import BOUNDARY_BAND, Claim, Verdict, equal, same_phase
-from ssem_jax.search import Source, search
-from ssem_jax.space import Range, Space
+from ssem_jax.claims import BOUNDARY_BAND, Claim, Range, Space, Verdict, equal, same_phase, search
+from ssem_jax.claims import told as told_file
+from ssem_jax.claims.source import Source
 
 if __name__ == "__main__":
     jax.config.update("jax_enable_x64", True)  # before the first closed form
@@ -411,7 +411,7 @@ def judged(
     for planted in statements:
         trial = search(planted.claim, budget, source)
         assert trial.judgement is not None, trial.error
-        yield Outcome(planted, trial.judgement.verdict, lab.describe(trial))
+        yield Outcome(planted, trial.judgement.verdict, told_file.describe(trial))
 
 
 def main() -> int:

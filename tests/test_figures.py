@@ -14,7 +14,8 @@ import ssem_jax as sx
 from figures.__main__ import main
 from figures.build import MAX_IMAGE, MAX_NUMBERS, draw, read_numbers
 from figures.common import mean_and_error
-from ssem_jax import claims, show
+from ssem_jax import show
+from ssem_jax.certificate import certificate
 
 MODULES = figures.modules()
 GALLERY = figures.GALLERY
@@ -133,7 +134,7 @@ def test_phase_diagrams_carry_their_numbers(name):
 @pytest.mark.parametrize("name", ["phase_included", "phase_excluded"])
 def test_cells_of_phase_diagrams_are_certified_and_agree_with_theory(name):
     cells = read_numbers(GALLERY, name)["cells"]
-    assert cells["gap"].max() <= claims.GAP_TOLERANCE
+    assert cells["gap"].max() <= certificate.GAP_TOLERANCE
     for _, part in show.panels(cells):
         m, n, p = (part[key][0] for key in ("num_classes", "num_instances", "num_views"))
         self_pairs = part["self_pairs"][0]
@@ -153,7 +154,7 @@ def test_slices_carry_lines_points_and_bars(self_pairs):
     figure, tables = drawn("slices", f"slices_{self_pairs}d.svg")
     module = MODULES["slices"]
     cells = show.with_parts(tables[f"{self_pairs}_cells"])
-    assert cells["gap"].max() <= claims.GAP_TOLERANCE
+    assert cells["gap"].max() <= certificate.GAP_TOLERANCE
     for along, other in (("alpha", "temperature"), ("temperature", "alpha")):
         curves = tables[f"{self_pairs}_{along}"]
         for value in module.FIXED[self_pairs][along]:
@@ -190,8 +191,8 @@ def test_dimension_carries_its_numbers():
         assert_drawn(figure, part["alpha"], part["delta2"])
     # No dimension beats the bound, and the smallest that admits the optimum reaches it.
     optima = tables["optima"]
-    assert optima["excess"].min() > -claims.GAP_TOLERANCE
-    assert optima.filter(dim=11)["excess"].max() < claims.GAP_TOLERANCE
+    assert optima["excess"].min() > -certificate.GAP_TOLERANCE
+    assert optima.filter(dim=11)["excess"].max() < certificate.GAP_TOLERANCE
     # At d = m the boundary is α_c.
     for row in tables["thresholds"].filter(dim=3).iter_rows(named=True):
         alpha_c = float(sx.theory.alpha_c(3, 4, 1, row["temperature"]))
@@ -236,7 +237,7 @@ def test_geometry_carries_its_numbers():
     for ax, part in zip(panels_of(figure), parts, strict=True):
         np.testing.assert_array_equal(np.asarray(ax.images[0].get_array()).ravel(), part["entry"])
     for row, part in zip(tables["facts"].iter_rows(named=True), parts, strict=True):
-        assert row["gap"] <= claims.GAP_TOLERANCE
+        assert row["gap"] <= certificate.GAP_TOLERANCE
         names = ("num_classes", "num_instances", "num_views", "alpha", "temperature", "self_pairs")
         structure = sx.ClassStructure.balanced(*(row[name] for name in names[:3]))
         expected = sx.theory.similarities(*(row[name] for name in names))
@@ -268,7 +269,7 @@ def test_lines_carry_their_numbers(name, table, by, x, y):
 
 def test_the_dual_certificate_is_nonnegative_and_escape_begins_at_the_boundary():
     tables = read_numbers(GALLERY, "spectrum")
-    assert tables["spectra"]["eigenvalue"].min() > -claims.GAP_TOLERANCE
+    assert tables["spectra"]["eigenvalue"].min() > -certificate.GAP_TOLERANCE
     (alpha_c,) = tables["boundary"]["alpha_c"]
     instance = tables["branches"].filter(kind="instance")
     assert ((instance["eigenvalue"] > 0) == (instance["alpha"] < alpha_c)).all()

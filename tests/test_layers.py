@@ -8,13 +8,12 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "ssem_jax"
 
 LAYERS = [
-    {"problem", "geometry", "compute", "directed"},
+    {"problem", "geometry", "compute"},
     {"losses"},
     {"theory", "solver", "certificate"},
     {"balls", "sweeps"},
     {"advice", "training"},
-    {"claims", "interval"},
-    {"space", "attainment", "search", "lab"},
+    {"claims"},
     {"show"},
     {"cli"},
 ]

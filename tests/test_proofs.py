@@ -17,10 +17,10 @@ from flint import arb
 import proofs_numeric
 import ssem_jax as sx
 from proofs_numeric import dimension, enclosures, evidence, scale
-from ssem_jax import balls, claims, lab, theory
-from ssem_jax.claims import Proof, Theorem, Verdict, judge, judge_theorem
+from ssem_jax import balls, claims, theory
+from ssem_jax.claims import Proof, Theorem, Trial, Verdict, judge, judge_theorem
+from ssem_jax.claims import told as told_file
 from ssem_jax.compute import cache
-from ssem_jax.search import Trial
 from ssem_jax.sweeps import Grid, sweep
 
 THEOREMS = claims.collect_theorems(proofs_numeric.modules())
@@ -120,10 +120,10 @@ def test_boxes_and_enclosures_are_no_cells_and_widths_no_gaps(proof, counts, gap
     assert tuple(document[name] for name in names) == counts
     assert (document["worst_gap"], document["widest_enclosure"]) == (gap, width)
     assert judgement.looked_at == words
-    told = lab.describe(Trial(judgement.claim, judgement))
+    told = told_file.describe(Trial(judgement.claim, judgement))
     assert words in told
     assert "decided cells" not in told
-    summary = lab.report([Trial(judgement.claim, judgement)], 0.0, 0)
+    summary = told_file.report([Trial(judgement.claim, judgement)], 0.0, 0)
     assert (summary["cells"], summary["worst_gap"]) == (counts[0], gap)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 import ssem_jax as sx
 from ssem_jax import theory
-from ssem_jax.lab import run_file
+from ssem_jax.claims import run_file
 
 ROUNDING = 1e-12
 """Far above the rounding of a loss in float64."""

@@ -11,7 +11,7 @@ import numpy as np
 
 import ssem_jax as sx
 from ssem_jax.certificate import COLLAPSE_TOLERANCE
-from ssem_jax.lab import run_file
+from ssem_jax.claims import run_file
 
 
 def spread(cell):

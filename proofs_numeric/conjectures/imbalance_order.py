@@ -14,7 +14,7 @@ import numpy as np
 import ssem_jax as sx
 from proofs_numeric.imbalance import larger_first
 from ssem_jax.certificate import COLLAPSE_TOLERANCE
-from ssem_jax.lab import run_file
+from ssem_jax.claims import run_file
 
 WARM = sx.Range(0.2, 2.5, log=True)
 

@@ -13,7 +13,7 @@ import numpy as np
 import ssem_jax as sx
 from ssem_jax import theory
 from ssem_jax.certificate import COLLAPSE_TOLERANCE
-from ssem_jax.lab import run_file
+from ssem_jax.claims import run_file
 
 BAND = 0.03
 """Distance of α from the threshold that the statement leaves out: what embeddings in R^m gain over

@@ -13,7 +13,7 @@ import numpy as np
 
 import ssem_jax as sx
 from ssem_jax import theory
-from ssem_jax.lab import run_file
+from ssem_jax.claims import run_file
 
 
 def rank_of_optimum(cell):

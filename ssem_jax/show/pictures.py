@@ -13,7 +13,9 @@ import polars as pl
 
 from ssem_jax import theory
 from ssem_jax.certificate.certificate import GAP_TOLERANCE
-from ssem_jax.claims import Cells, Claim, Judgement, Plane, Proof, Theorem, outcomes, predict
+from ssem_jax.claims.cells import Cells
+from ssem_jax.claims.claim import Claim, Plane, Proof, Theorem
+from ssem_jax.claims.judgements import Judgement, outcomes, predict
 from ssem_jax.show import boxes, brackets, tables
 from ssem_jax.show.outcomes import draw_outcomes
 from ssem_jax.show.style import PlotError

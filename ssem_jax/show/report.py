@@ -17,7 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from ssem_jax.certificate.certificate import COLLAPSE_TOLERANCE, GAP_TOLERANCE
-from ssem_jax.claims import BOUNDARY_BAND, EQUALITY_TOLERANCE, Claim, Judgement, Report, Verdict
+from ssem_jax.claims.cells import BOUNDARY_BAND
+from ssem_jax.claims.claim import Claim, Verdict
+from ssem_jax.claims.collection import Report
+from ssem_jax.claims.interval import EQUALITY_TOLERANCE
+from ssem_jax.claims.judgements import Judgement
 from ssem_jax.show.pictures import picture
 from ssem_jax.show.words import COORDINATES, number, plain
 from ssem_jax.sweeps.document import write as write_document

@@ -190,7 +190,7 @@ def test_a_claim_that_would_end_the_run_is_an_error_and_the_others_are_judged(
 
 
 def test_a_run_without_a_verdict_for_every_claim_is_never_a_success(ssem, tmp_path, monkeypatch):
-    search = importlib.import_module("ssem_jax.search")
+    search = importlib.import_module("ssem_jax.claims.refinement")
     (tmp_path / "mine.py").write_text(ENDS + CLAIMS.format("space"))
     monkeypatch.setattr(search, "search_all", lambda *_: iter(()))
     assert ssem("test", "mine.py")[0] == 2

@@ -15,8 +15,8 @@ import pytest
 import ssem_jax as sx
 from ssem_jax import claims
 from ssem_jax.certificate import QUANTITIES
+from ssem_jax.claims import Range, Space
 from ssem_jax.problem import pytree_dataclass
-from ssem_jax.space import Range, Space
 from ssem_jax.sweeps import SCHEMA
 from ssem_jax.sweeps.table import (
     choice_of,

@@ -12,11 +12,11 @@ import polars as pl
 import pytest
 
 import ssem_jax as sx
-from ssem_jax import lab
-from ssem_jax.claims import Claim, ClaimError, Proof, Theorem, Verdict
-from ssem_jax.lab import describe
-from ssem_jax.search import Source, one_line, search, search_all
-from ssem_jax.space import Range, Space
+from ssem_jax.claims import Claim, ClaimError, Proof, Range, Space, Theorem, Verdict, files, search
+from ssem_jax.claims.refinement import search_all
+from ssem_jax.claims.snippets import one_line
+from ssem_jax.claims.source import Source
+from ssem_jax.claims.told import describe
 
 SMALL = Space(num_classes=2, num_instances=2, temperature=planted.WARM)
 
@@ -145,7 +145,7 @@ def test_an_edited_file_is_judged_anew_in_the_same_folder(tmp_path):
         file = tmp_path / "own.py"
         file.write_text(OWN.replace("SIGN", sign).replace("BOUND", bound))
         source = Source(out=tmp_path / "cells")
-        found = search_all(lab.conjectures(lab.load(file)), sx.Budget(9), source)
+        found = search_all(files.conjectures(files.load(file)), sx.Budget(9), source)
         return [str(trial.judgement.verdict) for trial in found]
 
     assert verdicts("1.0") == ["HOLDS", "REFUTED"]

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from ssem_jax.claims import Cells, ClaimError, Condition
+from ssem_jax.claims.cells import Cells, ClaimError, Condition
 from ssem_jax.losses.base import GramLoss
 from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.problem import Problem

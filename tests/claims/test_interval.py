@@ -12,16 +12,8 @@ import numpy as np
 import pytest
 
 import ssem_jax as sx
-from ssem_jax.interval import (
-    FUNCTION_ULPS,
-    PREDICTION_ROUNDING,
-    Equality,
-    Interval,
-    as_interval,
-    decided,
-    equal,
-    same_phase,
-)
+from ssem_jax.claims import Equality, Interval, decided, equal, same_phase
+from ssem_jax.claims.interval import FUNCTION_ULPS, PREDICTION_ROUNDING, as_interval
 
 BITS = 2400
 """Balls at this precision hold the sums and products of the numbers below exactly."""

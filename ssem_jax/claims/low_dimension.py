@@ -42,8 +42,8 @@ from ssem_jax.certificate.certificate import COLLAPSE_TOLERANCE
 from ssem_jax.certificate.certificates import certificate_key, certify
 from ssem_jax.certificate.class_blocks import instance_functionals, reducible
 from ssem_jax.certificate.class_brackets import bracket_reduced
-from ssem_jax.claims import Cells
-from ssem_jax.interval import Interval, decided
+from ssem_jax.claims.cells import Cells
+from ssem_jax.claims.interval import Interval, decided
 from ssem_jax.losses.base import GramLoss
 from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.problem import Problem

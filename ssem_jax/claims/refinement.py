@@ -20,46 +20,25 @@ repeated.
 from __future__ import annotations
 
 import dataclasses
-import enum
-import hashlib
 import itertools
-import logging
 import math
-import sys
 import time
-import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from ssem_jax.certificate.certificate import GAP_TOLERANCE
-from ssem_jax.claims import (
-    Cells,
-    Claim,
-    ClaimError,
-    Domain,
-    Judgement,
-    Theorem,
-    Verdict,
-    Weighed,
-    judge,
-    judge_theorem,
-    weigh,
-    weigh_groups,
-)
-from ssem_jax.losses.base import GramLoss
-from ssem_jax.losses.supcl import SupCL
-from ssem_jax.problem.problem import Problem
-from ssem_jax.problem.validation import check_count, check_type, concrete, shown
-from ssem_jax.space import FINEST, Range, Space, Spots
-from ssem_jax.sweeps.batches import num_cells, split
-from ssem_jax.sweeps.folder import RunError, identity_of
-from ssem_jax.sweeps.identity import NoIdentityError
-from ssem_jax.sweeps.runs import sweep
-from ssem_jax.sweeps.table import choice_of, fixed_columns, hyper_names, join, problem_of, sizes_of
+from ssem_jax.claims.cells import Cells, ClaimError
+from ssem_jax.claims.claim import Claim, Domain, Theorem, Verdict
+from ssem_jax.claims.judgements import Weighed, judge, judge_theorem, weigh, weigh_groups
+from ssem_jax.claims.snippets import digits_of, is_better, one_line, simpler, snippet, uncertified
+from ssem_jax.claims.source import Source
+from ssem_jax.claims.space import FINEST, Space, Spots
+from ssem_jax.claims.trial import DEFAULT_BUDGET, Budget, Explored, Trial
+from ssem_jax.problem.validation import check_type
+from ssem_jax.sweeps.folder import RunError
+from ssem_jax.sweeps.table import fixed_columns, join
 
 COARSEST, FINEST_COARSE = 1, 3
 """Halvings of every range in the coarse grid, at least and at most: 3 to 9 values."""
@@ -80,199 +59,8 @@ SHRINK_SLICES = 12
 """Smaller slices searched at most."""
 FEW_VALUES = 8
 """A margin of at most so many values is a step: it does not point to where it changes."""
-ROUND_DIGITS = 4
-"""Decimal places up to which a counterexample's hyper-parameters are rounded."""
-ROUND_CHOICES = 6
-"""Rounded values tried for each hyper-parameter."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Budget:
-    """What a search may spend.
-
-    Args:
-        cells: certified cells.
-        seconds: wall time, checked between rounds.
-
-    Raises:
-        ValueError: no integer of at least 1, or no positive number.
-    """
-
-    cells: int = 2000
-    seconds: float = math.inf
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "cells", check_count("the cells of a budget", self.cells, 1))
-        seconds = concrete(self.seconds, "the seconds of a budget")
-        if seconds is None or seconds.shape or not seconds > 0:
-            raise ValueError(
-                f"the seconds of a budget must be positive; got {shown(self.seconds)}."
-            )
-        object.__setattr__(self, "seconds", float(seconds))
-
-    @classmethod
-    def of(cls, value: Any) -> Budget:
-        """A budget as it is, of a number of cells, or of a text that :meth:`parse` takes.
-
-        Raises:
-            ValueError: none of these.
-        """
-        if isinstance(value, cls):
-            return value
-        return cls.parse(value) if isinstance(value, str) else cls(value)
-
-    @classmethod
-    def parse(cls, text: str) -> Budget:
-        """A budget from "2000", "60s", or both, "2000,60s".
-
-        Raises:
-            ValueError: anything else.
-        """
-        check_type("a budget", text, str, "a text, as '2000,60s'")
-        given: dict[str, float] = {}
-        try:
-            for part in map(str.strip, text.split(",")):
-                unit = "seconds" if part.endswith("s") else "cells"
-                if unit in given:
-                    raise ValueError
-                given[unit] = float(part.removesuffix("s"))
-            if not all(map(math.isfinite, given.values())):
-                raise ValueError
-            return cls(**given)  # pyright: ignore[reportArgumentType]
-        except ValueError:
-            raise ValueError(
-                f"a budget is a number of cells, of seconds, or both: 2000 or 60s or 2000,60s; "
-                f"got {text!r}."
-            ) from None
-
-
-DEFAULT_BUDGET = Budget()
-
-
-@dataclasses.dataclass(frozen=True)
-class Explored:
-    """How closely a space was looked at.
-
-    Attributes:
-        finest: side of the smallest box, as a share of every range.
-        largest: side of the largest box that was left whole, of those in which cells count.
-        box: that box: its shape, and (low, high) of every range.
-    """
-
-    finest: float
-    largest: float
-    box: dict[str, Any]
-
-    def __str__(self) -> str:
-        shape = f"sizes={self.box['sizes']}, p={self.box['num_views']}, d={self.box['dim']}"
-        ranges = [f"{k}={v[0]:.4g}..{v[1]:.4g}" for k, v in self.box.items() if type(v) is tuple]
-        return (
-            f"finest box {self.finest:.2g} of every range, largest unexplored {self.largest:.2g}: "
-            + ", ".join([shape, *ranges])
-        )
-
-
-@dataclasses.dataclass(frozen=True)
-class Trial:
-    """What became of a conjecture.
-
-    Attributes:
-        claim: the conjecture.
-        judgement: its verdict, on all cells that were solved; None if it could not be judged.
-        table: those cells.
-        slices: slices that were reached, and slices of the space.
-        tightest: the cell of the smallest margin.
-        snippet: for a counterexample, Python that reproduces it.
-        seconds: wall time.
-        error: what is wrong with the conjecture itself.
-        explored: how closely its space was looked at; None where there are no ranges.
-    """
-
-    claim: Claim | Theorem
-    judgement: Judgement | None
-    table: pl.DataFrame | None = None
-    slices: tuple[int, int] | None = None
-    tightest: dict[str, Any] | None = None
-    snippet: str = ""
-    seconds: float = 0.0
-    error: str = ""
-    explored: Explored | None = None
-
-    @property
-    def as_expected(self) -> bool:
-        """Whether it was judged, and as expected; a conjecture only has to be decided."""
-        return self.judgement is not None and self.judgement.as_expected
-
-    def to_json(self) -> dict[str, Any]:
-        """A plain dictionary."""
-        if self.judgement is None:
-            names = {"name": self.claim.name, "statement": self.claim.statement}
-            return names | {"verdict": None, "error": self.error}
-        return self.judgement.to_json() | {
-            "slices": self.slices,
-            "tightest": self.tightest,
-            "explored": self.explored and dataclasses.asdict(self.explored),
-            "snippet": self.snippet,
-            "seconds": self.seconds,
-        }
-
-
-LOG = logging.getLogger(__name__)
 
 _EMPTY = "{}: no cell of its domain counts; widen it or its conditions."
-
-Progress = Callable[[int], None]
-
-
-class Source:
-    """Certified cells, each batch solved once: from memory, from a folder, or anew.
-
-    Cells of a loss without identity (:mod:`ssem_jax.sweeps.identity`) are solved anew each time
-    and kept nowhere; a line in the log says so.
-
-    Args:
-        seed: of the random starts.
-        out: a folder that keeps the cells; None to keep nothing.
-        progress: called with numbers of finished cells.
-        solver: as :func:`ssem_jax.sweep`, which it is if not given.
-    """
-
-    def __init__(
-        self,
-        seed: int = 0,
-        out: Path | None = None,
-        progress: Progress | None = None,
-        solver: Callable[..., pl.DataFrame] = sweep,
-    ) -> None:
-        self.seed, self.out, self.progress, self.solver = seed, out, progress, solver
-        self.memory: dict[str, pl.DataFrame] = {}
-        self.noted: set[str] = set()
-
-    def cells(
-        self, problems: Sequence[Problem], num_starts: int = 2, seed: int = 0
-    ) -> pl.DataFrame:
-        """The table of some problems."""
-        options = {"seed": self.seed + seed, "num_starts": num_starts, "progress": self.progress}
-        try:
-            name = self._name_of(problems, self.seed + seed, num_starts)
-        except NoIdentityError as error:
-            line = (
-                f"cells of {type(problems[0].loss).__name__} are neither kept nor reused: {error}"
-            )
-            if line not in self.noted:
-                self.noted.add(line)
-                LOG.warning("%s", line)
-            return self.solver(problems, out=None, **options)
-        if name not in self.memory:
-            out = None if self.out is None else self.out / name
-            self.memory[name] = self.solver(problems, out=out, **options)
-        elif self.progress:
-            self.progress(num_cells(problems))
-        return self.memory[name]
-
-    def _name_of(self, problems: Sequence[Problem], seed: int, num_starts: int) -> str:
-        parts = [identity_of(b, seed, num_starts) for each in problems for b in split(each)]
-        return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
 
 
 def search(
@@ -590,10 +378,10 @@ class _Search:
         self.table = join([self.table, table]) if first else table
         self._weigh(first)
         # What is undecided for want of a certificate is tried again.
-        open_ = first + np.flatnonzero(_uncertified(table) & self.undecided[first:])
+        open_ = first + np.flatnonzero(uncertified(table) & self.undecided[first:])
         if open_.size:
             again = self._rows_of(spots[inside][open_ - first], RETRY_STARTS, 1)
-            self.table = _better(self.table, open_, again)
+            self.table = is_better(self.table, open_, again)
             self._weigh(first)
 
     def _admitted(self, spots: Spots) -> np.ndarray:
@@ -674,7 +462,7 @@ class _Search:
         found = weigh_groups(self.claim, tuple(groups))
         refuted = np.flatnonzero(found.refuted & self._counts(groups))
         if refuted.size:
-            digits = sum(_digits(spots.values) for spots in tried)
+            digits = sum(digits_of(spots.values) for spots in tried)
             k = min(refuted, key=lambda k: (digits[k], found.margin.high[k]))
             rows = [group.table.row(int(k), named=True) for group in groups]
         row = {name: value for name, value in rows[0].items() if name != "_row"}
@@ -702,7 +490,7 @@ class _Search:
         free: list[tuple[str, int | None]] = []  # what moves on its own: an axis, or a cell's own
         for name in names:
             free += [(name, k) for k in range(len(rows))] if name == along else [(name, None)]
-        values = [_simpler(self.space.ranges[name], rows[k or 0][name]) for name, k in free]
+        values = [simpler(self.space.ranges[name], rows[k or 0][name]) for name, k in free]
         spots = []
         for position in range(len(rows)):
             chosen = [
@@ -721,95 +509,3 @@ class _Search:
             for before, after in itertools.pairwise(spots):
                 good &= before.values[:, axis] < after.values[:, axis]
         return [each[good] for each in spots]
-
-
-def _uncertified(table: pl.DataFrame) -> np.ndarray:
-    gap = table["gap"].to_numpy()
-    return np.isfinite(gap) & (gap > GAP_TOLERANCE)
-
-
-def _better(table: pl.DataFrame, rows: np.ndarray, again: pl.DataFrame) -> pl.DataFrame:
-    """The table with those rows replaced that came out with a smaller gap."""
-    better = again["gap"].to_numpy() < table["gap"].to_numpy()[rows]
-    places = np.arange(len(table))
-    places[rows[better]] = len(table) + np.flatnonzero(better)
-    return join([table, again])[places]
-
-
-def _simpler(axis: Range, value: float) -> list[float]:
-    """The value, and values near it with fewer digits, the roundest first."""
-    found: dict[float, None] = {}
-    for digits in range(ROUND_DIGITS + 1):
-        scale = 10**digits
-        for rounding in (round, math.floor, math.ceil):
-            rounded = round(rounding(value * scale) / scale, digits)
-            if rounded in axis:
-                found[rounded] = None
-    return [*list(found)[:ROUND_CHOICES], value]
-
-
-def _digits(values: np.ndarray) -> np.ndarray:
-    """(B,) characters that it takes to write the values."""
-    return np.array(
-        [
-            sum(
-                len(f"{value:g}" if value == float(f"{value:g}") else repr(value))
-                for value in map(float, row)
-            )
-            for row in values
-        ]
-    )
-
-
-def snippet(claim: Claim, row: dict[str, Any]) -> str:
-    """Python that solves and certifies a counterexample again."""
-    made_by = claim.domain.loss
-    name, lines = getattr(made_by, "__name__", "loss"), ["import jax", "import ssem_jax as sx"]
-    known = made_by is SupCL or getattr(sys.modules.get("ssem_jax"), name, None) is made_by
-    if not known:
-        lines.append(f"from {made_by.__module__} import {name}")
-    call = f"sx.{name}" if known else name
-    lines.append('jax.config.update("jax_enable_x64", True)')
-    for cell in (row, *row.get("followed_by", ())):
-        hyper = [key for key in hyper_names(made_by) if cell.get(key) is not None]
-        written = [_written(key, cell, made_by) for key in hyper]
-        lines += [line for line, _ in written if line and line not in lines]
-        arguments = ", ".join(f"{key}={w}" for key, (_, w) in zip(hyper, written, strict=True))
-        sizes = sizes_of(cell["sizes"])
-        lines += [
-            f"structure = sx.ClassStructure({sizes}, num_views={cell['num_views']})",
-            f"problem = sx.Problem(structure, dim={cell['dim']}, loss={call}({arguments}))",
-            f"cell = sx.certify(sx.solve(problem, jax.random.key({cell['seed']}), "
-            f"num_starts={max(cell['starts'] or 2, 2)}))",
-            f"print(cell.gap)  # {cell['gap']:.1e}",
-        ]
-        if f"{claim.quantity}_lo" in cell:
-            low, high = cell[f"{claim.quantity}_lo"], cell[f"{claim.quantity}_hi"]
-            lines.append(f'print(cell.brackets["{claim.quantity}"])  # {low:.6g} to {high:.6g}')
-    return "\n".join(lines)
-
-
-def _written(name: str, row: dict[str, Any], made_by: Callable[..., GramLoss]) -> tuple[str, str]:
-    """A hyper-parameter of a row as Python, and a line that it needs before it."""
-    held = row[name]
-    if not isinstance(held, str):
-        return "", repr(held)
-    if not held.startswith("<"):
-        word = choice_of(held) == held
-        return "", repr(held) if word else held
-    choice = getattr(problem_of(row, made_by).loss, name, None)
-    owner = type(choice) if isinstance(choice, enum.Enum) else choice
-    place, called = getattr(owner, "__module__", ""), getattr(owner, "__qualname__", "<>")
-    if not called.isidentifier():
-        return f"# {name} is {held}: make it as the file of the conjecture does", name
-    used = f"{called}.{choice.name}" if isinstance(choice, enum.Enum) else called
-    return f"from {place} import {called}", used
-
-
-def one_line(error: BaseException, file: str = "") -> str:
-    """An exception in one line, with the last place in a file that it came from."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.endswith(file)]
-    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    if isinstance(error, SyntaxError) or not frames:
-        return text
-    return f"{text} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})"

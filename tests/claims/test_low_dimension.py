@@ -7,9 +7,10 @@ import pytest
 
 import ssem_jax as sx
 from ssem_jax import theory
-from ssem_jax.attainment import Attainment, is_unique, rank_bounds
+from ssem_jax.claims import Attainment
+from ssem_jax.claims.low_dimension import is_unique, rank_bounds
 
-module = sys.modules["ssem_jax.attainment"]  # its name in the package is the function
+module = sys.modules["ssem_jax.claims.low_dimension"]  # its name in the package is the function
 
 
 def solved(structure, dims, alphas, tau=0.5, self_pairs="include", num_starts=4):

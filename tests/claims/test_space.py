@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import ssem_jax as sx
-from ssem_jax.claims import ClaimError
-from ssem_jax.space import FINEST, Range, Space
+from ssem_jax.claims import ClaimError, Range, Space
+from ssem_jax.claims.space import FINEST
 
 
 def test_a_range_has_exact_ends_and_even_steps():

@@ -10,10 +10,12 @@ import polars as pl
 import pytest
 
 import ssem_jax as sx
-from ssem_jax import lab, show
-from ssem_jax.search import Source, search, search_all
+from ssem_jax import claims, show
+from ssem_jax.claims import files, search, told
+from ssem_jax.claims.refinement import search_all
+from ssem_jax.claims.source import Source
 
-PROOFS = Path(__file__).parents[1] / "proofs_numeric"
+PROOFS = Path(__file__).parents[2] / "proofs_numeric"
 
 
 def ssem(*arguments, cwd):
@@ -140,7 +142,7 @@ def test_bad_files_and_options_are_one_line_and_exit_code_2(content, arguments, 
     ],
 )
 def test_names_are_selected_by_expressions(expression, selected):
-    assert lab.matches(expression, "low_alpha") is selected
+    assert files.matches(expression, "low_alpha") is selected
 
 
 def test_a_loss_of_five_lines_runs_through_solve_certify_sweep_and_a_conjecture(tmp_path):
@@ -158,7 +160,7 @@ spread = sx.Claim(
     sx.Space(num_classes=2, num_instances=2, loss=repulsion, scale=sx.Range(0.05, 2)),
 )
 ''')
-    module = lab.load(tmp_path / "own.py")
+    module = files.load(tmp_path / "own.py")
     problem = sx.Problem(sx.ClassStructure((2, 2)), 3, module.repulsion(scale=1.0))
     import jax
 
@@ -182,7 +184,7 @@ def test_a_loss_that_is_not_convex_runs_and_every_verdict_says_so():
 def test_margin_maps_show_the_slices_of_the_smallest_margins(tmp_path):
     space = sx.Space(num_classes=2, num_instances=(2, 3), temperature=sx.Range(0.2, 5, log=True))
     trial = search(sx.Claim("c", "s", lambda cell: 0.7 - cell.delta2, space), sx.Budget(100))
-    parts, axes = lab.margin_map(trial)
+    parts, axes = told.margin_map(trial)
     assert axes == [("alpha", False), ("temperature", True)]
     assert [title for title, _ in parts] == ["n=3, d=5", "n=2, d=3"]
     show.save(show.draw_margins(parts, axes, "title"), tmp_path / "map.png")
@@ -193,13 +195,13 @@ def test_margin_maps_show_the_slices_of_the_smallest_margins(tmp_path):
 def test_margin_maps_of_one_axis_and_of_none(hyper, tmp_path):
     space = sx.Space(num_classes=2, num_instances=2, **hyper)
     trial = search(sx.Claim("c", "s", lambda cell: 0.7 - cell.delta2, space), sx.Budget(30))
-    show.save(show.draw_margins(*lab.margin_map(trial)), tmp_path / "map.png")
+    show.save(show.draw_margins(*told.margin_map(trial)), tmp_path / "map.png")
 
 
 def test_a_map_needs_cells():
-    theorem = sx.Trial(lab.Theorem("t", "s", lambda: None), None)
+    theorem = sx.Trial(claims.Theorem("t", "s", lambda: None), None)
     with pytest.raises(ValueError, match="t was not judged on cells"):
-        lab.margin_map(theorem)
+        told.margin_map(theorem)
     columns = dict.fromkeys(["margin_lo", "margin_hi"], pl.Float64)
     empty = pl.DataFrame(schema=columns)
     with pytest.raises(show.PlotError, match="no cell counts"):
@@ -212,9 +214,9 @@ QUICK = ("first_order_transition", "smallest_dimension")
 
 
 def judged(name, budget):
-    claims = lab.conjectures(lab.load(PROOFS / "conjectures" / f"{name}.py"))
+    claims = files.conjectures(files.load(PROOFS / "conjectures" / f"{name}.py"))
     for trial in search_all(claims, budget, Source()):
-        assert trial.as_expected, lab.describe(trial)
+        assert trial.as_expected, told.describe(trial)
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -232,4 +234,4 @@ def test_every_worked_conjecture_says_what_was_learned():
     page = (PROOFS / "README.md").read_text()
     for name in WORKED:
         assert f"`{name}`" in page, name
-        assert len(lab.load(PROOFS / "conjectures" / f"{name}.py").__doc__) > 400, name
+        assert len(files.load(PROOFS / "conjectures" / f"{name}.py").__doc__) > 400, name

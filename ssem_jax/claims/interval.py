@@ -4,9 +4,9 @@ A bracket is all that is known of a number, so arithmetic on brackets is **inter
 it is rounded outwards**: whatever real numbers the operands stand for, the result contains what the
 operation makes of them.
 
-* Sums, products and quotients (:mod:`ssem_jax.directed`): an end moves outwards by one unit in the
-  last place exactly if it was rounded inwards. What is exact stays exact: 1 - [0, 1] is [0, 1].
-  Integer powers are products.
+* Sums, products and quotients (:mod:`ssem_jax.claims.directed`): an end moves outwards by one unit
+  in the last place exactly if it was rounded inwards. What is exact stays exact: 1 - [0, 1] is [0,
+  1]. Integer powers are products.
 * Square roots are correctly rounded: one unit outwards.
 * exp, log and their kin: `FUNCTION_ULPS` units outwards; other real powers are exp(y log x).
 
@@ -28,7 +28,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ssem_jax.directed import down, enclosed, products, quotients, sums, up
+from ssem_jax.claims.directed import down, enclosed, products, quotients, sums, up
 from ssem_jax.problem.problem import Phase
 
 EQUALITY_TOLERANCE = 1e-3

@@ -1,0 +1,134 @@
+"""Files of conjectures: collecting, judging and printing them, as `ssem test` does.
+
+A file defines conjectures (:class:`ssem_jax.Claim`, or a :class:`ssem_jax.Theorem` with a procedure
+of its own) at its top level; :mod:`ssem_jax.claims.refinement` judges them.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from ssem_jax.claims.claim import Claim, Theorem, collect, collect_theorems
+from ssem_jax.claims.refinement import search_all
+from ssem_jax.claims.snippets import one_line
+from ssem_jax.claims.told import describe
+
+# ---------------------------------------------------------------------------------- collecting
+
+
+def load(path: str | Path) -> ModuleType:
+    """A file of conjectures as a module.
+
+    Raises:
+        ValueError: no such file, one that does not run, or that is named like another module.
+    """
+    file = Path(path)
+    if not file.is_file() or file.suffix != ".py":
+        raise ValueError(f"{file} is no Python file; give a file that defines conjectures.")
+    if _is_taken(file):
+        raise ValueError(
+            f"{file} is named like the module {file.stem}, which would then import it instead; "
+            "rename it."
+        )
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{file} cannot be loaded; give a file that defines conjectures.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[file.stem] = module  # losses defined there are found again by name
+    _LOADED.add(file.stem)
+    try:
+        spec.loader.exec_module(module)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a sys.exit among them, which would end the run as if all held
+        raise ValueError(f"{file} does not run: {one_line(error, str(file))}") from error
+    return module
+
+
+_LOADED: set[str] = set()
+"""Modules that came from files of conjectures, and may be replaced by another such file."""
+
+
+def _is_taken(file: Path) -> bool:
+    """Whether an import of the file's name means, or may come to mean, another module."""
+    if file.stem in _LOADED:
+        return False
+    if file.stem in sys.modules:
+        return True
+    try:
+        spec = importlib.util.find_spec(file.stem)
+    except (ImportError, ValueError):  # a name that no import can have
+        return False
+    return spec is not None and (
+        spec.origin is None or Path(spec.origin).resolve() != file.resolve()
+    )
+
+
+def conjectures(module: ModuleType, expression: str = "") -> list[Claim | Theorem]:
+    """The conjectures that a module defines, less those that an expression does not select.
+
+    Args:
+        module: of :func:`load`.
+        expression: parts of names, joined by "and", "or", "not" and parentheses.
+
+    Raises:
+        ValueError: there are none, two of one name, or the expression is none.
+    """
+    found = [*collect([module]), *collect_theorems([module])]
+    if not found:
+        raise ValueError(
+            f"{module.__name__} defines no conjecture; write one as NAME = sx.Claim(...)."
+        )
+    chosen = [claim for claim in found if matches(expression, claim.name)]
+    if not chosen:
+        names = ", ".join(claim.name for claim in found)
+        raise ValueError(f"-k {expression!r} selects none of {names}.")
+    return chosen
+
+
+def matches(expression: str, name: str) -> bool:
+    """Whether a name is selected by an expression such as "collapse and not low".
+
+    Raises:
+        ValueError: the expression cannot be read.
+    """
+    if not expression:
+        return True
+
+    def value(node: ast.AST) -> bool:
+        match node:
+            case ast.Expression(body):
+                return value(body)
+            case ast.BoolOp(ast.And(), values):
+                return all(map(value, values))
+            case ast.BoolOp(ast.Or(), values):
+                return any(map(value, values))
+            case ast.UnaryOp(ast.Not(), operand):
+                return not value(operand)
+            case ast.Name(part):
+                return part.lower() in name.lower()
+        raise SyntaxError
+
+    try:
+        return value(ast.parse(expression, mode="eval"))
+    except SyntaxError:
+        raise ValueError(
+            f"-k takes parts of names joined by and, or, not; got {expression!r}."
+        ) from None
+
+
+def run_file(file: str) -> int:
+    """Judge the conjectures of a file and print their verdicts: what a worked conjecture's own
+    ``python -m`` does. 0 if every verdict is as expected."""
+    from ssem_jax.compute import cache
+
+    cache.set_up_jax()
+    trials = []
+    for trial in search_all(conjectures(load(file))):
+        print(describe(trial) + "\n")
+        trials.append(trial)
+    return 0 if all(trial.as_expected for trial in trials) else 1
