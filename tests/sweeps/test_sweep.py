@@ -21,7 +21,8 @@ from jax.experimental.compilation_cache import compilation_cache
 
 import ssem_jax as sx
 from ssem_jax import compute
-from ssem_jax.cli import main, parse_numbers
+from ssem_jax.cli import main
+from ssem_jax.cli.parse import parse_numbers
 from ssem_jax.compute import Processes, open_executor
 from ssem_jax.problem import pytree_dataclass
 from ssem_jax.sweeps import (

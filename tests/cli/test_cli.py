@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 
 import ssem_jax as sx
-from ssem_jax.cli import main, parse_integers, parse_numbers
+from ssem_jax.cli import main
+from ssem_jax.cli.parse import parse_integers, parse_numbers
 
 
 def ssem(*arguments, cwd=None):

@@ -1,0 +1,152 @@
+"""What all commands share: the app, exit codes, options, progress, printing."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from ssem_jax.claims.judgements import Judgement
+
+app = typer.Typer(
+    name="ssem",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Verify the theory of class collapse in supervised contrastive learning, numerically: "
+    "embeddings are minimised freely on the sphere, and every minimum carries a certificate of "
+    "global optimality.",
+)
+
+AS_EXPECTED, NOT_AS_EXPECTED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
+SeedOption = Annotated[int, typer.Option(help="Seed of the random starts.", min=0)]
+
+
+def folder_named(text: str) -> Path:
+    """A folder by its name; an empty one, of a variable that is not set, would be the current."""
+    if not text.strip():
+        raise typer.BadParameter("give the name of a folder; got none.")
+    return Path(text)
+
+
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder to write to; an interrupted run in it goes on.",
+        show_default=False,
+        parser=folder_named,
+        metavar="PATH",
+    ),
+]
+SelfPairsOption = Annotated[
+    str,
+    typer.Option(
+        help="Pairs (i, i): include, exclude or decouple; a comma-separated list in sweeps."
+    ),
+]
+MeanOption = Annotated[
+    str, typer.Option(help="Mean over positive pairs or over anchors (unbalanced classes only).")
+]
+
+
+class Answer(NamedTuple):
+    """What a command says with --json: its exit code, and the one document on stdout."""
+
+    code: int
+    document: Any
+
+
+def say(line: str) -> None:
+    print(f"ssem: {line}", file=sys.stderr)
+
+
+def set_up() -> None:
+    from ssem_jax.compute import cache
+
+    cache.set_up_jax()
+
+
+@contextmanager
+def progress_bar(
+    description: str, total: int, unit: str = "cells"
+) -> Iterator[Callable[[int], None]]:
+    """A progress bar on stderr; what it yields is called with numbers of finished units."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(description, total=total)
+        yield lambda count: bar.advance(task, count)
+
+
+def writable(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe.{os.getpid()}"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(
+            f"cannot write to {folder}: {error.strerror}; choose another folder for --out."
+        ) from error
+    return folder
+
+
+def console_of() -> Console:
+    """Stdout; as wide as a table needs where it is not a terminal."""
+    return Console(width=None if sys.stdout.isatty() else 120, highlight=False, soft_wrap=True)
+
+
+def verdict_text(judgement: Judgement) -> str:
+    if judgement.as_expected:
+        return judgement.words
+    return f"{judgement.words} (expected {judgement.claim.expected})"
+
+
+def number_text(value: float | None) -> str:
+    return "" if value is None else f"{value:.1e}"
+
+
+def counterexample_text(judgement: Judgement) -> str:
+    row = judgement.counterexample or {}
+    if "dim" not in row:  # of a theorem: the point itself
+        return ", ".join(f"{name}={value}" for name, value in row.items())
+    from ssem_jax.claims.judgements import coordinates
+
+    line = (
+        f"{coordinates(row)}: delta2 in [{row['delta2_lo']:.3g}, {row['delta2_hi']:.3g}], "
+        f"phase {row['phase']}"
+    )
+    for other in row.get("followed_by", ()):
+        line += (
+            f"; then at {judgement.claim.along}={other[judgement.claim.along]:.6g} "
+            f"delta2 in [{other['delta2_lo']:.3g}, {other['delta2_hi']:.3g}]"
+        )
+    return line
+
+
+def cells_of_run(run: Path) -> Path:
+    """The cells of a run of `ssem verify --out`, or the folder itself."""
+    return run / "cells" if (run / "cells" / "manifest.json").exists() else run
+
+
+def file_written(path: Path, as_json: bool) -> int | Answer:
+    """The answer of a command that makes a file."""
+    if as_json:
+        return Answer(AS_EXPECTED, {"file": str(path)})
+    print(path)
+    return AS_EXPECTED

@@ -1,0 +1,54 @@
+"""Lists and ranges of numbers on the command line."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def parse_numbers(option: str, text: str) -> tuple[float, ...]:
+    """Numbers from "a,b,c", "first:last:count" or "log:first:last:count".
+
+    Raises:
+        ValueError: anything else.
+    """
+    parts = text.split(":")
+    spaced = np.geomspace if parts[0] == "log" else np.linspace
+    ends = parts[1:] if parts[0] == "log" else parts
+    try:
+        if len(parts) == 1:
+            return tuple(float(part) for part in listed(text))
+        first, last, count = float(ends[0]), float(ends[1]), int(ends[2])
+        if len(ends) != 3 or count < 1 or (spaced is np.geomspace and min(first, last) <= 0):
+            raise ValueError
+        return tuple(spaced(first, last, count).tolist())
+    except (ValueError, IndexError):
+        raise ValueError(
+            f"{option} takes numbers as 0.1,0.5 or first:last:count or log:first:last:count "
+            f"(log needs positive ends); got {text!r}."
+        ) from None
+
+
+def parse_integers(option: str, text: str) -> tuple[int, ...]:
+    """Integers from the same notation; ranges are rounded and keep each value once.
+
+    Raises:
+        ValueError: anything that is no integer.
+    """
+    numbers = parse_numbers(option, text)
+    if ":" in text:
+        return tuple(dict.fromkeys(round(number) for number in numbers))
+    if any(number != int(number) for number in numbers if np.isfinite(number)) or not np.all(
+        np.isfinite(numbers)
+    ):
+        raise ValueError(f"{option} takes integers; got {text!r}.")
+    return tuple(int(number) for number in numbers)
+
+
+def listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",")]
+
+
+def at_least(option: str, value: int, least: int) -> int:
+    if value < least:
+        raise ValueError(f"{option} must be at least {least}; got {value}.")
+    return value

@@ -1,0 +1,171 @@
+"""ssem sweep, ssem info."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ssem_jax.cli.console import (
+    AS_EXPECTED,
+    Answer,
+    JsonOption,
+    MeanOption,
+    OutOption,
+    SeedOption,
+    SelfPairsOption,
+    app,
+    cells_of_run,
+    number_text,
+    progress_bar,
+    set_up,
+)
+from ssem_jax.cli.parse import at_least, listed, parse_integers, parse_numbers
+
+
+@app.command("sweep")
+def sweep_command(
+    classes: Annotated[str, typer.Option(help="m: 2,3,5 or 2:10:5 (first:last:count).")] = "3",
+    instances: Annotated[str, typer.Option(help="n, instances per class; likewise.")] = "4",
+    views: Annotated[str, typer.Option(help="p, views of an instance; likewise.")] = "1",
+    sizes: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Classes of different size, as 8,4,2; may be repeated. Replaces m and n."
+        ),
+    ] = None,
+    dim: Annotated[
+        str, typer.Option(help="d: a list, or 'full' for the smallest that admits every optimum.")
+    ] = "full",
+    alpha: Annotated[str, typer.Option(help="0.1,0.5 or 0:1:17 or log:0.01:1:9.")] = "0:1:17",
+    tau: Annotated[str, typer.Option(help="Temperature; likewise.")] = "log:0.05:5:17",
+    self_pairs: SelfPairsOption = "include",
+    mean: MeanOption = "pairs",
+    starts: Annotated[int, typer.Option(help="Random starts at most for each cell.", min=1)] = 2,
+    seed: SeedOption = 0,
+    witness: Annotated[
+        str,
+        typer.Option(
+            help="solve: minimise from random starts and certify; certificate: certify theory's "
+            "own optimum, nothing is minimised (equal classes)."
+        ),
+    ] = "solve",
+    executor: Annotated[
+        str,
+        typer.Option(help="Who computes: threads of this process, processes, or dask workers."),
+    ] = "threads",
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Worker processes on this machine. [default: one for each core]", min=1),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            help="Address of a dask scheduler, as tcp://host:8786. [default: a dask cluster on "
+            "this machine]"
+        ),
+    ] = None,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> int | Answer:
+    """Solve and certify a grid of your own; --out keeps the table as Parquet.
+
+    A run that was interrupted, killed or ran out of disk goes on when its command is repeated:
+    finished parts are kept, broken ones are named and computed again. Several processes may work on
+    one run; they share its parts.
+
+    Example: ssem sweep --classes 2,3,5 --instances 2,4 --alpha 0:1:17 --tau log:0.05:5:17 --out
+    runs/first
+
+    On a cluster: ssem sweep --executor dask --scheduler tcp://host:8786 --out runs/first
+    """
+    set_up()
+    from ssem_jax.compute.workers import open_executor
+    from ssem_jax.problem.structure import ClassStructure
+    from ssem_jax.sweeps.batches import num_cells
+    from ssem_jax.sweeps.folder import summarize
+    from ssem_jax.sweeps.grid import Grid
+    from ssem_jax.sweeps.runs import sweep
+
+    view_counts = parse_integers("--views", views)
+    if sizes:
+        shapes = [parse_integers("--sizes", text) for text in sizes]
+    else:
+        counts = parse_integers("--instances", instances)
+        shapes = [
+            (n,) * at_least("--classes", m, 2)
+            for m in parse_integers("--classes", classes)
+            for n in counts
+        ]
+    grid = Grid(
+        tuple(ClassStructure(tuple(shape), p) for shape in shapes for p in view_counts),
+        tuple(
+            "full" if text == "full" else parse_integers("--dim", text)[0] for text in listed(dim)
+        )
+        if ":" not in dim
+        else parse_integers("--dim", dim),
+        parse_numbers("--alpha", alpha),
+        parse_numbers("--tau", tau),
+        tuple(listed(self_pairs)),
+        tuple(listed(mean)),
+    )
+    problems = grid.problems()
+    begun = time.perf_counter()
+    with (
+        open_executor(executor, workers, scheduler) as opened,
+        progress_bar("sweep", num_cells(problems)) as advance,
+    ):
+        table = sweep(
+            problems,
+            seed=seed,
+            out=out,
+            num_starts=starts,
+            witness=witness,
+            executor=opened,
+            progress=advance,
+        )
+    summary = summarize(table)
+    summary |= {"run": None if out is None else str(out), "seconds": time.perf_counter() - begun}
+    if as_json:
+        return Answer(AS_EXPECTED, summary)
+    _show_summary(summary)
+    if out is None:
+        print("Nothing was kept; give --out FOLDER to write the table.")
+    else:
+        print(f"The table is in {out}; look at it with: ssem info {out}")
+    return AS_EXPECTED
+
+
+def _show_summary(summary: dict[str, Any]) -> None:
+    worst = number_text(summary["worst_gap"]) or "none"
+    print(f"{summary['certified']} of {summary['cells']} cells certified, worst gap {worst}.")
+    for what in ("phases", "status"):
+        counts = ", ".join(f"{count} {name}" for name, count in summary[what].items())
+        print(f"{what}: {counts or 'none'}")
+
+
+@app.command()
+def info(
+    run: Annotated[Path, typer.Argument(help="The folder that --out named.")],
+    as_json: JsonOption = False,
+) -> int | Answer:
+    """Summarize a run: its shapes, how far it came, its gaps, phases and versions."""
+    from ssem_jax.sweeps.folder import read_run, summarize
+
+    table, manifest = read_run(cells_of_run(run))
+    summary = summarize(table) | {"run": str(run), "planned": manifest["cells"]}
+    if as_json:
+        return Answer(AS_EXPECTED, summary | {"manifest": manifest})
+    finished, planned = summary["cells"], summary["planned"]
+    state = "complete" if finished == planned else "interrupted; repeat its command to go on"
+    print(
+        f"{run}: {finished} of {planned} cells ({state}), witness {manifest['witness']}, "
+        f"seed {manifest['seed']}"
+    )
+    for shape in dict.fromkeys(manifest["shapes"]):
+        print(f"  {shape}")
+    _show_summary(summary)
+    print(" ".join(f"{name} {number}" for name, number in manifest["versions"].items()))
+    return AS_EXPECTED
