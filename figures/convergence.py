@@ -32,10 +32,10 @@ def compute(fast: bool, progress: Progress) -> Tables:
     # For m = n = 3 both simplices are triangles, so that two planes show them as they are.
     first = STRUCTURE.class_ids == 0
     end = path[-1]
-    means = np.asarray(sx.class_means(end, STRUCTURE))
+    means = np.asarray(sx.geometry.class_means(end, STRUCTURE))
     class_plane = np.linalg.svd(means - means.mean(axis=0))[2][: m - 1]
     instance_plane = np.linalg.svd(end[first] - means[0])[2][:2]
-    numbers = jax.vmap(lambda at: sx.variances(at, STRUCTURE).delta2)(path)
+    numbers = jax.vmap(lambda at: sx.geometry.variances(at, STRUCTURE).delta2)(path)
     points, grams, frames_table = [], [], []
     for frame, at in enumerate(path):
         x, y = class_plane @ at.T

@@ -44,7 +44,7 @@ def compute(fast: bool, progress: Progress) -> Tables:
     temperatures = (np.array([0.8]) if fast else np.geomspace(0.2, 1.2, 10)).tolist()
     grid = sx.Grid([structure], THRESHOLD_DIMS, alphas, [*temperatures, TEMPERATURE])
     cells = certified_cells(grid.problems(), progress, columns, num_starts=starts)
-    point = sx.ssem_gram(structure, 0.0)
+    point = sx.geometry.ssem_gram(structure, 0.0)
 
     @jax.jit
     @partial(jax.vmap, in_axes=(0, None))

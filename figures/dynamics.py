@@ -63,7 +63,9 @@ def compute(fast: bool, progress: Progress) -> Tables:
     paths, optima = [], []
     progress.begin(len(CELLS))
     averages = jax.jit(
-        jax.vmap(jax.vmap(lambda at: jnp.stack(sx.block_similarities(at @ at.T, STRUCTURE)[1:])))
+        jax.vmap(
+            jax.vmap(lambda at: jnp.stack(sx.geometry.block_similarities(at @ at.T, STRUCTURE)[1:]))
+        )
     )
     for alpha, name in CELLS:
         loss = sx.SupCL(alpha, TEMPERATURE)

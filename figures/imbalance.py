@@ -37,7 +37,7 @@ def compute(fast: bool, progress: Progress) -> Tables:
     for mean in ("anchors", "pairs"):
         loss = sx.SupCL(alphas, np.full_like(alphas, ORDER_TEMPERATURE), "include", mean)
         points, gaps = _solve(structure, structure.num_instances - 1, loss, progress)
-        within = jax.vmap(lambda at: sx.class_variances(at, structure).within)(points)
+        within = jax.vmap(lambda at: sx.geometry.class_variances(at, structure).within)(points)
         for place, name in enumerate(NAMES):
             order.append(
                 pl.DataFrame(
@@ -51,7 +51,7 @@ def compute(fast: bool, progress: Progress) -> Tables:
                 )
             )
         if mean == "anchors":
-            starts = sx.collapse_thresholds(structure, ORDER_TEMPERATURE, mean=mean)
+            starts = sx.advice.collapse_thresholds(structure, ORDER_TEMPERATURE, mean=mean)
             for place, name in enumerate(NAMES):
                 label = f"{name}, {ORDER_SIZES[place]}"
                 bounds.append({"mean": mean, "class": label, "threshold": float(starts[place])})
@@ -67,7 +67,9 @@ def compute(fast: bool, progress: Progress) -> Tables:
         taus = np.asarray(TEMPERATURES)
         loss = sx.SupCL(np.full_like(taus, GRAM_ALPHA), taus, "include", "anchors")
         points, gaps = _solve(structure, total - 1, loss, progress)
-        found = np.asarray(jax.vmap(lambda at, s=structure: sx.class_mean_cosines(at, s))(points))
+        found = np.asarray(
+            jax.vmap(lambda at, s=structure: sx.geometry.class_mean_cosines(at, s))(points)
+        )
         for tau, matrix, gap in zip(TEMPERATURES, found, gaps, strict=True):
             cosines.append(
                 {
@@ -84,7 +86,7 @@ def compute(fast: bool, progress: Progress) -> Tables:
             ]
     merging = {
         "temperature": TEMPERATURES,
-        "ratio": [sx.minority_collapse_ratio(2, tau) for tau in TEMPERATURES],
+        "ratio": [sx.theory.minority_collapse_ratio(2, tau) for tau in TEMPERATURES],
     }
     return {
         "order": pl.concat(order),

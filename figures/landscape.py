@@ -23,7 +23,7 @@ def compute(fast: bool, progress: Progress) -> Tables:
     chosen = (0.2, alpha_c, 0.45, 0.55)
     loss_along = jax.jit(
         lambda alpha, delta: sx.SupCL(alpha, TEMPERATURE).from_gram(
-            sx.ssem_gram(STRUCTURE, delta**2), STRUCTURE
+            sx.geometry.ssem_gram(STRUCTURE, delta**2), STRUCTURE
         )
     )
     curves, wells = [], []

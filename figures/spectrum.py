@@ -40,7 +40,7 @@ def compute(fast: bool, progress: Progress) -> Tables:
     alphas = np.asarray(ALPHAS)
     loss = sx.SupCL(alphas, np.full_like(alphas, TEMPERATURE))
     # More dimensions than this convention needs: as many as the slices, whose kernel this shares.
-    problem = sx.Problem(STRUCTURE, sx.full_dimension(STRUCTURE, "exclude"), loss)
+    problem = sx.Problem(STRUCTURE, sx.problem.full_dimension(STRUCTURE, "exclude"), loss)
     progress.begin(len(ALPHAS))
     solution = sx.solve(problem, jax.random.key(SEED), progress=progress.advance)
     gaps = np.asarray(sx.certify(solution).gap)
@@ -58,7 +58,7 @@ def compute(fast: bool, progress: Progress) -> Tables:
                 }
             )
         )
-    collapsed = sx.ssem_gram(STRUCTURE, 0.0)
+    collapsed = sx.geometry.ssem_gram(STRUCTURE, 0.0)
     vectors = modes()
 
     @jax.jit

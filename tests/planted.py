@@ -135,7 +135,7 @@ FALSE = [
     ),
 ]
 
-SHARE = sx.Budget(cells=800)
+SHARE = sx.claims.Budget(cells=800)
 
 
 # ------------------------------------------------------------------------------ generated
@@ -177,7 +177,7 @@ class Planted(NamedTuple):
         return "true" if not self.false_on else "corner" if self.false_on <= CORNER else "false"
 
 
-Quantity = tuple[str, Callable[..., np.ndarray], Callable[[sx.Cells], sx.Interval]]
+Quantity = tuple[str, Callable[..., np.ndarray], Callable[[sx.claims.Cells], sx.claims.Interval]]
 
 QUANTITIES: tuple[Quantity, ...] = (
     ("δ²", theory.delta2, lambda cell: cell.delta2),
@@ -404,7 +404,7 @@ class Outcome(NamedTuple):
 
 
 def judged(
-    statements: Sequence[Planted], budget: sx.Budget, source: Source | None = None
+    statements: Sequence[Planted], budget: sx.claims.Budget, source: Source | None = None
 ) -> Iterator[Outcome]:
     """Search every statement; cells of one space are shared."""
     source = source or Source()
@@ -423,7 +423,7 @@ def main() -> int:
     arguments = parser.parse_args()
     begun, fates = time.perf_counter(), Counter()
     statements = generated(arguments.count, arguments.seed)
-    for outcome in judged(statements, sx.Budget(cells=arguments.cells)):
+    for outcome in judged(statements, sx.claims.Budget(cells=arguments.cells)):
         fates[outcome.planted.sort, outcome.fate] += 1
         if outcome.fate != "right":
             share = outcome.planted.false_on

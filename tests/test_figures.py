@@ -242,7 +242,9 @@ def test_geometry_carries_its_numbers():
         structure = sx.ClassStructure.balanced(*(row[name] for name in names[:3]))
         expected = sx.theory.similarities(*(row[name] for name in names))
         np.testing.assert_allclose(
-            part["entry"], np.asarray(sx.block_gram(structure, *expected)).ravel(), atol=1e-2
+            part["entry"],
+            np.asarray(sx.geometry.block_gram(structure, *expected)).ravel(),
+            atol=1e-2,
         )
 
 

@@ -30,13 +30,13 @@ def check(outcomes, most_undecided, most_unseen):
 
 def test_sixteen_statements_are_judged_as_they_are():
     statements = planted.generated(16, seed=5, shapes=ONE_SHAPE)
-    outcomes = list(planted.judged(statements, sx.Budget(cells=250)))
+    outcomes = list(planted.judged(statements, sx.claims.Budget(cells=250)))
     check(outcomes, most_undecided=1, most_unseen=1)
 
 
 @pytest.mark.slow
 def test_two_hundred_statements_are_judged_as_they_are():
-    outcomes = list(planted.judged(planted.generated(200), sx.Budget(cells=400)))
+    outcomes = list(planted.judged(planted.generated(200), sx.claims.Budget(cells=400)))
     check(outcomes, most_undecided=10, most_unseen=10)
 
 
@@ -73,10 +73,10 @@ def exact_cells(alpha, tau):
 
     class Exact:
         temperature = tau
-        delta2 = sx.Interval(sx.theory.delta2(*shape, alpha, tau))
-        minimum = sx.Interval(sx.theory.loss(*shape, alpha, tau))
-        within_similarity = sx.Interval(sx.theory.similarities(*shape, alpha, tau).within)
-        between_variance = sx.Interval(sx.theory.variances(*shape, alpha, tau).between)
+        delta2 = sx.claims.Interval(sx.theory.delta2(*shape, alpha, tau))
+        minimum = sx.claims.Interval(sx.theory.loss(*shape, alpha, tau))
+        within_similarity = sx.claims.Interval(sx.theory.similarities(*shape, alpha, tau).within)
+        between_variance = sx.claims.Interval(sx.theory.variances(*shape, alpha, tau).between)
 
     Exact.alpha = alpha
     return Exact

@@ -1,33 +1,58 @@
 """The public face: names that stay, and what importing does."""
 
+import importlib
 import subprocess
 import sys
+from importlib import resources
+from types import FunctionType
 
 import jax
 
 import ssem_jax as sx
 
-NAMES = """
-    Audit Cells Certificate Claim ClassStructure Domain GramLoss Grid Interval Judgement Phase
-    Problem Report Sigmoid Solution Status SupCL Verdict audit block_gram block_similarities certify
-    certify_blocks certify_embeddings class_mean_cosines class_means class_similarities
-    class_variances distance_to_ssem equal fit_delta2 full_dimension judge negative_direction
-    read_run same_phase simplex_etf solve ssem_embeddings ssem_gram sweep theory variances
-    variances_from_gram verify solve_reduced collapse_thresholds two_class_threshold
-    minority_collapse_ratio minorities_can_merge ReducedSolution blockwise_loss blockwise_supcl
-    gram_loss check_convex check_symmetric ConvexityViolation SymmetryViolation
-    FalseDeclarationError SupCon WeightedSupCL SoftSupCon PairWeights info_nce decoupled_contrast
-    Spectral Sincere SupConIn AlignUniform
-    Attainment attained attainment excess Space Range Budget Trial search decided
-    supcl_loss batch_variances predict_batch BatchMonitor BatchPrediction
-    Processes
-    guide Guide UnbalancedGuide
-""".split()  # noqa: SIM905
+ROOMS = [
+    "advice",
+    "balls",
+    "certificate",
+    "claims",
+    "cli",
+    "compute",
+    "geometry",
+    "losses",
+    "problem",
+    "show",
+    "solver",
+    "sweeps",
+    "theory",
+    "training",
+]
 
 
-def test_every_public_name_is_there_and_documented():
-    for name in NAMES:
+def test_the_face_is_small_and_documented():
+    assert len(sx.__all__) <= 30
+    for name in sx.__all__:
         assert getattr(sx, name).__doc__, name
+
+
+def test_every_public_name_has_its_home_in_one_room():
+    """What a room offers is defined in it, and the face offers nothing of its own."""
+    homes = {}
+    for room in ROOMS:
+        namespace = vars(importlib.import_module(f"ssem_jax.{room}"))
+        for name, value in namespace.items():
+            place = getattr(value, "__module__", None)
+            if name.startswith("_") or not isinstance(value, (type, FunctionType)) or not place:
+                continue
+            if place.startswith("ssem_jax."):
+                assert place.split(".")[1] == room, (room, name, place)
+            homes.setdefault(id(value), set()).add(room)
+    assert all(len(rooms) == 1 for rooms in homes.values())
+    for name in sx.__all__:
+        assert id(getattr(sx, name)) in homes, name
+
+
+def test_types_are_shipped():
+    assert resources.files("ssem_jax").joinpath("py.typed").is_file()
 
 
 def test_importing_changes_no_global_configuration():

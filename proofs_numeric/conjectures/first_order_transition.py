@@ -37,7 +37,7 @@ def not_beaten(cell):
     )
     gain = collapsed_loss - cell.found["value"].to_numpy() - ROUNDING
     beaten = gain > 0
-    return sx.decided(sx.Interval(-gain, np.where(beaten, -gain, 1)), beaten)
+    return sx.claims.decided(sx.claims.Interval(-gain, np.where(beaten, -gain, 1)), beaten)
 
 
 _EDGE = local_threshold(4, 3, TEMPERATURE)

@@ -36,7 +36,7 @@ def formula_decides(cell):
     """Positive where the smaller class is spread exactly above its threshold at full collapse."""
     thresholds = np.array(
         [
-            np.max(sx.two_class_threshold(tuple(sizes), tau, "anchors"))
+            np.max(sx.theory.two_class_threshold(tuple(sizes), tau, "anchors"))
             for sizes, tau in zip(cell.class_sizes.tolist(), cell.temperature, strict=True)
         ]
     )

@@ -33,11 +33,11 @@ def collapsed_exactly_below(cell):
     gain = collapsed_loss - cell.found["value"].to_numpy() - ROUNDING
     stays = COLLAPSE_TOLERANCE - cell.delta2
     beaten, below = gain > 0, above(cell) < 0
-    margin = sx.Interval(
+    margin = sx.claims.Interval(
         np.where(below, stays.low, np.where(beaten, gain, -1)),
         np.where(below, stays.high, np.where(beaten, gain, 1)),
     )
-    return sx.decided(margin, np.where(below, cell.certified, beaten))
+    return sx.claims.decided(margin, np.where(below, cell.certified, beaten))
 
 
 threshold_ignores_dimension = sx.Claim(

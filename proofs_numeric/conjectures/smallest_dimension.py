@@ -30,7 +30,7 @@ smallest_dimension = sx.Claim(
     name="smallest_dimension",
     statement="R^d attains the unconstrained optimum iff d ≥ m-1 in collapse, mn-1 in the spread "
     "phase, mn(p-1)+m-1 in view-spread.",
-    margin=lambda cell: sx.attained(cell, cell.dim >= rank_of_optimum(cell)),
+    margin=lambda cell: sx.claims.attained(cell, cell.dim >= rank_of_optimum(cell)),
     domain=sx.Space(
         num_classes=3,
         num_instances=2,
@@ -48,7 +48,7 @@ smallest_dimension = sx.Claim(
 class_means_suffice = sx.Claim(
     name="class_means_suffice",
     statement="R^{m-1}, enough for the class means, attains the unconstrained optimum.",
-    margin=sx.attained,
+    margin=sx.claims.attained,
     domain=sx.Space(
         num_classes=3, num_instances=2, dim=2, alpha=[0.2, 0.5, 0.8], temperature=[0.3, 1.0]
     ),

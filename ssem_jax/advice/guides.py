@@ -74,7 +74,7 @@ def guide(
     Raises:
         ValueError: a number or a convention out of range, one instance per class throughout, an α
             without positives, a δ² that no α and τ reach, and more classes of different size than
-            :func:`ssem_jax.solve_reduced` takes.
+            :func:`ssem_jax.certificate.solve_reduced` takes.
 
     References:
         Lee, Oh, Lee and Sohn (AISTATS 2025, arXiv:2503.08203) for preventing class collapse by the

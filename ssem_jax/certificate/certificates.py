@@ -116,8 +116,8 @@ def certify(solution: Solution, key: PRNGKeyArray | None = None) -> Certificate:
 
     Raises:
         ValueError: 64-bit mode is off, a loss that is not what it declares
-            (:class:`ssem_jax.FalseDeclarationError`), or more than `CHOLESKY_LIMIT` embeddings
-            without a key or with another loss than SupCL.
+            (:class:`ssem_jax.losses.FalseDeclarationError`), or more than `CHOLESKY_LIMIT`
+            embeddings without a key or with another loss than SupCL.
     """
     if isinstance(solution, Problem):
         raise ValueError(
@@ -269,7 +269,7 @@ def certify_classes(solution: ReducedSolution) -> Certificate:
     :math:`D^{-1/2} S D^{-1/2}`, D = Diag(n_k p), for the class means.
 
     Args:
-        solution: from :func:`ssem_jax.solve_reduced`, one cell or a batch.
+        solution: from :func:`ssem_jax.certificate.solve_reduced`, one cell or a batch.
 
     Returns:
         The certificate; `variances` are those of the solution, averaged over its embeddings.

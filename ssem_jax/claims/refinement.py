@@ -71,8 +71,8 @@ def search(
     """Judge a conjecture on its space, adaptively.
 
     Args:
-        claim: with a :class:`ssem_jax.Space` as its domain; a :class:`ssem_jax.Domain` of grids is
-            judged as it is, and a theorem is proven.
+        claim: with a :class:`ssem_jax.Space` as its domain; a :class:`ssem_jax.claims.Domain` of
+            grids is judged as it is, and a theorem is proven.
         budget: what may be spent, also as a number of cells or as "2000,60s". A counterexample
             ends the search; shrinking it may take some hundred cells more.
         source: where cells come from; share one between conjectures of one space.

@@ -103,10 +103,10 @@ class GramLoss(abc.ABC):
 
     Every class with a formula of its own says whether it is `convex`; there is no default, for
     certificates rest on it. What a loss declares is checked numerically before anything is
-    certified (:func:`ssem_jax.check_convex`, :func:`ssem_jax.check_symmetric`, and the tangent at
-    every certified point): a false declaration raises. Samples prove nothing, so that its
-    certificates say "declared". A loss declared not convex is minimised all the same, and stays
-    uncertified.
+    certified (:func:`ssem_jax.losses.check_convex`, :func:`ssem_jax.losses.check_symmetric`, and
+    the tangent at every certified point): a false declaration raises. Samples prove nothing, so
+    that its certificates say "declared". A loss declared not convex is minimised all the same, and
+    stays uncertified.
 
     Raises:
         ValueError: where a class is made that does not say whether it is convex, or that says it is
@@ -282,7 +282,7 @@ class GramLoss(abc.ABC):
     def __call__(self, embeddings: Float[Array, "N d"], structure: ClassStructure) -> Scalar:
         """L(U Uᵀ) of embeddings, whose rows are normalised first.
 
-        For SupCL of many embeddings, `ssem_jax.blockwise_loss` avoids the N × N matrix.
+        For SupCL of many embeddings, `ssem_jax.losses.blockwise_loss` avoids the N × N matrix.
         """
         rows = whole(jnp.asarray(embeddings))
         unit = normalize(rows.astype(jnp.promote_types(rows.dtype, jnp.float32)))

@@ -28,7 +28,7 @@ class Grid:
     Args:
         structures: class structures.
         dims: embedding dimensions, or "full" for one that admits every optimum: the smallest for
-            SupCL (:func:`ssem_jax.full_dimension`), N for losses without pair conventions.
+            SupCL (:func:`ssem_jax.problem.full_dimension`), N for losses without pair conventions.
         alphas: values of α.
         temperatures: values of τ.
         self_pairs: conventions.

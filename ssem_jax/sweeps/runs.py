@@ -79,7 +79,7 @@ def sweep(
         witness: "solve" certifies minima found from random starts; "certificate" certifies the
             closed form of theory, of which nothing is minimised.
         executor: who computes the batches: anything with the interface of
-            :class:`concurrent.futures.Executor`, such as :class:`ssem_jax.Processes`,
+            :class:`concurrent.futures.Executor`, such as :class:`ssem_jax.compute.Processes`,
             ``dask.distributed.Client(...).get_executor()`` or mpi4py's ``MPIPoolExecutor``. By
             default threads of this process. The workers need this package, not the run folder. Or
             a name of :func:`ssem_jax.compute.open_executor`, to open one for this sweep.

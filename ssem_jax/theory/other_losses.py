@@ -142,7 +142,7 @@ def spectral_optimum(
     alpha: ArrayLike,
     scale: ArrayLike,
 ) -> SpectralOptimum:
-    r"""The optimum of :class:`ssem_jax.Spectral`: water poured over the eigenvalues of G.
+    r"""The optimum of :class:`ssem_jax.losses.Spectral`: water poured over the eigenvalues of G.
 
     The mean of G² is a sum of squares of the shares, so that they fill up to a common level ν,
 
@@ -224,7 +224,7 @@ class SigmoidOptimum(NamedTuple):
 
 
 def sigmoid_optimum(num_pairs: ArrayLike, scale: ArrayLike, bias: ArrayLike) -> SigmoidOptimum:
-    r"""The optimum of :class:`ssem_jax.Sigmoid`: the double-constant embedding model.
+    r"""The optimum of :class:`ssem_jax.losses.Sigmoid`: the double-constant embedding model.
 
     Averaged over the K pairs an optimum has one cosine s of matched and one cosine o of unmatched
     pairs, which satisfy |s| ≤ 1 and (K-2) s - 2(K-1) o ≤ K. The loss falls in s and rises in o, so

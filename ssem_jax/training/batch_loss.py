@@ -32,8 +32,8 @@ def supcl_loss(
 
     .. math:: L = (1-\alpha) L_\mathrm{sup} + \alpha L_\mathrm{self}
 
-    It is :class:`ssem_jax.SupCL` by :func:`ssem_jax.blockwise_supcl`: for float32, bfloat16 and
-    float64, in O(N·d) memory, under jit, vmap and grad (reverse mode, first order).
+    It is :class:`ssem_jax.SupCL` by :func:`ssem_jax.losses.blockwise_supcl`: for float32, bfloat16
+    and float64, in O(N·d) memory, under jit, vmap and grad (reverse mode, first order).
 
     Args:
         embeddings: (B, p, d), p views of each of B instances, or (N, d) rows in any order. They are
@@ -50,7 +50,7 @@ def supcl_loss(
         mean: over positive "pairs", or over "anchors".
         axis_name: the mesh axis over which the batch is sharded under `jax.shard_map` or
             `jax.pmap`; every device returns the loss of the whole batch
-            (:func:`ssem_jax.blockwise_supcl` says how to differentiate it).
+            (:func:`ssem_jax.losses.blockwise_supcl` says how to differentiate it).
         block_size: rows of a tile of the Gram matrix.
 
     Returns:
@@ -58,7 +58,7 @@ def supcl_loss(
 
     Raises:
         ValueError: embeddings of another shape, labels that do not fit, L_self without any positive
-            (one view, self pairs excluded, α > 0), and what :func:`ssem_jax.blockwise_supcl`
+            (one view, self pairs excluded, α > 0), and what :func:`ssem_jax.losses.blockwise_supcl`
             raises.
 
     References:

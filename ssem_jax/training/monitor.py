@@ -28,7 +28,7 @@ def batch_variances(
 ) -> Variances:
     r"""How the normalised embeddings of a batch spread: over views, within and between classes.
 
-    The variances of :func:`ssem_jax.variances`, with labels that may be traced,
+    The variances of :func:`ssem_jax.geometry.variances`, with labels that may be traced,
 
     .. math::
        \langle \|\nu - \mu_k\|^2 \rangle = \delta^2, \quad \langle \|u - \nu\|^2 \rangle, \quad

@@ -14,10 +14,10 @@ measure how its embeddings spread, average that over batches, and compare it wit
 ...         return sx.supcl_loss(views, labels, alpha=0.5, temperature=0.1), views
 ...     (loss, views), grads = jax.value_and_grad(objective, has_aux=True)(params)
 ...     updates, state = optimizer.update(grads, state)
-...     monitor = monitor.update(sx.batch_variances(views, labels))
+...     monitor = monitor.update(sx.training.batch_variances(views, labels))
 ...     return optax.apply_updates(params, updates), state, loss, monitor
 >>>
->>> monitor.average.within, sx.predict_batch(labels, 2, alpha=0.5, temperature=0.1).within
+>>> monitor.average.within, sx.training.predict_batch(labels, 2, alpha=0.5, temperature=0.1).within
 
 An encoder reaches the prediction only as far as it can place the embeddings of a batch freely, and
 the dimension admits it; how far it does is what the monitor shows.
@@ -77,8 +77,8 @@ def predict_batch(
     """The variances that the theory predicts for a batch of these labels, on the host.
 
     Balanced batches take the closed forms. Others take the reduced program that is left after
-    averaging within classes, :func:`ssem_jax.solve_reduced`, whose answers are kept for sizes that
-    come again. It computes in float64 whatever the mode of JAX is.
+    averaging within classes, :func:`ssem_jax.certificate.solve_reduced`, whose answers are kept for
+    sizes that come again. It computes in float64 whatever the mode of JAX is.
 
     Args:
         labels: (B,) one label for each instance of the batch.
@@ -94,7 +94,7 @@ def predict_batch(
     Raises:
         ValueError: labels of one class only, or that are no vector; a batch without the positives
             that α asks for; and, for classes of different size, what
-            :func:`ssem_jax.solve_reduced` raises.
+            :func:`ssem_jax.certificate.solve_reduced` raises.
     """
     for name, value in (("alpha", alpha), ("temperature", temperature)):
         number = concrete(value, name)

@@ -92,11 +92,11 @@ def frugal(monkeypatch):
     ("loss", "num_views"),
     [
         (sx.SupCL(0.5, 0.1), 1),
-        (sx.SupCon(0.1), 1),
-        (sx.Spectral(0.5, 3.0), 1),
-        pytest.param(sx.SupCon(0.1), 2, marks=pytest.mark.slow),
-        pytest.param(sx.decoupled_contrast(0.2), 2, marks=pytest.mark.slow),
-        pytest.param(sx.Spectral(0.8, 3.0), 2, marks=pytest.mark.slow),
+        (sx.losses.SupCon(0.1), 1),
+        (sx.losses.Spectral(0.5, 3.0), 1),
+        pytest.param(sx.losses.SupCon(0.1), 2, marks=pytest.mark.slow),
+        pytest.param(sx.losses.decoupled_contrast(0.2), 2, marks=pytest.mark.slow),
+        pytest.param(sx.losses.Spectral(0.8, 3.0), 2, marks=pytest.mark.slow),
     ],
 )
 def test_balanced_closed_forms_are_the_reference(frugal, loss, num_views):
@@ -118,7 +118,7 @@ def test_balanced_closed_forms_are_the_reference(frugal, loss, num_views):
     ("labels", "loss"),
     [
         (np.repeat([0, 1, 2], [1, 3, 4]), sx.SupCL(0.6, 0.3)),
-        (TWO_BY_FOUR, sx.WeightedSupCL(0.5, 0.3, (1.0, 2.0))),
+        (TWO_BY_FOUR, sx.losses.WeightedSupCL(0.5, 0.3, (1.0, 2.0))),
     ],
 )
 def test_the_program_of_the_classes_is_the_reference(frugal, labels, loss):
@@ -148,8 +148,8 @@ def pulled_to_zero(gram, structure, *, strength=1.0):
     ("loss", "num_views"),
     [
         (pulled_to_zero(strength=1.5), 1),
-        pytest.param(sx.Sigmoid(5.0, 1.0), 2, marks=pytest.mark.slow),
-        pytest.param(sx.Sincere(0.1), 1, marks=pytest.mark.slow),
+        pytest.param(sx.losses.Sigmoid(5.0, 1.0), 2, marks=pytest.mark.slow),
+        pytest.param(sx.losses.Sincere(0.1), 1, marks=pytest.mark.slow),
     ],
 )
 def test_other_losses_are_minimised_freely(loss, num_views):
@@ -180,17 +180,20 @@ def test_everything_is_checked_before_anything_is_computed(monkeypatch):
         ((rows.astype(str), labels, loss), "an array of numbers"),
         ((rows, labels[:1].repeat(4), loss), "at least 2 classes"),
         ((rows, labels, sx.SupCL(np.array([0.5, 0.6]), np.array([0.1, 0.1]))), "one cell"),
-        ((rows, labels, sx.SupConIn(0.1)), "SupConIn is not convex"),
+        ((rows, labels, sx.losses.SupConIn(0.1)), "SupConIn is not convex"),
         ((rows, labels, sx.SupCL), "the loss must be one of the Gram matrix"),
         ((rows, labels, sx.SupCL(0.5, 0.1, "exclude")), "num_views must be at least 2"),
-        ((rows, labels, sx.WeightedSupCL(0.5, 0.1, (1.0,))), "class_weights must have one number"),
+        (
+            (rows, labels, sx.losses.WeightedSupCL(0.5, 0.1, (1.0,))),
+            "class_weights must have one number",
+        ),
     ]:
         with pytest.raises(ValueError, match=message):
             sx.audit(*arguments)
     with monkeypatch.context() as limits:
         limits.setattr(certificates, "CHOLESKY_LIMIT", 3)
         with pytest.raises(ValueError, match="only SupCL is certified without its dual matrix"):
-            sx.audit(rows, labels, sx.SupCon(0.1))
+            sx.audit(rows, labels, sx.losses.SupCon(0.1))
     with jax.enable_x64(False), pytest.raises(ValueError, match="verification needs float64"):
         sx.audit(rows, labels, loss)
 

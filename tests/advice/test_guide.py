@@ -95,7 +95,7 @@ def test_inverse_design_round_trips_through_free_minimisation():
     by_tau = guide(structure, 0.8, delta2=0.3)
     alphas = np.array([by_alpha.alpha, 0.8, 0.8])
     taus = np.array([0.3, *by_tau.temperatures_for_wanted])
-    problem = sx.Problem(structure, sx.full_dimension(structure), sx.SupCL(alphas, taus))
+    problem = sx.Problem(structure, sx.problem.full_dimension(structure), sx.SupCL(alphas, taus))
     certificate = sx.certify(sx.solve(problem, jax.random.key(0)))
     assert np.all(certificate.certified)
     low, high = certificate.brackets["delta2"]
@@ -115,9 +115,9 @@ def test_unbalanced_classes_are_what_free_minimisation_finds(unbalanced):
     certificate = sx.certify(solution)
     assert certificate.certified
     assert abs(unbalanced.value - float(certificate.value)) <= unbalanced.gap + certificate.gap
-    free = sx.class_variances(solution.embeddings, unbalanced.structure)
+    free = sx.geometry.class_variances(solution.embeddings, unbalanced.structure)
     np.testing.assert_allclose(unbalanced.class_delta2, free.delta2, rtol=0, atol=SOLVED)
-    cosines = sx.class_mean_cosines(solution.embeddings, unbalanced.structure)
+    cosines = sx.geometry.class_mean_cosines(solution.embeddings, unbalanced.structure)
     np.testing.assert_allclose(unbalanced.cosines, cosines, rtol=0, atol=10 * SOLVED)
     low, high = certificate.brackets["delta2"]
     assert low - 1e-12 <= unbalanced.delta2 <= high + 1e-12
@@ -125,7 +125,7 @@ def test_unbalanced_classes_are_what_free_minimisation_finds(unbalanced):
 
 def test_unbalanced_classes_have_thresholds_of_their_own(unbalanced):
     document, text = as_printed(unbalanced)
-    thresholds = sx.collapse_thresholds(unbalanced.structure, 0.3)
+    thresholds = sx.advice.collapse_thresholds(unbalanced.structure, 0.3)
     rows = {row["name"]: row for row in document["classes"]}
     assert [rows[name]["alpha_c"] for name in "abc"] == thresholds.tolist()
     assert document["alpha_c"] == rows["b"]["alpha_c"]

@@ -173,7 +173,7 @@ def profile(setting: Setting, side: int, repeats: int) -> Profile:
         {
             "solve": lambda: sx.solve(problem, jax.random.key(0)),
             "certify": lambda: sx.certify(solution),
-            "closed form": lambda: sx.certify_blocks(closed, similar),
+            "closed form": lambda: sx.certificate.certify_blocks(closed, similar),
         },
         repeats,
     )
@@ -319,7 +319,7 @@ def _certified_cell(setting: Setting, case: str, free: bool, seed: int) -> Certi
     else:
         counts = structure.num_classes, structure.instances_per_class, structure.num_views
         delta2 = sx.theory.delta2(*counts, loss.alpha, loss.temperature)
-        rows = sx.ssem_embeddings(structure, float(delta2), setting.dim)
+        rows = sx.geometry.ssem_embeddings(structure, float(delta2), setting.dim)
     certifying, found = seconds(lambda: sx.certify_embeddings(rows, structure, loss, key=key))
     return Certified(
         str(setting),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from oracles import contrasted, positives, supcl
 from pymanopt.optimizers import ConjugateGradient
 
-from ssem_jax import GramLoss, Sigmoid, SupCL, SupCon, theory
+from ssem_jax import GramLoss, SupCL, theory
 from ssem_jax.certificate import (
     GAP_TOLERANCE,
     QUANTITIES,
@@ -32,6 +32,7 @@ from ssem_jax.geometry import (
     ssem_embeddings,
     variances,
 )
+from ssem_jax.losses import Sigmoid, SupCon
 from ssem_jax.problem import ClassStructure, Phase, Problem, Status, pytree_dataclass
 from ssem_jax.solver import attempts, solve
 

@@ -167,14 +167,16 @@ spread = sx.Claim(
     assert sx.certify(sx.solve(problem, jax.random.key(0))).gap <= 1e-9
     table = sx.sweep([problem])
     assert table["scale"].to_list() == [1.0]
-    trial = search(module.spread, sx.Budget(60))
+    trial = search(module.spread, sx.claims.Budget(60))
     assert trial.judgement.verdict is sx.Verdict.REFUTED
     assert "from own import repulsion" in trial.snippet
     assert trial.judgement.counterexample["scale"] < 1
 
 
 def test_a_loss_that_is_not_convex_runs_and_every_verdict_says_so():
-    space = sx.Space(num_classes=2, num_instances=2, loss=sx.SupConIn, temperature=[0.5, 1.0])
+    space = sx.Space(
+        num_classes=2, num_instances=2, loss=sx.losses.SupConIn, temperature=[0.5, 1.0]
+    )
     claim = sx.Claim("in", "collapses", lambda cell: 1e-6 - cell.delta2, space)
     trial = search(claim)
     assert trial.judgement.verdict is sx.Verdict.UNDECIDED
@@ -183,7 +185,7 @@ def test_a_loss_that_is_not_convex_runs_and_every_verdict_says_so():
 
 def test_margin_maps_show_the_slices_of_the_smallest_margins(tmp_path):
     space = sx.Space(num_classes=2, num_instances=(2, 3), temperature=sx.Range(0.2, 5, log=True))
-    trial = search(sx.Claim("c", "s", lambda cell: 0.7 - cell.delta2, space), sx.Budget(100))
+    trial = search(sx.Claim("c", "s", lambda cell: 0.7 - cell.delta2, space), sx.claims.Budget(100))
     parts, axes = told.margin_map(trial)
     assert axes == [("alpha", False), ("temperature", True)]
     assert [title for title, _ in parts] == ["n=3, d=5", "n=2, d=3"]
@@ -194,12 +196,12 @@ def test_margin_maps_show_the_slices_of_the_smallest_margins(tmp_path):
 @pytest.mark.parametrize("hyper", [{"temperature": 0.5}, {"temperature": 0.5, "alpha": [0.2, 0.9]}])
 def test_margin_maps_of_one_axis_and_of_none(hyper, tmp_path):
     space = sx.Space(num_classes=2, num_instances=2, **hyper)
-    trial = search(sx.Claim("c", "s", lambda cell: 0.7 - cell.delta2, space), sx.Budget(30))
+    trial = search(sx.Claim("c", "s", lambda cell: 0.7 - cell.delta2, space), sx.claims.Budget(30))
     show.save(show.draw_margins(*told.margin_map(trial)), tmp_path / "map.png")
 
 
 def test_a_map_needs_cells():
-    theorem = sx.Trial(claims.Theorem("t", "s", lambda: None), None)
+    theorem = sx.claims.Trial(claims.Theorem("t", "s", lambda: None), None)
     with pytest.raises(ValueError, match="t was not judged on cells"):
         told.margin_map(theorem)
     columns = dict.fromkeys(["margin_lo", "margin_hi"], pl.Float64)
@@ -221,13 +223,13 @@ def judged(name, budget):
 
 @pytest.mark.parametrize("name", QUICK)
 def test_worked_conjectures_are_judged_as_they_say(name):
-    judged(name, sx.Budget(200))
+    judged(name, sx.claims.Budget(200))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in WORKED if name not in QUICK])
 def test_all_worked_conjectures_are_judged_as_they_say(name):
-    judged(name, sx.Budget())
+    judged(name, sx.claims.Budget())
 
 
 def test_every_worked_conjecture_says_what_was_learned():

@@ -20,19 +20,19 @@ def solved(structure, dims, alphas, tau=0.5, self_pairs="include", num_starts=4)
         )
         for dim in dims
     ]
-    return sx.Cells(sx.sweep(problems, num_starts=num_starts))
+    return sx.claims.Cells(sx.sweep(problems, num_starts=num_starts))
 
 
 def test_every_dimension_of_a_small_batch_is_told():
     """m = n = 2: rank 1 in collapse (alpha = 0.2), 3 in the spread phase (alpha = 0.9)."""
     cells = solved(sx.ClassStructure((2, 2)), (2, 3), (0.2, 0.9))
-    assert sx.attainment(cells).tolist() == [
+    assert sx.claims.attainment(cells).tolist() == [
         Attainment.ATTAINED,
         Attainment.NOT_ATTAINED,
         Attainment.ATTAINED,
         Attainment.ATTAINED,
     ]
-    margin = sx.attained(cells, claimed=np.array([True, False, True, False]))
+    margin = sx.claims.attained(cells, claimed=np.array([True, False, True, False]))
     assert margin.low.tolist() == [1, 1, 1, -1]
     assert margin.decided.all()
 
@@ -42,8 +42,8 @@ def test_embeddings_within_the_tolerance_of_an_optimum_that_does_not_fit_attain_
     structure = sx.ClassStructure((2,) * 4)
     cells = solved(structure, (2, 3), (0.0,), tau=0.02)
     assert cells.certified.all()
-    assert sx.attainment(cells)[0] == Attainment.UNKNOWN
-    theorem = sx.attained(cells, claimed=cells.dim >= 3)
+    assert sx.claims.attainment(cells)[0] == Attainment.UNKNOWN
+    theorem = sx.claims.attained(cells, claimed=cells.dim >= 3)
     assert theorem.high.min() == 1  # refuted nowhere
     assert not theorem.decided[0]
 
@@ -51,14 +51,14 @@ def test_embeddings_within_the_tolerance_of_an_optimum_that_does_not_fit_attain_
 def test_many_starts_above_the_bound_stay_unknown_without_uniqueness():
     """Of most losses uniqueness is not proven: what is not attained stays unknown."""
     structure = sx.ClassStructure((2, 2))
-    assert not is_unique(sx.SupCon(np.array([0.5])), structure).any()
+    assert not is_unique(sx.losses.SupCon(np.array([0.5])), structure).any()
     cells = solved(structure, (2,), (0.9,))
-    assert sx.attainment(cells).tolist() == [Attainment.NOT_ATTAINED]
+    assert sx.claims.attainment(cells).tolist() == [Attainment.NOT_ATTAINED]
     # The same cell, of a loss that is none of those whose optimum is proven unique.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "is_unique", lambda loss, _: np.zeros(1, bool))
-        assert sx.attainment(cells).tolist() == [Attainment.UNKNOWN]
-        margin = sx.attained(cells)
+        assert sx.claims.attainment(cells).tolist() == [Attainment.UNKNOWN]
+        margin = sx.claims.attained(cells)
     assert (margin.low[0], margin.high[0]) == (-1, 1)
     assert not margin.decided[0]
 
@@ -93,7 +93,7 @@ def test_the_rank_is_that_of_the_closed_form(alpha, tau, self_pairs, phase):
     assert theory.phase(m, n, p, alpha, tau, self_pairs=self_pairs) == phase
     structure = sx.ClassStructure.balanced(m, n, p)
     similarities = theory.similarities(m, n, p, alpha, tau, self_pairs=self_pairs)
-    eigenvalues = np.linalg.eigvalsh(np.asarray(sx.block_gram(structure, *similarities)))
+    eigenvalues = np.linalg.eigvalsh(np.asarray(sx.geometry.block_gram(structure, *similarities)))
     problem = sx.Problem(structure, 1, sx.SupCL(np.array([alpha]), np.array([tau]), self_pairs))
     rank = int(np.sum(eigenvalues > 1e-9))
     assert [bound.tolist() for bound in rank_bounds(problem)] == [[rank], [rank]]
@@ -109,7 +109,7 @@ def test_unequal_classes_have_the_rank_of_their_spread_instances_at_least():
 
 def test_the_excess_over_all_dimensions_is_bracketed():
     cells = solved(sx.ClassStructure((2, 2)), (2, 3), (0.2, 0.9))
-    excess = sx.excess(cells)
+    excess = sx.claims.excess(cells)
     best = np.asarray(theory.loss(2, 2, 1, cells.alpha, cells.temperature))
     true = cells.found["value"].to_numpy() - best
     assert np.all(excess.low <= true + 1e-12)

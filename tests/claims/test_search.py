@@ -51,7 +51,7 @@ def test_planted_falsehoods_are_refuted_by_a_certified_cell(claim, source):
     assert all(cell["sizes"] == "2,2" for cell in cells)  # the smallest of the space
     names = trial.table.columns
     rows = [{name: cell[name] for name in names} for cell in cells]
-    groups = [sx.Cells(pl.DataFrame([row], schema=trial.table.schema)) for row in rows]
+    groups = [sx.claims.Cells(pl.DataFrame([row], schema=trial.table.schema)) for row in rows]
     assert claim.margin(*groups).high[0] < 0
 
 
@@ -93,9 +93,9 @@ def test_nothing_rests_on_uncertified_cells():
 
 def test_a_budget_of_seconds_and_of_cells_ends_the_search(source):
     claim = Claim("any", "true", lambda cell: 1 + cell.alpha, SMALL)
-    short = search(claim, sx.Budget(cells=100), source)
+    short = search(claim, sx.claims.Budget(cells=100), source)
     assert len(short.table) <= 100 + 200
-    assert len(search(claim, sx.Budget(seconds=1e-9), source).table) == 81
+    assert len(search(claim, sx.claims.Budget(seconds=1e-9), source).table) == 81
 
 
 def test_the_same_search_twice_is_the_same_and_solves_nothing_anew(tmp_path):
@@ -106,9 +106,9 @@ def test_the_same_search_twice_is_the_same_and_solves_nothing_anew(tmp_path):
         return sx.sweep(problems, **options)
 
     claim = Claim("any", "true", lambda cell: 1 - cell.delta2, SMALL)
-    first = search(claim, sx.Budget(200), Source(0, tmp_path, solver=counting))
+    first = search(claim, sx.claims.Budget(200), Source(0, tmp_path, solver=counting))
     parts = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.parquet")}
-    again = search(claim, sx.Budget(200), Source(0, tmp_path, solver=counting))
+    again = search(claim, sx.claims.Budget(200), Source(0, tmp_path, solver=counting))
     assert again.table.equals(first.table)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.parquet")} == parts
     assert len(asked) == 2 * len(set(asked))
@@ -145,7 +145,7 @@ def test_an_edited_file_is_judged_anew_in_the_same_folder(tmp_path):
         file = tmp_path / "own.py"
         file.write_text(OWN.replace("SIGN", sign).replace("BOUND", bound))
         source = Source(out=tmp_path / "cells")
-        found = search_all(files.conjectures(files.load(file)), sx.Budget(9), source)
+        found = search_all(files.conjectures(files.load(file)), sx.claims.Budget(9), source)
         return [str(trial.judgement.verdict) for trial in found]
 
     assert verdicts("1.0") == ["HOLDS", "REFUTED"]
@@ -198,21 +198,21 @@ def test_what_is_said_of_each_class_is_said_of_the_loss_that_was_solved(source):
     claim = Claim(
         "every_class_collapses",
         "with push=False every class collapses",
-        lambda cell: sx.Interval(
+        lambda cell: sx.claims.Interval(
             1e-3 - cell.class_delta2.high.max(1), 1e-3 - cell.class_delta2.low.max(1)
         ),
         space,
     )
-    assert search(claim, sx.Budget(9), source).judgement.verdict is Verdict.HOLDS
+    assert search(claim, sx.claims.Budget(9), source).judgement.verdict is Verdict.HOLDS
     false = dataclasses.replace(claim, margin=lambda cell: -claim.margin(cell))
-    trial = search(false, sx.Budget(9), source)
+    trial = search(false, sx.claims.Budget(9), source)
     assert trial.judgement.verdict is Verdict.REFUTED
     assert "flagged(sharpness=0.5, push=False, bend=exp))" in trial.snippet
     assert "\nfrom jax.numpy import exp\n" in trial.snippet
     scope = {}
     exec(trial.snippet, scope)
     assert scope["problem"].loss == flagged(sharpness=0.5)
-    assert sx.excess(sx.Cells(trial.table, flagged)).high.max() < 1e-9
+    assert sx.claims.excess(sx.claims.Cells(trial.table, flagged)).high.max() < 1e-9
 
 
 def test_windows_along_a_range_compare_cells_of_one_loss(source):
@@ -229,12 +229,12 @@ def test_windows_along_a_range_compare_cells_of_one_loss(source):
     claim = Claim(
         "falls", "delta2 falls", lambda a, b: a.delta2 - b.delta2, space, along="sharpness"
     )
-    trial = search(claim, sx.Budget(6), source)
+    trial = search(claim, sx.claims.Budget(6), source)
     assert trial.judgement.cells == 2 * (len(trial.table) // 2 - 1)
     for row in (trial.tightest, trial.judgement.counterexample or trial.tightest):
         assert row["push"] == "True"
     false = dataclasses.replace(claim, margin=lambda a, b: -1e-9 - abs(a.minimum - b.minimum))
-    row = search(false, sx.Budget(6), source).judgement.counterexample
+    row = search(false, sx.claims.Budget(6), source).judgement.counterexample
     assert row["bend"] == row["followed_by"][0]["bend"]
 
 
@@ -275,9 +275,9 @@ def bad(margin=lambda cell: cell.alpha, **options):
 )
 def test_a_bad_conjecture_gets_one_clear_line_and_the_others_still_run(claim, message, source):
     good = Claim("good", "true", lambda cell: 1 + cell.alpha, SMALL)
-    broken, fine = search_all([claim, good], sx.Budget(81), source)
+    broken, fine = search_all([claim, good], sx.claims.Budget(81), source)
     with pytest.raises(ClaimError, match=message):
-        search(claim, sx.Budget(81), source)
+        search(claim, sx.claims.Budget(81), source)
     assert broken.judgement is None
     assert not broken.as_expected
     assert broken.error.count("bad:") == 1
@@ -293,7 +293,7 @@ def test_a_loss_that_is_not_what_it_declares_is_named_and_the_others_still_run(s
     space = Space(num_classes=2, num_instances=2, loss=concave, scale=[1.0])
     false = Claim("false", "concave", lambda cell: cell.delta2, space)
     good = Claim("good", "true", lambda cell: 1 + cell.alpha, SMALL)
-    broken, fine = search_all([false, good], sx.Budget(81), source)
+    broken, fine = search_all([false, good], sx.claims.Budget(81), source)
     assert broken.error.startswith("false: concave is declared convex")
     assert "\n" not in broken.error
     assert fine.judgement.verdict is Verdict.HOLDS
@@ -303,7 +303,7 @@ def test_theorems_and_plain_domains_are_judged_too(source):
     trial = search(Theorem("t", "1 = 1", lambda: Proof(True, boxes=3, rigorous=True)))
     assert trial.judgement.verdict is Verdict.PROVEN
     grid = sx.Grid((sx.ClassStructure((2, 2)),), ("full",), (0.2, 0.9), (0.5,))
-    trial = search(Claim("grid", "true", lambda cell: 1 - cell.delta2, sx.Domain((grid,))))
+    trial = search(Claim("grid", "true", lambda cell: 1 - cell.delta2, sx.claims.Domain((grid,))))
     assert trial.judgement.verdict is Verdict.HOLDS
     assert trial.slices is None
 
@@ -328,7 +328,7 @@ STRIP = 6e-4
 def off_by_a_strip(cell):
     """1 or -1: nothing that a search could follow."""
     spread = cell.alpha > cell.boundary(sx.theory.alpha_c) + STRIP
-    return sx.same_phase(cell.phase, np.where(spread, sx.Phase.SPREAD, sx.Phase.COLLAPSE))
+    return sx.claims.same_phase(cell.phase, np.where(spread, sx.Phase.SPREAD, sx.Phase.COLLAPSE))
 
 
 def test_a_step_that_is_wrong_over_a_thin_strip_is_refuted(source):
@@ -342,7 +342,7 @@ def test_a_step_that_is_wrong_over_a_thin_strip_is_refuted(source):
 
 def test_a_search_tells_how_closely_it_looked(source):
     trial = search(
-        Claim("any", "true", lambda cell: 1 - cell.delta2, SMALL), sx.Budget(150), source
+        Claim("any", "true", lambda cell: 1 - cell.delta2, SMALL), sx.claims.Budget(150), source
     )
     seen = trial.explored
     assert seen.finest < seen.largest == 1 / 8
@@ -361,13 +361,13 @@ def test_a_search_tells_how_closely_it_looked(source):
 @pytest.mark.parametrize("text", ["", "many", "0", "-5", "0s", "10s,x"])
 def test_bad_budgets(text):
     with pytest.raises(ValueError, match="a budget is a number of cells"):
-        sx.Budget.parse(text)
+        sx.claims.Budget.parse(text)
 
 
 def test_budgets():
-    assert sx.Budget.parse("300") == sx.Budget(300)
-    assert sx.Budget.parse("60s").seconds == 60
-    assert sx.Budget.parse("300, 60s") == (300, 60)
+    assert sx.claims.Budget.parse("300") == sx.claims.Budget(300)
+    assert sx.claims.Budget.parse("60s").seconds == 60
+    assert sx.claims.Budget.parse("300, 60s") == (300, 60)
 
 
 def test_one_line_names_the_place():

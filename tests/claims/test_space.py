@@ -79,9 +79,9 @@ def test_unequal_classes_and_a_single_list_of_sizes():
 
 
 def test_another_loss_brings_its_own_hyper_parameters():
-    space = Space(sizes=(1, 1, 1), num_views=2, loss=sx.Sigmoid, scale=Range(1, 9), bias=0.5)
+    space = Space(sizes=(1, 1, 1), num_views=2, loss=sx.losses.Sigmoid, scale=Range(1, 9), bias=0.5)
     (problem,) = space.problems("quick")
-    assert isinstance(problem.loss, sx.Sigmoid)
+    assert isinstance(problem.loss, sx.losses.Sigmoid)
     assert problem.loss.scale.tolist() == [1, 3, 5, 7, 9]
     assert problem.loss.bias.tolist() == [0.5] * 5
 
@@ -93,7 +93,7 @@ def test_another_loss_brings_its_own_hyper_parameters():
         ({"num_instances": []}, "num_instances must not be empty"),
         ({"alpha": []}, "alpha must not be empty"),
         ({"tau": 1.0}, "SupCL has no hyper-parameter 'tau'; it has alpha, temperature"),
-        ({"loss": sx.Sigmoid, "scale": 1.0}, "bias of Sigmoid is missing; give a Range"),
+        ({"loss": sx.losses.Sigmoid, "scale": 1.0}, "bias of Sigmoid is missing; give a Range"),
         ({"num_classes": 1}, "num_classes must be an integer of at least 2; got 1"),
     ],
 )

@@ -95,7 +95,7 @@ def test_it_can_be_swept_and_checked():
 
 def test_a_loss_that_is_not_convex_is_minimised_and_never_certified():
     structure = ClassStructure((2, 2), 2)
-    problem = Problem(structure, 7, sx.SupConIn(np.array([0.3, 1.0])))
+    problem = Problem(structure, 7, sx.losses.SupConIn(np.array([0.3, 1.0])))
     solution = sx.solve(problem, jax.random.key(0))
     assert np.all(solution.gradient_norm < 1e-7)
     # No worse than collapse: three positives of cosine 1, four negatives of cosine -1.
@@ -106,7 +106,7 @@ def test_a_loss_that_is_not_convex_is_minimised_and_never_certified():
     assert table["phase"].to_list() == ["undecided"] * 2
     assert table["lower"].to_list() == [-np.inf] * 2
     assert table["gap"].to_list() == [np.inf] * 2
-    cells = sx.Cells(table)
+    cells = sx.claims.Cells(table)
     assert not cells.certified.any()
     np.testing.assert_array_equal(cells.minimum.high, cells.value)
     np.testing.assert_array_equal(cells.minimum.low, -np.inf)
@@ -263,10 +263,15 @@ def test_what_was_written_for_another_formula_is_not_inherited():
 
 
 def test_only_a_shipped_class_is_proven():
-    for loss in (SupCL(0.5, 0.5), sx.SupCon(0.5), sx.Spectral(0.5, 1.0), sx.Sincere(0.5)):
+    for loss in (
+        SupCL(0.5, 0.5),
+        sx.losses.SupCon(0.5),
+        sx.losses.Spectral(0.5, 1.0),
+        sx.losses.Sincere(0.5),
+    ):
         assert convexity_of(loss) == PROVEN
     assert convexity_of(repel()) == DECLARED
-    assert convexity_of(sx.SupConIn(0.5)) == NOT_CONVEX
+    assert convexity_of(sx.losses.SupConIn(0.5)) == NOT_CONVEX
 
 
 def test_terms_are_finite_where_a_loss_is_infinite_at_coinciding_embeddings():

@@ -200,7 +200,7 @@ def test_a_subclass_is_bracketed_by_its_own_values():
     low, high = found.brackets["delta2"]
     assert low - GAP <= found.variances[1] <= high + GAP
     assert found.variances[1] > 0.1  # where its parent collapses
-    collapsed = sx.certify_blocks(problem, Similarities(1.0, 1.0, -1.0))
+    collapsed = sx.certificate.certify_blocks(problem, Similarities(1.0, 1.0, -1.0))
     points = np.repeat([[1.0, 0, 0, 0], [-1.0, 0, 0, 0]], 2, axis=0)
     assert collapsed.value == pytest.approx(float(problem.loss(jnp.asarray(points), FOUR)))
     assert collapsed.lower <= found.value
@@ -250,7 +250,7 @@ def test_coinciding_points_have_an_infinite_loss_and_no_bound():
     assert (found.value, found.lower, found.gap) == (np.inf, -np.inf, np.inf)
     assert found.low.tolist() == pytest.approx([0, 0, 0, 1, -1 / 4])
     assert found.high.tolist() == [0, 0, 1, 1, 1]  # one instance, one view: no variances of either
-    best = sx.certify_embeddings(sx.simplex_etf(5, 4), structure, energy(power=1.0))
+    best = sx.certify_embeddings(sx.geometry.simplex_etf(5, 4), structure, energy(power=1.0))
     assert best.certified
     found = sx.certify_embeddings(points, structure, energy(power=1.0), reference=best)
     assert (found.lower, found.gap) == (best.lower, np.inf)
@@ -275,8 +275,13 @@ def unproven(loss):
 def test_shipped_losses_are_not_refused_as_anybodys(sizes, views):
     structure = ClassStructure(sizes, views)
     tau = np.array([0.02, 0.1, 1.0])
-    losses = [SupCL(0.3, tau), sx.Spectral(0.5, 1 / tau), sx.Sincere(tau), Repelled(0.3, tau)]
-    losses += [SupCL(0.3, tau, "decouple"), sx.AlignUniform(1.0, 1 / tau)][: 2 * (views > 1)]
+    losses = [
+        SupCL(0.3, tau),
+        sx.losses.Spectral(0.5, 1 / tau),
+        sx.losses.Sincere(tau),
+        Repelled(0.3, tau),
+    ]
+    losses += [SupCL(0.3, tau, "decouple"), sx.losses.AlignUniform(1.0, 1 / tau)][: 2 * (views > 1)]
     for loss in losses:
         mine = unproven(loss)
         assert convexity_of(mine) == DECLARED
@@ -293,7 +298,9 @@ def test_certificates_tables_and_verdicts_say_what_they_rest_on():
     collapsed = ssem_embeddings(FOUR, 0.0, 3)
     found = [
         sx.certify_embeddings(collapsed, FOUR, SupCL(0.0, 0.5)),
-        sx.certify_embeddings(sx.simplex_etf(5, 4), ClassStructure((1,) * 5), energy(power=1.0)),
+        sx.certify_embeddings(
+            sx.geometry.simplex_etf(5, 4), ClassStructure((1,) * 5), energy(power=1.0)
+        ),
         sx.certify_embeddings(collapsed, FOUR, SupConIn(0.5)),
     ]
     assert tuple(one.convexity for one in found) == (PROVEN, DECLARED, NOT_CONVEX)

@@ -260,7 +260,7 @@ def test_only_animations_are_saved_as_gif(tmp_path):
 
 def test_gram_and_its_numbers(ax):
     structure = sx.ClassStructure.balanced(2, 2)
-    matrix = np.asarray(sx.ssem_gram(structure, 0.3))
+    matrix = np.asarray(sx.geometry.ssem_gram(structure, 0.3))
     image = show.gram(matrix, ax, structure)
     np.testing.assert_array_equal(image.get_array(), matrix)
     assert [line.get_ydata()[0] for line in ax.lines[::2]] == [1.5]
@@ -270,7 +270,7 @@ def test_gram_and_its_numbers(ax):
 
 def test_sphere_draws_every_embedding_in_the_colour_of_its_class():
     structure = sx.ClassStructure.balanced(2, 2)
-    points = np.asarray(sx.ssem_embeddings(structure, 0.3, 3))
+    points = np.asarray(sx.geometry.ssem_embeddings(structure, 0.3, 3))
     _, axes = show.new_figure(subplot_kw={"projection": "3d"})
     scatters = show.sphere(points, axes[0, 0], structure.class_ids)
     drawn = np.concatenate([np.stack(one._offsets3d, axis=1) for one in scatters])

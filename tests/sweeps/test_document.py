@@ -97,7 +97,7 @@ def margin(cell):
     print("of the margin")
     return 1e-6 - cell.delta2
 
-space = sx.Space(num_classes=2, num_instances=2, loss=sx.SupConIn, temperature=[0.5])
+space = sx.Space(num_classes=2, num_instances=2, loss=sx.losses.SupConIn, temperature=[0.5])
 held = [sx.Claim("in", "collapses", margin, space)]
 """
 

@@ -246,8 +246,19 @@ SEVERAL = [
     *(jax.jit(adder(2)), functools.lru_cache(adder(1)), functools.partial(adder, 1)),
     *(math.exp, math.log, np.exp, np.log, jnp.exp, jnp.log, jnp.add, jax.nn.relu, len, jnp.float32),
     *("abc".join, "abd".join, Slotted(1).__init__, jnp, np, math, functools),
-    *(sx.SupCL, sx.SupCon, sx.SupCL(0.1, 0.2), sx.SupCL(0.1, 0.3), sx.info_nce, sx.ClassStructure),
-    *(sx.PairWeights(np.eye(2)), sx.PairWeights(np.eye(3)), sx.ClassStructure((2, 2))),
+    *(
+        sx.SupCL,
+        sx.losses.SupCon,
+        sx.SupCL(0.1, 0.2),
+        sx.SupCL(0.1, 0.3),
+        sx.losses.info_nce,
+        sx.ClassStructure,
+    ),
+    *(
+        sx.losses.PairWeights(np.eye(2)),
+        sx.losses.PairWeights(np.eye(3)),
+        sx.ClassStructure((2, 2)),
+    ),
 ]
 
 

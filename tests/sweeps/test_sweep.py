@@ -100,7 +100,7 @@ class Repulsion(sx.GramLoss):
 def test_every_hyper_parameter_of_a_loss_is_a_column():
     pairs = sx.ClassStructure((1, 1), 2)
     sigmoid = Grid(
-        (pairs,), ("full",), loss=sx.Sigmoid, hyper={"bias": (0.0, 1.0), "scale": (2.0,)}
+        (pairs,), ("full",), loss=sx.losses.Sigmoid, hyper={"bias": (0.0, 1.0), "scale": (2.0,)}
     )
     repulsion = Grid(
         STRUCTURES[:1], (3,), loss=Repulsion, hyper={"margin": (1, 0.5), "kind": ("round",)}
@@ -143,7 +143,7 @@ def test_hyper_parameters_that_do_not_fit_into_the_table_are_refused():
         mean: Any = 0.0
 
     @pytree_dataclass
-    class Kind(sx.Sigmoid):
+    class Kind(sx.losses.Sigmoid):
         kind: Any = 0.0
 
     def problem(loss):
@@ -399,9 +399,9 @@ def test_an_empty_grid_is_refused():
 
 def test_a_grid_takes_what_its_loss_has():
     with pytest.raises(ValueError, match="Sigmoid has no alpha; leave it out, or give one of sc"):
-        grid(loss=sx.Sigmoid).problems()
+        grid(loss=sx.losses.Sigmoid).problems()
     with pytest.raises(ValueError, match="scale must not be empty"):
-        Grid(STRUCTURES, ("full",), loss=sx.Sigmoid).problems()
+        Grid(STRUCTURES, ("full",), loss=sx.losses.Sigmoid).problems()
     with pytest.raises(ValueError, match="alpha stands in hyper and as alphas; give it once"):
         grid(hyper={"alpha": (1,)}).problems()
     by_name = {"alpha": (0.1, 0.9), "temperature": (0.3, 1.0), "mean": ("anchors",)}

@@ -92,34 +92,34 @@ LOSSES = [
             ("include", "exclude", "decouple"), ("pairs", "anchors")
         )
     ),
-    (EQUAL, sx.SupCon(T), sx.SupCon),
+    (EQUAL, sx.losses.SupCon(T), sx.losses.SupCon),
     (
         sx.ClassStructure(UNEQUAL, 2),
-        sx.WeightedSupCL(X, T, (1.0, 2.5), "exclude", "pairs"),
-        sx.WeightedSupCL,
+        sx.losses.WeightedSupCL(X, T, (1.0, 2.5), "exclude", "pairs"),
+        sx.losses.WeightedSupCL,
     ),
-    (PAIRS, sx.Sigmoid(X, T), sx.Sigmoid),
-    (EQUAL, sx.Spectral(X, T), sx.Spectral),
-    (EQUAL, sx.Sincere(T), sx.Sincere),
-    (EQUAL, sx.SupConIn(T), sx.SupConIn),
-    (EQUAL, sx.AlignUniform(X, T), sx.AlignUniform),
-    (EQUAL, sx.info_nce(T), sx.info_nce),
-    (EQUAL, sx.info_nce(T), sx.SupCL),
-    (EQUAL, sx.decoupled_contrast(T), sx.decoupled_contrast),
+    (PAIRS, sx.losses.Sigmoid(X, T), sx.losses.Sigmoid),
+    (EQUAL, sx.losses.Spectral(X, T), sx.losses.Spectral),
+    (EQUAL, sx.losses.Sincere(T), sx.losses.Sincere),
+    (EQUAL, sx.losses.SupConIn(T), sx.losses.SupConIn),
+    (EQUAL, sx.losses.AlignUniform(X, T), sx.losses.AlignUniform),
+    (EQUAL, sx.losses.info_nce(T), sx.losses.info_nce),
+    (EQUAL, sx.losses.info_nce(T), sx.SupCL),
+    (EQUAL, sx.losses.decoupled_contrast(T), sx.losses.decoupled_contrast),
     (EQUAL, flagged(sharpness=X), flagged),
     (EQUAL, flagged(sharpness=X, push=True, kind="include", weights=(1,), mode="a"), flagged),
     (EQUAL, flagged(sharpness=X, push=0, kind="<odd>", weights=((), None), mode=2), flagged),
     (EQUAL, MINE(scale=X), MINE),
 ]
 NAMED = [
-    (EQUAL, sx.SoftSupCon(T, SOFT), sx.SoftSupCon),
-    (EQUAL, sx.SoftSupCon(T, 2 * SOFT), sx.SoftSupCon),
+    (EQUAL, sx.losses.SoftSupCon(T, SOFT), sx.losses.SoftSupCon),
+    (EQUAL, sx.losses.SoftSupCon(T, 2 * SOFT), sx.losses.SoftSupCon),
     (EQUAL, Ordered(X, 3), Ordered),
     (EQUAL, Ordered(X, 3, jnp.cosh, Kind.SQUARE), Ordered),
     (EQUAL, Ordered(X, 3, lambda gram: gram), Ordered),
     (EQUAL, Ordered(X, 3, lambda gram: -gram), Ordered),
-    (EQUAL, Both(sx.SupCL(X, T, "exclude"), sx.Spectral(T, X)), Both),
-    (EQUAL, Both(sx.SupCL(X, T, "include"), sx.Spectral(T, X)), Both),
+    (EQUAL, Both(sx.SupCL(X, T, "exclude"), sx.losses.Spectral(T, X)), Both),
+    (EQUAL, Both(sx.SupCL(X, T, "include"), sx.losses.Spectral(T, X)), Both),
     (EQUAL, factory(-1.0)(scale=X), MINE),
 ]
 """Of these a table cannot hold all: this process finds them again, another one says so."""
@@ -202,7 +202,7 @@ def test_rows_of_all_losses_in_one_table_are_found_again():
     """Whatever loss the cells are said to be of: what they are of is known here."""
     cases = [case for case in LOSSES + NAMED if "kind" not in columns_of(case[1]).choices]
     tables = [rows_of(structure, loss, dim=3 + k) for k, (structure, loss, _) in enumerate(cases)]
-    found = list(sx.Cells(join(tables), sx.SupCL).problems())
+    found = list(sx.claims.Cells(join(tables), sx.SupCL).problems())
     assert len(found) == len(cases)
     for k, ((rows, problem), (structure, loss, _)) in enumerate(zip(found, cases, strict=True)):
         assert rows == [2 * k, 2 * k + 1]
@@ -220,7 +220,7 @@ def test_an_edited_loss_is_not_taken_for_the_one_of_the_table(monkeypatch):
     with pytest.raises(ValueError, match="edited makes another loss now than the flagged that"):
         list(problems(table, edited))
     with pytest.raises(ValueError, match="SupCon makes another loss now"):
-        list(problems(shipped, sx.SupCon))
+        list(problems(shipped, sx.losses.SupCon))
 
 
 def test_a_loss_whose_globals_changed_is_not_taken_for_what_it_was(monkeypatch):
@@ -256,7 +256,7 @@ def test_a_choice_comes_back_with_its_type(choice):
 def test_words_stay_words_and_all_texts_differ():
     assert [text_of(word) for word in ("include", "anchors", "")] == ["include", "anchors", ""]
     strange = [Kind.ROUND, Kind.SQUARE, jnp.exp, np.float64(1), np.str_("a"), (1, jnp.exp)]
-    strange += [float("nan"), sx.PairWeights(SOFT), lambda x: x, lambda x: -x]
+    strange += [float("nan"), sx.losses.PairWeights(SOFT), lambda x: x, lambda x: -x]
     texts = [text_of(choice) for choice in CHOICES + strange]
     assert len(set(texts)) == len(texts)
     assert texts == [text_of(choice) for choice in CHOICES + strange]
@@ -307,9 +307,9 @@ def test_windows_along_a_choice_follow_its_value():
     [
         [factory(1.0)(scale=X), factory(-1.0)(scale=X)],
         [Ordered(X, 2, bend) for bend in (jnp.exp, jnp.cosh, lambda x: x, lambda x: -x)],
-        [sx.SoftSupCon(T, SOFT), sx.SoftSupCon(T, 2 * SOFT)],
+        [sx.losses.SoftSupCon(T, SOFT), sx.losses.SoftSupCon(T, 2 * SOFT)],
         [flagged(sharpness=X, weights=weights) for weights in ((1,), (1.0,), (2,))],
-        [Both(sx.SupCL(X, T, pairs), sx.SupCon(T)) for pairs in ("include", "exclude")],
+        [Both(sx.SupCL(X, T, pairs), sx.losses.SupCon(T)) for pairs in ("include", "exclude")],
     ],
     ids=["one factory", "functions", "weights", "tuples", "losses within"],
 )
@@ -364,9 +364,9 @@ def test_a_space_keeps_the_type_of_its_choices():
 
 def test_a_domain_knows_the_loss_of_its_grids():
     of = [
-        sx.Grid((PAIRS,), (3,), loss=sx.Sigmoid, hyper={"scale": (1.0,), "bias": (0.0,)}),
+        sx.Grid((PAIRS,), (3,), loss=sx.losses.Sigmoid, hyper={"scale": (1.0,), "bias": (0.0,)}),
         sx.Grid((PAIRS,), (3,), (0.5,), (0.5,)),
     ]
-    assert sx.Domain((of[0],)).loss is sx.Sigmoid
-    assert sx.Domain((of[1],)).loss is sx.SupCL
-    assert sx.Domain(tuple(of)).loss is sx.SupCL
+    assert sx.claims.Domain((of[0],)).loss is sx.losses.Sigmoid
+    assert sx.claims.Domain((of[1],)).loss is sx.SupCL
+    assert sx.claims.Domain(tuple(of)).loss is sx.SupCL

@@ -161,9 +161,9 @@ def test_no_data_set_beats_the_expectation_and_one_attains_it(alpha, tau):
         return np.mean([loss(batch, structure) for batch in batches_of(points, t, structure)])
 
     best = float(found.delta2) * 3 / 2 * (t - 1) / t  # pairs of a class are as far apart
-    points = sx.ssem_embeddings(sx.ClassStructure.balanced(2, t), best, 2 * t)
+    points = sx.geometry.ssem_embeddings(sx.ClassStructure.balanced(2, t), best, 2 * t)
     assert mean_loss(points) == pytest.approx(float(found.loss), abs=EXACT)
-    parts = [sx.variances(batch, structure) for batch in batches_of(points, t, structure)]
+    parts = [sx.geometry.variances(batch, structure) for batch in batches_of(points, t, structure)]
     assert np.mean([part.delta2 for part in parts]) == pytest.approx(found.delta2, abs=EXACT)
     assert np.mean([part.between for part in parts]) == pytest.approx(found.between, abs=EXACT)
     for seed in range(3):

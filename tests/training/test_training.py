@@ -220,10 +220,10 @@ for self_pairs, mean in CONVENTIONS[::3]:
             errors = [np.max(np.abs(a - b)) / (1 + np.max(np.abs(b))) for a, b in pairs]
             differences[f"{self_pairs}, {mean}, {tau}, {name}"] = max(map(float, errors))
 spread = jax.jit(jax.shard_map(
-    lambda *args: sx.batch_variances(*args, axis_name="batch"),
+    lambda *args: sx.training.batch_variances(*args, axis_name="batch"),
     mesh=mesh, in_specs=(over, over), out_specs=P(),
 ))(views, labels)
-pairs = zip(spread, jax.jit(sx.batch_variances)(views, labels))
+pairs = zip(spread, jax.jit(sx.training.batch_variances)(views, labels))
 differences["variances"] = max(abs(float(a - b)) for a, b in pairs)
 print(json.dumps({"differences": differences}))
 """
@@ -251,7 +251,7 @@ def loss(weights, views, labels):
 
 def step(weights, views, labels, monitor):
     found = jax.value_and_grad(loss, argnums=(0, 1))(weights, views, labels)
-    return found, monitor.update(sx.batch_variances(views, labels)).average
+    return found, monitor.update(sx.training.batch_variances(views, labels)).average
 
 @jax.jit
 def dense(rows):
@@ -263,21 +263,21 @@ for bits in (32, 64):
     weights = np.random.default_rng(1).normal(size=(6, 4))
     views, weights = (jnp.asarray(part, float) for part in (views, weights))
     rows = views[:6].reshape(12, -1)
-    single = jax.jit(step)(weights, views, labels, sx.BatchMonitor())
+    single = jax.jit(step)(weights, views, labels, sx.training.BatchMonitor())
     for kind in (AxisType.Explicit, AxisType.Auto):
         mesh = jax.make_mesh((2,), ("batch",), axis_types=(kind,))
         over, everywhere = NamedSharding(mesh, P("batch")), NamedSharding(mesh, P())
         parts = jax.device_put((weights, views, labels), (everywhere, over, over))
         name = f"{bits} bits, {kind.name}"
-        compare(name + ", elsewhere", jax.jit(step)(*parts, sx.BatchMonitor()), single)
+        compare(name + ", elsewhere", jax.jit(step)(*parts, sx.training.BatchMonitor()), single)
         with jax.set_mesh(mesh):
-            compare(name, jax.jit(step)(*parts, sx.BatchMonitor()), single)
+            compare(name, jax.jit(step)(*parts, sx.training.BatchMonitor()), single)
             compare(name + ", dense", dense(jax.device_put(rows, over)), dense(rows))
             if bits == 32:
-                spread = sx.batch_variances(parts[1], parts[2])  # without jit
-                compare(name + ", spread", spread, sx.batch_variances(views, labels))
+                spread = sx.training.batch_variances(parts[1], parts[2])  # without jit
+                compare(name + ", spread", spread, sx.training.batch_variances(views, labels))
                 predict._predict.cache_clear()
-                predicted = sx.predict_batch(parts[2], 2, alpha=0.5, temperature=0.1)
+                predicted = sx.training.predict_batch(parts[2], 2, alpha=0.5, temperature=0.1)
                 assert 0 < predicted.within < 1
 print(json.dumps({"differences": differences}))
 """
@@ -321,7 +321,7 @@ def test_the_variances_of_a_batch_are_those_of_its_structure():
     structure, order = sx.ClassStructure.from_labels(np.repeat(labels, 2), 2)
     rows = views.reshape(-1, views.shape[-1])[order]
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    found, expected = _variances(views, labels), sx.variances(unit, structure)
+    found, expected = _variances(views, labels), sx.geometry.variances(unit, structure)
     np.testing.assert_allclose(found, expected, rtol=0, atol=SAME)
     assert float(found.total + found.mean_sq) == pytest.approx(1, abs=SAME)
     short = _variances(views.astype(jnp.bfloat16), labels)
@@ -330,7 +330,7 @@ def test_the_variances_of_a_batch_are_those_of_its_structure():
 
 def test_the_running_average_is_that_of_its_weights(mode):
     decay, draws = 0.7, np.random.default_rng(0).uniform(size=(5, 6)).astype(np.float32)
-    monitor = sx.BatchMonitor(decay)
+    monitor = sx.training.BatchMonitor(decay)
     assert np.all(np.isnan(monitor.average))
 
     @jax.jit
@@ -343,7 +343,7 @@ def test_the_running_average_is_that_of_its_weights(mode):
     average = scanned(monitor, draws).average
     weights = decay ** np.arange(5)[::-1]
     np.testing.assert_allclose(average, weights @ draws / weights.sum(), rtol=1e-6)
-    last = scanned(sx.BatchMonitor(0.0), draws).average
+    last = scanned(sx.training.BatchMonitor(0.0), draws).average
     np.testing.assert_array_equal(last, draws[-1])
 
 
@@ -388,7 +388,7 @@ def test_the_training_example(mode):
         (loss, views), slope = jax.value_and_grad(objective, has_aux=True)(weights)
         return weights - 0.1 * slope, loss, monitor.update(batch_variances(views, labels))
 
-    monitor, losses = sx.BatchMonitor(), []
+    monitor, losses = sx.training.BatchMonitor(), []
     for _ in range(20):
         weights, loss, monitor = step(weights, images, labels, monitor)
         losses.append(float(loss))
@@ -438,7 +438,7 @@ def test_the_prediction_of_an_unbalanced_batch_is_what_free_minimisation_finds()
     assert prediction.structure.sizes == (2, 4, 1)
     problem = sx.Problem(prediction.structure, 7, sx.SupCL(0.6, 0.4))
     solution = sx.solve(problem, jax.random.key(0))
-    free = sx.class_variances(solution.embeddings, prediction.structure)
+    free = sx.geometry.class_variances(solution.embeddings, prediction.structure)
     np.testing.assert_allclose(prediction.class_delta2, free.delta2, rtol=0, atol=SOLVED)
     whole = batch_variances(solution.embeddings, np.sort(labels))
     np.testing.assert_allclose(prediction.variances, whole, rtol=0, atol=SOLVED)
@@ -470,7 +470,7 @@ def test_misuse():
     with pytest.raises(ValueError, match=r"alpha must lie in \[0, 1\]"):
         supcl_loss(views, labels, alpha=2, temperature=0.5)
     with pytest.raises(ValueError, match=r"decay must lie in \[0, 1\); got 1"):
-        sx.BatchMonitor(1.0)
+        sx.training.BatchMonitor(1.0)
     for labels, message in [([0, 0], "at least 2 classes"), ([0, 1], "no positive pair")]:
         with pytest.raises(ValueError, match=message):
             predict_batch(np.array(labels), **hyper)
