@@ -1,4 +1,4 @@
-"""Imports point down the layers of the README, and the three witnesses stay independent."""
+"""One rule over rooms: imports point downwards, in no circle, and witnesses stay independent."""
 
 import ast
 from pathlib import Path
@@ -7,143 +7,43 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "ssem_jax"
 
-LAYERS = [
-    {"problem", "geometry", "compute"},
+FLOORS = [
+    {"problem"},
+    {"geometry", "compute"},
     {"losses"},
-    {"theory", "solver", "certificate"},
-    {"balls", "sweeps"},
-    {"advice", "training"},
-    {"claims"},
+    {"theory", "solver", "certificate", "balls"},
+    {"sweeps"},
+    {"advice", "claims"},
+    {"training"},
     {"show"},
     {"cli"},
 ]
-"""From the bottom up. A module may import from its own layer and from those below.
+"""The rooms from the bottom up. A room imports from floors below, and from no room beside it."""
 
-A room, a folder, counts as one module here; its files are looked at one by one for circles.
-"""
-
-ENTRY_POINTS = {"__init__", "__main__"}
-"""They re-export or start what the layers hold, and nothing imports them."""
-
-WITNESSES = [{"theory"}, {"solver"}, {"certificate"}, {"balls"}]
+WITNESSES = {"theory", "solver", "certificate", "balls"}
 """An error in one of these cannot hide in another as long as none imports another."""
 
-
-def source_of(name):
-    """A module, or all modules of a package inside, which counts as one."""
-    folder = PACKAGE / name
-    paths = sorted(folder.glob("*.py")) if folder.is_dir() else [PACKAGE / f"{name}.py"]
-    return "\n".join(path.read_text() for path in paths)
+FACE = ""
+"""The package itself: it imports the rooms, and no room imports it."""
 
 
-PRESENT = sorted(
-    {path.stem for path in PACKAGE.glob("*.py")}
-    | {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
-)
-SOURCES = {name: source_of(name) for name in PRESENT}
+def room_of(path):
+    """The room that a file of the package stands in."""
+    parts = path.relative_to(PACKAGE).parts
+    return parts[0] if len(parts) > 1 else FACE
 
 
-def imported(source, package="ssem_jax"):
-    """(modules of the package, other top-level packages) that a source imports at run time.
-
-    Imports for annotations alone, under `if TYPE_CHECKING`, are no arrows.
-    """
-    own, others = set(), set()
-
-    def note(name):
-        top, *rest = name.split(".")
-        if top != package:
-            others.add(top)
-        else:
-            own.add(rest[0] if rest else "__init__")
-
-    def visit(node):
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            for child in node.orelse:
-                visit(child)
-            return
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                note(alias.name)
-        elif isinstance(node, ast.ImportFrom):
-            base = ".".join([package] * (node.level > 0) + [node.module] * bool(node.module))
-            if base == package:
-                for alias in node.names:
-                    # `from ssem_jax import solve` may mean the module or the function.
-                    note(f"{package}.{alias.name}" if alias.name in known_modules() else package)
-            else:
-                note(base)
-        for child in ast.iter_child_nodes(node):
-            visit(child)
-
-    visit(ast.parse(source))
-    return own, others
-
-
-def known_modules():
-    return set().union(*LAYERS)
-
-
-def layer_of(module):
-    for depth, layer in enumerate(LAYERS):
-        if module in layer:
-            return depth
+def floor_of(room):
+    for height, floor in enumerate(FLOORS):
+        if room in floor:
+            return height
     raise AssertionError(
-        f"ssem_jax/{module}.py stands in no layer; add it to LAYERS in tests/test_layers.py"
+        f"ssem_jax/{room} stands on no floor; add it to FLOORS in tests/test_layers.py"
     )
 
 
-def wrong_arrows(module, source):
-    """The imports of a module that point upwards, or between witnesses."""
-    own, _ = imported(source)
-    wrong = sorted(target for target in own if target in ENTRY_POINTS)
-    targets = own - ENTRY_POINTS - {module}
-    wrong += sorted(target for target in targets if layer_of(target) > layer_of(module))
-    for witness in WITNESSES:
-        if module in witness:
-            rivals = set().union(*WITNESSES) - witness
-            wrong += sorted(targets & rivals)
-    return wrong
-
-
-@pytest.mark.parametrize("module", [name for name in PRESENT if name not in ENTRY_POINTS])
-def test_imports_point_down(module):
-    assert wrong_arrows(module, SOURCES[module]) == []
-
-
-def test_there_is_something_to_check():
-    assert {"problem", "losses", "theory", "solver", "certificate"} <= set(PRESENT)
-    own, others = imported(SOURCES["solver"])
-    assert {"losses", "problem", "compute", "geometry"} <= own
-    assert "jax" in others
-
-
-def reachable(module):
-    """All modules of the package that importing one of them imports."""
-    found, waiting = set(), [module]
-    while waiting:
-        source = waiting.pop()
-        for target in imported(SOURCES[source])[0] - found - {source}:
-            found.add(target)
-            waiting.append(target)
-    return found
-
-
-def test_witnesses_do_not_reach_one_another_by_detours():
-    for witness in WITNESSES:
-        rivals = set().union(*WITNESSES) - witness
-        for module in witness & SOURCES.keys():
-            assert not reachable(module) & rivals, module
-
-
-def test_no_import_cycles():
-    for module in PRESENT:
-        if module not in ENTRY_POINTS:
-            assert module not in reachable(module), module
-
-
 def file_of(name):
-    """The file of a dotted name below the package: of a module, a room or something in one."""
+    """The file of a dotted name below the package: of a room, a file in it or something in one."""
     while name:
         path = PACKAGE.joinpath(*name.split("."))
         for candidate in (path.with_suffix(".py"), path / "__init__.py"):
@@ -153,8 +53,11 @@ def file_of(name):
     return PACKAGE / "__init__.py"
 
 
-def files_imported(source, package="ssem_jax"):
-    """The files of the package that a source imports at run time."""
+def names_imported(source, package="ssem_jax"):
+    """The dotted names that a source imports at run time, wherever in it.
+
+    Imports for annotations alone, under `if TYPE_CHECKING`, are no arrows.
+    """
     found, waiting = set(), [ast.parse(source)]
     while waiting:
         node = waiting.pop()
@@ -162,17 +65,50 @@ def files_imported(source, package="ssem_jax"):
             waiting += node.orelse
             continue
         waiting += ast.iter_child_nodes(node)
-        names = []
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-        found |= {
-            file_of(name.removeprefix(package).removeprefix("."))
-            for name in names
-            if name.split(".")[0] == package
-        }
+            base = ".".join([package] * (node.level > 0) + [node.module] * bool(node.module))
+            found |= {f"{base}.{alias.name}" for alias in node.names}
     return found
+
+
+def files_imported(source, package="ssem_jax"):
+    """The files of the package that a source imports at run time."""
+    own = {name for name in names_imported(source) if name.split(".")[0] == package}
+    return {file_of(name.removeprefix(package).removeprefix(".")) for name in own}
+
+
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+SOURCES = {path: path.read_text(encoding="utf-8") for path in FILES}
+ARROWS = {path: files_imported(source) for path, source in SOURCES.items()}
+
+
+def wrong_arrows(room, targets):
+    """The rooms, of some files that a room imports, that do not lie below it."""
+    rooms = {room_of(path) for path in targets} - {room}
+    return sorted(to for to in rooms if to == FACE or floor_of(to) >= floor_of(room))
+
+
+def reachable(path, arrows):
+    """All files that importing one of them imports."""
+    found, waiting = set(), [path]
+    while waiting:
+        for target in arrows.get(waiting.pop(), set()) - found:
+            found.add(target)
+            waiting.append(target)
+    return found
+
+
+def rivals_reached(arrows):
+    """(file, other witness) for every file of a witness that leads to another, by any detour."""
+    return [
+        (path, room_of(target))
+        for path in arrows
+        if room_of(path) in WITNESSES
+        for target in reachable(path, arrows)
+        if room_of(target) in WITNESSES - {room_of(path)}
+    ]
 
 
 def circle(arrows):
@@ -184,32 +120,51 @@ def circle(arrows):
     return set(left)
 
 
+def test_the_house_is_seen_at_one_look():
+    shown = [path for path in PACKAGE.iterdir() if path.name != "__pycache__"]
+    rooms = {path.name for path in shown if path.is_dir()}
+    assert {path.name for path in shown} - rooms == {"__init__.py", "py.typed"}
+    assert rooms == set().union(*FLOORS)
+    assert len(rooms) <= 15
+
+
+def test_files_have_one_job():
+    lengths = {path: source.count("\n") for path, source in SOURCES.items()}
+    assert max(lengths.values()) <= 600
+    assert sum(length > 500 for length in lengths.values()) <= 3
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_down(path):
+    assert wrong_arrows(room_of(path), ARROWS[path]) == []
+
+
 def test_no_circle_among_files():
-    files = [path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py"]
-    arrows = {path: files_imported(path.read_text()) for path in files}
-    assert len(files) > len(PRESENT) - len(ENTRY_POINTS)  # rooms have several
-    assert any(path.parent != PACKAGE for targets in arrows.values() for path in targets)
-    assert circle(arrows) == set()
+    assert circle(ARROWS) == set()
 
 
-def test_the_check_sees_a_circle_inside_a_room():
-    arrows = {"maps": {"style", "words"}, "style": {"words"}, "words": set()}
-    assert circle(arrows) == set()
-    assert circle(arrows | {"words": {"style"}}) == {"maps", "style", "words"}
-    source = "from ssem_jax.show import style\nfrom ssem_jax.show.words import TAU"
-    room = PACKAGE / "show"
-    assert files_imported(source) == {room / "style.py", room / "words.py"}
-    assert files_imported("import ssem_jax.show") == {room / "__init__.py"}
-    assert files_imported("import json\nfrom ssem_jax import SupCL") == {PACKAGE / "__init__.py"}
+def test_no_witness_reaches_another():
+    assert rivals_reached(ARROWS) == []
 
 
 def test_only_show_imports_matplotlib():
-    users = {name for name in PRESENT if "matplotlib" in imported(SOURCES[name])[1]}
-    assert users <= {"show"}
+    users = {
+        room_of(path)
+        for path, source in SOURCES.items()
+        if any(name.split(".")[0] == "matplotlib" for name in names_imported(source))
+    }
+    assert users == {"show"}
+
+
+def test_there_is_something_to_check():
+    assert len(FILES) > 60
+    attempts = PACKAGE / "solver" / "attempts.py"
+    assert PACKAGE / "solver" / "newton.py" in ARROWS[attempts]
+    assert {"losses", "problem", "compute", "geometry"} <= set(map(room_of, ARROWS[attempts]))
 
 
 @pytest.mark.parametrize(
-    ("module", "source", "wrong"),
+    ("room", "source", "wrong"),
     [
         ("problem", "from ssem_jax.losses import SupCL", ["losses"]),
         ("losses", "import ssem_jax.solver.attempts", ["solver"]),
@@ -217,10 +172,11 @@ def test_only_show_imports_matplotlib():
         ("losses", "from ssem_jax import theory", ["theory"]),
         ("losses", "from . import theory", ["theory"]),
         ("losses", "from .theory import delta2", ["theory"]),
-        ("geometry", "from ssem_jax import SupCL", ["__init__"]),
+        ("geometry", "from ssem_jax import SupCL", [FACE]),
         ("theory", "from ssem_jax.solver import solve", ["solver"]),
         ("certificate", "from ssem_jax.theory import loss", ["theory"]),
-        ("certificate", "from ssem_jax.solver import solve", ["solver"]),
+        ("balls", "from ssem_jax.certificate.rounding import gamma", ["certificate"]),
+        ("advice", "from ssem_jax.claims import verify", ["claims"]),
         ("certificate", "from ssem_jax.problem.solution import Solution", []),
         ("claims", "from ssem_jax import theory, solver\nimport ssem_jax.sweeps", []),
         (
@@ -230,10 +186,33 @@ def test_only_show_imports_matplotlib():
         ),
     ],
 )
-def test_the_check_sees_wrong_arrows(module, source, wrong):
-    assert wrong_arrows(module, source) == wrong
+def test_the_check_sees_wrong_arrows(room, source, wrong):
+    assert wrong_arrows(room, files_imported(source)) == wrong
 
 
-def test_an_unknown_module_must_be_added_to_the_table():
-    with pytest.raises(AssertionError, match=r"newcomer\.py stands in no layer; add it to LAYERS"):
-        wrong_arrows("newcomer", "import ssem_jax.problem")
+def test_the_check_sees_a_planted_circle():
+    assert circle({"maps": {"style", "words"}, "style": {"words"}, "words": set()}) == set()
+    structure, problem = (PACKAGE / "problem" / f"{name}.py" for name in ("structure", "problem"))
+    planted = files_imported(SOURCES[structure] + "\nfrom ssem_jax.problem.problem import Phase\n")
+    assert {structure, problem} <= circle(ARROWS | {structure: planted})
+
+
+def test_the_check_sees_a_witness_that_reaches_another_by_a_detour():
+    contrast = PACKAGE / "losses" / "contrast.py"
+    planted = files_imported(SOURCES[contrast] + "\nfrom ssem_jax.theory import delta2\n")
+    found = rivals_reached(ARROWS | {contrast: planted})
+    assert {room for _, room in found} == {"theory"}
+    assert {room_of(path) for path, _ in found} >= {"solver", "certificate"}
+
+
+def test_files_are_found_by_their_names():
+    room = PACKAGE / "show"
+    source = "from ssem_jax.show import style\nfrom ssem_jax.show.words import TAU"
+    assert files_imported(source) == {room / "style.py", room / "words.py"}
+    assert files_imported("import ssem_jax.show") == {room / "__init__.py"}
+    assert files_imported("import json\nfrom ssem_jax import SupCL") == {PACKAGE / "__init__.py"}
+
+
+def test_a_new_room_must_be_put_on_a_floor():
+    with pytest.raises(AssertionError, match=r"newcomer stands on no floor; add it to FLOORS"):
+        wrong_arrows("newcomer", {PACKAGE / "problem" / "problem.py"})
