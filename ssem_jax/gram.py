@@ -38,6 +38,8 @@ from ssem_jax.sphere import normalize, product
 Scalar = Float[Array, ""]
 Loss = TypeVar("Loss", bound="GramLoss")
 
+PACKAGE = __name__.partition(".")[0]
+"""Only losses of this package may say that they are proven."""
 HOT_TEMPERATURE = 0.5
 """Where temperature paths begin: every pair is felt there, so the landscape is well curved."""
 
@@ -138,10 +140,10 @@ class GramLoss(abc.ABC):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         own = dict(vars(cls))
-        if own.get("proven", False) and cls.__module__.partition(".")[0] != __package__:
+        if own.get("proven", False) and cls.__module__.partition(".")[0] != PACKAGE:
             raise ValueError(
                 f"{cls.__name__} says that it is proven, which is kept for the losses of "
-                f"{__package__}; write convex = True, which is checked."
+                f"{PACKAGE}; write convex = True, which is checked."
             )
         changed = _changes(cls)
         if not changed or _is_abstract(cls):
