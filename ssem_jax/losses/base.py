@@ -30,8 +30,7 @@ Scalar = Float[Array, ""]
 Loss = TypeVar("Loss", bound="GramLoss")
 
 PACKAGE = __name__.partition(".")[0]
-"""Whose losses may say that they are proven."""
-
+"""Only losses of this package may say that they are proven."""
 HOT_TEMPERATURE = 0.5
 """Where temperature paths begin: every pair is felt there, so the landscape is well curved."""
 

@@ -40,6 +40,8 @@ from typing import Any
 import jax
 import numpy as np
 
+PACKAGE = __name__.partition(".")[0]
+"""This package, whichever room this file stands in."""
 NAMED_BY_MANIFEST = ("jax", "jaxlib", "numpy", "polars", "flint")
 """Packages whose versions a run's manifest names, and whose change is a line in the log."""
 
@@ -52,9 +54,7 @@ OUTSIDE = (
 )
 """Where values come from that no digest of code can see."""
 
-_OWN = Path(__file__).parents[1]
-"""The folder of this package, and its name."""
-_NAME = __name__.partition(".")[0]
+_OWN = Path(*sys.modules[PACKAGE].__path__)
 _JITTED = type(jax.jit(lambda: None))
 _GLOBAL = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
 _ATTRIBUTE = ("LOAD_ATTR", "LOAD_METHOD")
@@ -239,7 +239,7 @@ class _Walk:
         """What an installed package calls by a name."""
         if any(name == outside or name.startswith(outside + ".") for outside in OUTSIDE):
             raise self.refuse(f"it uses {name}, and what that gives no digest of code can see.")
-        version = own_code() if package == _NAME else _version(package)
+        version = own_code() if package == PACKAGE else _version(package)
         self.put("package", f"{package} {version if self.versions else ''}")
         self.put("known as", name)
 
@@ -407,7 +407,7 @@ def _package_of_path(path: str) -> str | None:
         return "python"
     file = Path(path)
     if file.is_relative_to(_OWN):
-        return _NAME
+        return PACKAGE
     for folder in file.parents:
         if folder.name in ("site-packages", "dist-packages"):
             top = file.relative_to(folder).parts[0].partition(".")[0]

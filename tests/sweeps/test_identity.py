@@ -380,6 +380,7 @@ def test_classes_count_by_what_they_do():
     def loss(power, base=sx.GramLoss):
         @pytree_dataclass
         class Own(base):
+            convex = True
             scale: object
             kind: object = dataclasses.field(default="a", metadata={"static": True})
 

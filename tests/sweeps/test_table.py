@@ -132,6 +132,7 @@ def rows_of(structure, loss, dim=3, **columns):
     zeros, ends = np.zeros(size), np.zeros((size, len(QUANTITIES)))
     certificate = SimpleNamespace(
         problem=problem,
+        convexity="proven",
         **{"value": zeros, "lower": zeros, "gap": zeros, "phase": zeros},
         **{"low": ends, "high": ends + 1, "variances": np.zeros((size, 4))},
     )
@@ -280,7 +281,7 @@ def test_choices_without_identity_are_told_apart_as_well():
 
 
 def windows(table, made_by, along):
-    domain = SimpleNamespace(loss=made_by)
+    domain = SimpleNamespace(loss=made_by, problems=list)
     claim = claims.Claim("w", "s", lambda a, b: np.ones(len(a)), domain, along=along)
     groups = claims.weigh(claim, table).groups
     return list(zip(*(group.table.rows(named=True) for group in groups), strict=True))
