@@ -114,7 +114,7 @@ def test_a_loss_that_is_not_convex_is_minimised_and_never_certified():
 
 def test_misuse():
     gram = jnp.eye(4)
-    with pytest.raises(ValueError, match="a number or an array of numbers is needed; got 'much'"):
+    with pytest.raises(ValueError, match="must be a number or an array of numbers; got 'much'"):
         repel(sharpness="much")
     with pytest.raises(ValueError, match="temperature must be positive and finite; got -1"):
         plain(-1)
