@@ -50,7 +50,8 @@ def gram_loss(
         ValueError: it is not said whether the function is convex; a function without the two
             arguments, or with starred ones.
     """
-    for name, flag in (("convex", convex), ("symmetric", symmetric)):
+    flags = {"symmetric": symmetric} | ({} if convex is None else {"convex": convex})
+    for name, flag in flags.items():
         check_type(name, flag, bool, "True or False")
     if check is not None and not callable(check):
         raise ValueError(f"check must be a function of a ClassStructure; got {shown(check)}.")

@@ -50,6 +50,7 @@ def made_up(m=3, n=4, p=1, self_pairs="include", **changes):
         "value": value,
         "lower": value - 1e-13,
         "gap": np.geomspace(1e-18, 1e-13, len(alpha)),
+        "convexity": "proven",
         "between_variance": np.asarray(variances.between),
         "phase": [names[code] for code in np.asarray(theory.phase(*cell))],
         "status": "converged",
