@@ -50,7 +50,6 @@ from __future__ import annotations
 
 import dataclasses
 import zlib
-from functools import partial
 from typing import Any
 
 import jax
@@ -73,7 +72,7 @@ from ssem_jax.certificate.shares import (
     shares_of,
     shares_of_similarities,
 )
-from ssem_jax.compute.kernels import chunk_capacity, run_chunks
+from ssem_jax.compute.kernels import Kernel, chunk_capacity, run_chunks
 from ssem_jax.geometry.metrics import variances
 from ssem_jax.geometry.similarities import Similarities
 from ssem_jax.geometry.sphere import normalize, rescaled
@@ -97,10 +96,12 @@ CHOLESKY_LIMIT = 8192
 """Embeddings up to which the dual matrix is formed: 512 MiB, of which a few are held at a time."""
 
 
-@partial(jax.jit, static_argnames="structure")
-def _variances(embeddings: Float[Array, "B N d"], structure: ClassStructure) -> Array:
+def _found(embeddings: Float[Array, "B N d"], structure: ClassStructure) -> Array:
     found = jax.vmap(lambda one: variances(one, structure))(embeddings)
     return jnp.stack([found.view, found.delta2, found.between, found.mean_sq], axis=-1)
+
+
+_variances = Kernel(_found, static_argnums=1)
 
 
 def certify(solution: Solution, key: PRNGKeyArray | None = None) -> Certificate:

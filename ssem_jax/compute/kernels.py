@@ -12,6 +12,7 @@ number of devices.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -135,6 +136,11 @@ def in_threads(
             raise
 
 
+COMPILING = threading.RLock()
+"""Held by the thread that compiles: XLA's compiler for CPUs has been seen to crash, rarely, where
+several threads compiled at once or read the cache on disk meanwhile."""
+
+
 class Kernel:
     """A jitted function that one thread compiles while the others wait for it.
 
@@ -142,17 +148,20 @@ class Kernel:
     every core, and several writers of one entry of the cache on disk.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self.function = jax.jit(function)
-        self.compiling, self.ready = threading.Lock(), set()
+    def __init__(self, function: Callable[..., Any], **options: Any) -> None:
+        self.function = jax.jit(function, **options)
+        self.ready: set[Any] = set()
 
     def __call__(self, *arguments: Any) -> Any:
         leaves, tree = jax.tree.flatten(arguments)
         device = jax.config.jax_default_device
-        shapes = [(np.shape(leaf), jnp.result_type(leaf)) for leaf in leaves]
+        shapes = [
+            leaf if dataclasses.is_dataclass(leaf) else (np.shape(leaf), jnp.result_type(leaf))
+            for leaf in leaves  # a static structure counts as it is
+        ]
         name = (tree, device, jax.config.jax_enable_x64, tuple(shapes))
         if name not in self.ready:
-            with self.compiling:
+            with COMPILING:
                 if name not in self.ready:  # no other thread has compiled it meanwhile
                     results = jax.block_until_ready(self.function(*arguments))
                     self.ready.add(name)

@@ -189,10 +189,11 @@ class Door:
         self.lock.release()
 
 
-def test_threads_that_waited_for_a_compilation_work_at_the_same_time():
+def test_threads_that_waited_for_a_compilation_work_at_the_same_time(monkeypatch):
     """The two that waited meet inside the function, or the barrier breaks."""
     kernel, first, inside = Kernel(lambda number: number), iter([True]), threading.Barrier(2)
-    kernel.compiling = door = Door()
+    door = Door()
+    monkeypatch.setattr(kernels, "COMPILING", door)
 
     def function(number):
         if next(first, False):
