@@ -112,8 +112,10 @@ class Factored(NamedTuple):
         return -(self.shift + self.remainder) * (1 + 4 * UNIT)
 
     def pairing(self, size: int) -> Array | float:
-        """A lower bound of ⟨A, G⟩ over all N × N matrices G ⪰ 0 of unit diagonal."""
-        return -(size * self.shift + self.remainder) * (1 + 4 * UNIT)
+        """A lower bound of ⟨A, G⟩ over all N × N matrices G ⪰ 0 of unit diagonal; -∞ of entries that
+        are no numbers."""
+        bound = -(size * self.shift + self.remainder) * (1 + 4 * UNIT)
+        return jnp.where(jnp.isnan(bound), -jnp.inf, bound)
 
 
 def residual(shifted: Float[Array, "N N"], factor: Float[Array, "N N"]) -> Float[Array, ""]:

@@ -56,6 +56,8 @@ def concrete(
         return None
     try:
         array = np.asarray(value)
+        if array.dtype == object and array.ndim == 0 and hasattr(value, "__float__"):
+            array = np.asarray(float(value))  # a fraction or a ball is a number, too
         if array.dtype.kind in NO_NUMBERS or not (array.size or may_be_empty):
             raise ValueError
         return np.asarray(array, np.float64)
