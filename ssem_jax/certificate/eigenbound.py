@@ -109,13 +109,17 @@ class Factored(NamedTuple):
     @property
     def eigenvalue(self) -> Array | float:
         """A lower bound of λ_min."""
-        return -(self.shift + self.remainder) * (1 + 4 * UNIT)
+        return _or_none(-(self.shift + self.remainder) * (1 + 4 * UNIT))
 
     def pairing(self, size: int) -> Array | float:
-        """A lower bound of ⟨A, G⟩ over all N × N matrices G ⪰ 0 of unit diagonal; -∞ of entries that
-        are no numbers."""
-        bound = -(size * self.shift + self.remainder) * (1 + 4 * UNIT)
-        return jnp.where(jnp.isnan(bound), -jnp.inf, bound)
+        """A lower bound of ⟨A, G⟩ over all N × N matrices G ⪰ 0 of unit diagonal; -∞ for entries
+        that are no numbers."""
+        return _or_none(-(size * self.shift + self.remainder) * (1 + 4 * UNIT))
+
+
+def _or_none(bound: Array | float) -> Array:
+    """A bound, or -∞ where it is no number."""
+    return jnp.where(jnp.isnan(bound), -jnp.inf, bound)
 
 
 def residual(shifted: Float[Array, "N N"], factor: Float[Array, "N N"]) -> Float[Array, ""]:
