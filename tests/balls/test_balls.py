@@ -179,7 +179,8 @@ def test_exact_hyper_parameters_need_not_be_floats():
     loss = SupCL(Fraction(1, 3), 1.0)
     assert enclose_minimum(collapsed, structure, loss).width <= EMBEDDING_WIDTH
     for tau in (Fraction(3, 4), arb(0.75)):
-        assert enclose_minimum(collapsed, structure, SupCL(Fraction(1, 4), tau)).width <= EMBEDDING_WIDTH
+        loss = SupCL(Fraction(1, 4), tau)
+        assert enclose_minimum(collapsed, structure, loss).width <= EMBEDDING_WIDTH
     assert enclose_closed_form(2, 1, 2, 1, "0.5", "exclude").width <= CLOSED_FORM_WIDTH
 
 
