@@ -13,11 +13,13 @@ number of devices.
 from __future__ import annotations
 
 import dataclasses
+import gc
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
@@ -136,9 +138,38 @@ def in_threads(
             raise
 
 
-COMPILING = threading.RLock()
-"""Held by the thread that compiles: XLA's compiler for CPUs has been seen to crash, rarely, where
-several threads compiled at once or read the cache on disk meanwhile."""
+MAPS = Path("/proc/self/maps")
+"""The memory mappings of this process, a line each, where the system tells."""
+
+MAPS_LIMIT = Path("/proc/sys/vm/max_map_count")
+"""How many mappings the system grants a process; 65,530 unless its owner says otherwise."""
+
+
+class Room:
+    """Memory mappings for the next kernel to compile.
+
+    XLA's compiler for CPUs maps some ten pieces of memory for every kernel, and aborts the process
+    where the system grants no more: after a few thousand kernels. At half of that all kernels are
+    forgotten; those that are still wanted compile again.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.epoch = 0
+        """How often the kernels were forgotten."""
+
+    def make(self) -> None:
+        """Forget every compiled kernel of this process if half of its mappings are in use."""
+        with self.lock:
+            if MAPS.exists() and MAPS_LIMIT.exists():
+                limit = int(MAPS_LIMIT.read_text())
+                if MAPS.read_bytes().count(b"\n") > limit // 2:
+                    jax.clear_caches()
+                    gc.collect()
+                    self.epoch += 1
+
+
+ROOM = Room()
 
 
 class Kernel:
@@ -150,6 +181,7 @@ class Kernel:
 
     def __init__(self, function: Callable[..., Any], **options: Any) -> None:
         self.function = jax.jit(function, **options)
+        self.lock = threading.RLock()
         self.ready: set[Any] = set()
 
     def __call__(self, *arguments: Any) -> Any:
@@ -159,10 +191,11 @@ class Kernel:
             leaf if dataclasses.is_dataclass(leaf) else (np.shape(leaf), jnp.result_type(leaf))
             for leaf in leaves  # a static structure counts as it is
         ]
-        name = (tree, device, jax.config.jax_enable_x64, tuple(shapes))
+        name = (ROOM.epoch, tree, device, jax.config.jax_enable_x64, tuple(shapes))
         if name not in self.ready:
-            with COMPILING:
+            with self.lock:
                 if name not in self.ready:  # no other thread has compiled it meanwhile
+                    ROOM.make()
                     results = jax.block_until_ready(self.function(*arguments))
                     self.ready.add(name)
                     return results
