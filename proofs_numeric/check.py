@@ -31,6 +31,7 @@ by one unit in the last place. What Python does with integers, fractions and dec
 import ast
 import json
 import os
+import re
 import sys
 from decimal import MAX_EMAX, MIN_EMIN, ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
@@ -57,6 +58,8 @@ def known(data, required, optional=()):
 def rational(x):
     """An integer, a decimal, a quotient "1/3" or a hexadecimal float "0x1.8p-1", exactly."""
     need(type(x) in (int, str, Fraction), f"expected a number, got {x!r:.80}")
+    if isinstance(x, str):  # 1e999999999 is one, too, and would not end
+        need(len(x) < 5000 and not re.search(r"[eEpP][+-]?\d{5}", x), f"a number too long: {x:.80}")
     return Fraction(float.fromhex(x)) if isinstance(x, str) and "x" in x else Fraction(x)
 
 def integers(row):
@@ -279,17 +282,27 @@ def decide(sentence, names, problem):
                       for key in ("if", "then"))
     return True if False in given or all(follows) else False if all(given) and False in follows else None
 
+def constants(problem):
+    """What a sentence may name of a problem; n where classes are of one size."""
+    names = {"m": len(problem.sizes), "p": problem.views, "N": problem.points}
+    names |= {"n": problem.sizes[0]} if len(set(problem.sizes)) == 1 else {}
+    return {name: (Fraction(value),) * 2 for name, value in names.items()}
+
+def at_collapse(problem):
+    """r = exp(-m/((m-1) tau)), and eigenvalues of S (times tau and positive numbers) at the simplex of
+    collapsed classes, which is optimal iff none is negative; with D the denominator over exp(1/tau)."""
+    m, n, p = len(problem.sizes), problem.sizes[0], problem.views
+    need(set(problem.sizes) == {n} and n > 1, "boxes are for classes of one size, above 1")
+    (_, _, included), (_, _, views), *_ = problem.pairs[0]
+    view = f"alpha/{p - (not included)} + (1-alpha)/{p} - ({n - 1 + views} - {n}*r)/D" if p > 1 else "0"
+    return {"r": f"exp(0-{m}/({m - 1}*temperature))", "view_eigenvalue": view,
+            "D": f"{included + (p - 1) * views + p * (n - 1)} + {p * n * (m - 1)}*r",
+            "instance_eigenvalue": f"(1-alpha)/{p * (n - 1)} - (1-r)/D"}
+
 def check_box(document, problem, names):
     """Whether a sentence holds all over a box of alpha and temperature. The string `tree` says how it
     is cut: "a" and "t" halve a side, lower half first, and "." is a part where intervals decide."""
-    (m, n, p), one = (len(problem.sizes), problem.sizes[0], problem.views), problem.pairs[0]
-    need(set(problem.sizes) == {n} and n > 1, "boxes are for classes of one size")
-    # Eigenvalues of S at the collapsed simplex, times tau, the number of rows, and 1/(np) or 1/p.
-    own = sum(used for _, _, used in one[:1]) - 1 + p
-    names |= {"r": f"exp(-{m}/({m - 1}*temperature))",
-              "D": f"{sum(c * used for c, _, used in one[:3])} + {p * n * (m - 1)}*r",
-              "instance_eigenvalue": f"(1-alpha)/{p * (n - 1)} - (1-r)/D",
-              "view_eigenvalue": f"alpha/{own} + (1-alpha)/{p} - ({n - 1 + one[1][2]} - {n}*r)/D" if p > 1 else "0"}
+    names = names | at_collapse(problem)
     boxes = [[tuple(map(rational, document["box"][side])) for side in ("alpha", "temperature")]]
     for step in document["tree"]:
         need(boxes and step in "at.", f"the tree has a step {step!r:.80} too many")
@@ -343,16 +356,14 @@ def check(path):
 
     try:
         with open(path, encoding="utf-8") as file:
-            document = json.load(file, parse_float=Fraction, parse_constant=rational, object_pairs_hook=once)
+            document = json.load(file, parse_float=rational, parse_constant=rational, object_pairs_hook=once)
         stated, box = document["problem"], "box" in document
         known(document, ["problem", "bits", *(("box", "tree", "sentence", "if", "then") if box else ("optimum", "claims"))])
         if box:  # problems of every alpha and temperature in a box
             ends = {side: max(map(rational, document["box"][side])) for side in ("alpha", "temperature")}
             need(min(map(rational, (*document["box"]["alpha"], 0))) >= 0, "alpha must lie in [0, 1]")
         problem = Problem(stated | ends if box else stated, not box and "rows" in document["optimum"], document["bits"])
-        n = (min(problem.sizes), max(problem.sizes))
-        names = {"m": (len(problem.sizes),) * 2, "n": n, "p": (problem.views,) * 2, "N": (problem.points,) * 2}
-        lines = (check_box if box else check_optimum)(document, problem, names)
+        lines = (check_box if box else check_optimum)(document, problem, constants(problem))
     except Exception as error:  # whatever is wrong with a file, it proves nothing
         return False, f"REFUSED {path}: {type(error).__name__}: {error}"
     good = all(holds for holds, _ in lines)
