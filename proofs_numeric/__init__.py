@@ -11,7 +11,7 @@ import importlib
 import pkgutil
 from types import ModuleType
 
-SUPPORT = ("__main__", "conjectures", "domains", "evidence")
+SUPPORT = ("__main__", "check", "conjectures", "domains", "evidence")
 """Modules of this package that state no claim."""
 
 
