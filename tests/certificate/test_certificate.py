@@ -143,7 +143,7 @@ def _value(loss, prepared, rows):
     return loss.value(jnp.fill_diagonal(rows @ rows.T, 1.0, inplace=False), prepared)
 
 
-@settings(max_examples=15)
+@settings(max_examples=5)  # the fuzzer draws some hundred more
 @given(st.sampled_from(EIGHT), LOSSES, st.integers(0, 10**6))
 def test_no_embeddings_beat_a_lower_bound(structure, parameters, seed):
     """The bound of random embeddings, of any rank, against random, collapsed and solved ones."""
@@ -574,7 +574,7 @@ def test_blocks_are_certified_as_their_embeddings_are(structure, self_pairs, alp
     assert 0 <= found.gap <= CLOSED_FORM_GAP
     for name in ("value", "lower", "eigenvalue", "variances"):
         assert np.allclose(getattr(found, name), getattr(dense, name), rtol=0, atol=SLACK), name
-    # Both hold the optimum, and the one with fewer sums to round is no wider, but for a few per cent.
+    # Both hold the optimum, and the one with fewer sums to round is hardly wider.
     for name, (low, high) in found.brackets.items():
         other_low, other_high = dense.brackets[name]
         assert max(low, other_low) <= min(high, other_high), name
