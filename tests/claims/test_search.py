@@ -377,7 +377,7 @@ def test_bad_budgets(text):
 def test_budgets():
     assert sx.claims.Budget.parse("300") == sx.claims.Budget(300)
     assert sx.claims.Budget.parse("60s").seconds == 60
-    assert sx.claims.Budget.parse("300, 60s") == (300, 60)
+    assert sx.claims.Budget.parse("300, 60s") == sx.claims.Budget(300, 60)
 
 
 def test_one_line_names_the_place():
