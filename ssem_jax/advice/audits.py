@@ -24,7 +24,7 @@ from ssem_jax.certificate.certificates import (
 from ssem_jax.certificate.class_blocks import CLASS_LIMIT, reducible
 from ssem_jax.certificate.class_program import solve_reduced
 from ssem_jax.geometry.similarities import Similarities
-from ssem_jax.losses.base import GramLoss
+from ssem_jax.losses.base import GramLoss, loss_of
 from ssem_jax.losses.contrast import ClassContrast
 from ssem_jax.losses.declared import admit
 from ssem_jax.losses.pairwise import Spectral
@@ -176,7 +176,7 @@ def _check_loss(loss: GramLoss, structure: ClassStructure) -> None:
 
 def _optimum(problem: Problem, key: PRNGKeyArray) -> tuple[Certificate, theory.Variances | None]:
     """A certified minimum, by the cheapest way there is; and its variances in closed form."""
-    loss, structure = problem.loss, problem.structure
+    loss, structure = loss_of(problem), problem.structure
     known = _closed_form(loss, structure)
     if known is not None:
         similarities, prediction = known

@@ -163,12 +163,13 @@ class _Design:
         if not 0 < tau_c < math.inf:
             return None
         low, high = min(COLDEST, 0.5 * tau_c), tau_c
-        # At a maximum half of the digits are all there are.
-        while high / low - 1 > math.sqrt(RESOLUTION):
+        while True:
             grid = np.geomspace(low, high, WIDTH)
             best = int(np.argmax(values := self.delta2(alpha, grid)))
             low, high = grid[max(best - 1, 0)], grid[min(best + 1, WIDTH - 1)]
-        return float(grid[best]), float(values[best])
+            # At a maximum half of the digits are all there are.
+            if high / low - 1 <= math.sqrt(RESOLUTION):
+                return float(grid[best]), float(values[best])
 
     def temperatures(self, alpha: float) -> tuple[float, ...]:
         """The τ at which δ² is the wanted one."""

@@ -18,6 +18,7 @@ import numpy as np
 from flint import arb, ctx, fmpq, fmpz
 from jaxtyping import Array
 
+from ssem_jax.problem.arrays import Hyper
 from ssem_jax.problem.validation import check_count
 
 Exact = float | int | str | Fraction | Decimal | fmpz | fmpq | arb | Callable[[], arb]
@@ -42,7 +43,7 @@ def working_precision(bits: int) -> Iterator[None]:
         ctx.prec = saved
 
 
-def to_ball(value: Exact | Array) -> arb:
+def to_ball(value: Exact | Hyper) -> arb:
     """A ball that holds the number meant: a float as a dyadic, a fraction or decimal as a rational.
 
     Args:
@@ -59,11 +60,12 @@ def to_ball(value: Exact | Array) -> arb:
     if isinstance(value, Fraction):
         value = fmpq(value.numerator, value.denominator)
     if not isinstance(value, arb | fmpq | fmpz):
-        if np.ndim(value) > 0:
+        given: Any = value
+        if np.ndim(given) > 0:
             raise ValueError(
-                f"ball arithmetic takes one cell at a time; got shape {np.shape(value)}."
+                f"ball arithmetic takes one cell at a time; got shape {np.shape(given)}."
             )
-        value = number_of(value)
+        value = number_of(given)
     ball = arb(value)
     if not ball.is_finite():
         raise ValueError(f"a finite number is needed; got {value}.")
@@ -100,7 +102,7 @@ def float_above(ball: arb) -> float:
     return -float_below(-ball)
 
 
-def hyper_parameters(alpha: Exact, temperature: Exact) -> tuple[arb, arb]:
+def hyper_parameters(alpha: Exact | Hyper, temperature: Exact | Hyper) -> tuple[arb, arb]:
     mixing, tau = to_ball(alpha), to_ball(temperature)
     if not (mixing >= 0 and mixing <= 1):
         raise ValueError(f"alpha must lie in [0, 1]; got {alpha}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from flint import arb
@@ -143,8 +143,8 @@ class _Domain(NamedTuple):
     included: int
 
     def cell(self, point: Box) -> Cell:
-        value = {name: to_ball(x) if callable(x) else x for name, x in self.fixed.items()}
-        value.update(point)
+        value: dict[str, Any] = {**self.fixed, **point}
+        value = {name: to_ball(cast(Any, x)) if callable(x) else x for name, x in value.items()}
         return Cell(
             value["num_classes"],
             value["num_instances"],

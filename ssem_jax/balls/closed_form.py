@@ -179,7 +179,7 @@ def _solve_exponentials(lead: arb, terms: list[tuple[arb, arb, arb]]) -> arb:
     Newton's method on the logarithm, a convex function, from where the largest term equals the
     right side: it descends monotonically. Nothing is proven; the result has no radius.
     """
-    terms = [tuple(x.mid() for x in term) for term in terms if term[0].mid() > 0]
+    terms = [(c.mid(), o.mid(), s.mid()) for c, o, s in terms if c.mid() > 0]
     lead = lead.mid()
     x = arb(min((((lead / c).log() + o) / s).mid() for c, o, s in terms))
     tolerance = arb(2) ** (16 - ctx.prec)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -39,7 +39,7 @@ class Local(NamedTuple):
     value: Array
     slope: Numbers  # of the free shares, and 0 for the class share
     curvature: Sequence[Numbers]
-    rounding: Array  # of a cut
+    rounding: rounding.Scalar  # of a cut
 
 
 class _Point(NamedTuple):
@@ -51,15 +51,20 @@ class _Point(NamedTuple):
     weight: Array  # multiplier of f ≤ level
 
 
+def total(terms: Iterable[Array]) -> Array:
+    """The sum of some terms, one at least: of none `sum` would make no array."""
+    return cast(Array, sum(terms))
+
+
 def dot(left: Numbers, right: Numbers) -> Array:
-    return sum((a * b for a, b in zip(left, right, strict=True)), start=0.0)
+    return total(a * b for a, b in zip(left, right, strict=True))
 
 
 def shortfall(residual: Numbers, point: Numbers, present: Numbers) -> Array:
     """Σ θ_k (r_k - min r) over the present shares."""
     kept = [jnp.where(here, one, jnp.inf) for one, here in zip(residual, present, strict=True)]
     lowest = reduce(jnp.minimum, kept)
-    return sum(
+    return total(
         jnp.where(here, share * (one - lowest), 0)
         for one, share, here in zip(residual, point, present, strict=True)
     )
@@ -160,7 +165,7 @@ def _steps(
         ]
         free = solve(right)
         along = dot(slope[:3], free)
-        moved = [*free, -sum(free)]
+        moved = [*free, -total(free)]
         released = [
             jnp.where(here, (one - z * x) / share, 0)
             for here, one, z, x, share in zip(present, lag, slacks, moved, safe, strict=True)
@@ -195,7 +200,7 @@ def centre_of(
     present: Numbers,
 ) -> tuple[_Point, Array]:
     """The analytic centre of the sublevel set, and its duality measure."""
-    count = sum(here.astype(float) for here in present)
+    count = total(here.astype(float) for here in present)
     slacks = [
         slope
         - reduce(
@@ -208,7 +213,7 @@ def centre_of(
     room = level - local.value
     measure = jnp.maximum(room / count, missing)
     bends = [local.curvature[k][k] for k in range(3)]
-    bends.append(sum(bends))
+    bends.append(total(bends))
     # Where z_k + h θ_k is the slope of f along share k, the barrier keeps θ_k near measure/slope.
     lifted = [
         jnp.where(
@@ -219,10 +224,10 @@ def centre_of(
         for here, x, z, h in zip(present, start, slacks, bends, strict=True)
     ]
     # The class share gives what the others take, unless it cannot.
-    rest, total = 1 - sum(lifted[:3]), sum(lifted)
+    rest, weight = 1 - total(lifted[:3]), total(lifted)
     enough = rest >= 0.5 * lifted[3]
-    shares = [jnp.where(enough, x, x / total) for x in lifted[:3]]
-    shares.append(jnp.where(enough, rest, lifted[3] / total))
+    shares = [jnp.where(enough, x, x / weight) for x in lifted[:3]]
+    shares.append(jnp.where(enough, rest, lifted[3] / weight))
     slacks = [
         jnp.where(here, measure / jnp.where(here, x, 1), 0)
         for here, x in zip(present, shares, strict=True)
@@ -261,7 +266,7 @@ def upper_bound(
     present: Numbers,
 ) -> Array:
     """An upper bound of ⟨direction, θ⟩ over {f ≤ level}."""
-    number = sum(here.astype(float) for here in present) + 1
+    number = total(here.astype(float) for here in present) + 1
     local = expand(centre.shares)
     goal = level + local.rounding
     solve = _steps(centre, local, goal, direction, present)[1]

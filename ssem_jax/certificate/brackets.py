@@ -52,46 +52,57 @@ from ssem_jax.certificate.barrier import (
     centre_of,
     dot,
     shortfall,
+    total,
     upper_bound,
 )
 from ssem_jax.certificate.shares import Shares, has_block_form, shares_at
 from ssem_jax.compute.kernels import Kernel
 from ssem_jax.geometry.similarities import Similarities
 from ssem_jax.losses.base import PROVEN, GramLoss, convexity_of
-from ssem_jax.losses.contrast import ClassContrast
+from ssem_jax.losses.contrast import Blocks, ClassContrast
+from ssem_jax.problem.arrays import AnyArray
 
 EPS = float(np.finfo(np.float64).eps)
 
 
-def _margin(loss: GramLoss, blocks: Any, size: Array) -> Callable[[Array, Numbers], Array]:
-    """The rounding of a cut, from its value and its slopes along the similarities.
+Margin = Callable[[Array, Numbers], rounding.Scalar]
+"""The rounding of a cut, from its value and its slopes along the similarities.
 
-    Rounded similarities do no harm: they are another point, whose cut is as good.
+Rounded similarities do no harm: they are another point, whose cut is as good."""
+
+
+def _margin_of_contrast(loss: ClassContrast, blocks: Blocks) -> Margin:
+    def margin(value: Array, slopes: Numbers) -> rounding.Scalar:
+        num_pairs = blocks.num_classes * blocks.num_instances * blocks.num_views
+        of_sup, of_own = loss.shares(blocks)
+        steep = total(map(jnp.abs, slopes))
+        loose = jnp.where(blocks.self_pairs > 0, 0, 1 / loss.temperature)
+        pulls = (of_sup + jnp.where(blocks.num_views > 1, 2 * of_own, 0)) / loss.temperature
+        # Logarithm and pull have one sign, unless instances are decoupled.
+        parts = jnp.abs(value) + (4 / loss.temperature if loss.decoupled else 0)
+        of_value = rounding.block_value(num_pairs, parts)
+        return of_value + rounding.block_slope(pulls, loose, steep)
+
+    return margin
+
+
+def _margin(loss: GramLoss, blocks: Any, size: Array) -> Margin:
+    """The margin of the cuts of a loss.
 
     Args:
         loss: the loss.
         blocks: what it prepared.
         size: of the terms that the gradient is summed from.
     """
+    if isinstance(loss, ClassContrast) and type(loss).of_blocks is ClassContrast.of_blocks:
+        return _margin_of_contrast(loss, blocks)
 
-    def of_contrast(value: Array, slopes: Numbers) -> Array:
-        num_pairs = blocks.num_classes * blocks.num_instances * blocks.num_views
-        of_sup, of_own = loss.shares(blocks)
-        total = sum(map(jnp.abs, slopes))
-        loose = jnp.where(blocks.self_pairs > 0, 0, 1 / loss.temperature)
-        pulls = (of_sup + jnp.where(blocks.num_views > 1, 2 * of_own, 0)) / loss.temperature
-        # Logarithm and pull have one sign, unless instances are decoupled.
-        parts = jnp.abs(value) + (4 / loss.temperature if loss.decoupled else 0)
-        of_value = rounding.block_value(num_pairs, parts)
-        return of_value + rounding.block_slope(pulls, loose, total)
-
-    def of_other(value: Array, slopes: Numbers) -> Array:
-        magnitude = loss.magnitude(value, sum(map(jnp.abs, slopes)))
+    def margin(value: Array, slopes: Numbers) -> rounding.Scalar:
+        magnitude = loss.magnitude(value, total(map(jnp.abs, slopes)))
         num_points = None if has_block_form(loss) else blocks.num_embeddings
         return rounding.block_other(num_points, magnitude, size)
 
-    contrast = isinstance(loss, ClassContrast) and (type(loss).of_blocks is ClassContrast.of_blocks)
-    return of_contrast if contrast else of_other
+    return margin
 
 
 def _expand(loss: GramLoss, blocks: Any, shares: Shares) -> Callable[[Numbers], Local]:
@@ -109,7 +120,7 @@ def _expand(loss: GramLoss, blocks: Any, shares: Shares) -> Callable[[Numbers], 
 
     def terms(value: float) -> Array:
         slopes = evaluate([jnp.asarray(value) + 0.0 * at_rest[0]] * 3)[1]
-        return sum(map(jnp.abs, slopes))
+        return total(map(jnp.abs, slopes))
 
     # The gradient cancels at an optimum; where all embeddings coincide, or none, it cannot.
     size = jnp.maximum(terms(1.0), terms(0.0))
@@ -121,19 +132,22 @@ def _expand(loss: GramLoss, blocks: Any, shares: Shares) -> Callable[[Numbers], 
         similarities = [
             base + dot(row, point[:3]) for base, row in zip(at_rest, rates, strict=True)
         ]
-        columns = []
-        for k in range(3):
-            along = [jnp.broadcast_to(row[k], jnp.shape(size)) for row in rates]
-            (value, slopes), (_, change) = jax.jvp(evaluate, (similarities,), (along,))
-            columns.append(
-                [
-                    sum(row[j] * part for row, part in zip(rates, change, strict=True))
-                    for j in range(3)
-                ]
-            )
-        slope = [
-            sum(row[k] * part for row, part in zip(rates, slopes, strict=True)) for k in range(3)
-        ]
+
+        def along(k: int) -> tuple[Array, Numbers, Numbers]:
+            """f, its slopes along the similarities, and how they change along share k."""
+            aim = [jnp.broadcast_to(row[k], jnp.shape(size)) for row in rates]
+            (value, slopes), (_, change) = jax.jvp(evaluate, (similarities,), (aim,))
+            return value, slopes, change
+
+        parts = [along(k) for k in range(3)]
+        value, slopes, _ = parts[-1]
+
+        def along_shares(of_similarities: Numbers) -> Numbers:
+            pairs = list(zip(rates, of_similarities, strict=True))
+            return [total(row[k] * part for row, part in pairs) for k in range(3)]
+
+        columns = [along_shares(change) for _, _, change in parts]
+        slope = along_shares(slopes)
         return Local(value, [*slope, jnp.zeros_like(value)], columns, margin(value, slopes))
 
     return expand
@@ -151,17 +165,17 @@ class Reduced(NamedTuple):
             `QUANTITIES`.
     """
 
-    value: Float[Array, "*batch"]
-    rounding: Float[Array, "*batch"]
-    lower: Float[Array, "*batch"]
-    eigenvalue: Float[Array, "*batch"]
-    low: Float[Array, "*batch 5"]
-    high: Float[Array, "*batch 5"]
+    value: Float[np.ndarray, "*batch"]
+    rounding: Float[np.ndarray, "*batch"]
+    lower: Float[np.ndarray, "*batch"]
+    eigenvalue: Float[np.ndarray, "*batch"]
+    low: Float[np.ndarray, "*batch 5"]
+    high: Float[np.ndarray, "*batch 5"]
 
 
 def _bound_cell(
     loss: GramLoss, blocks: Any, shares: Shares, aims: Array, variances: Array, level: Array
-) -> tuple[Array, ...]:
+) -> tuple[rounding.Scalar, ...]:
     expand = _expand(loss, blocks, shares)
     theta = shares_at(shares, variances)
     start, present = [theta[k] for k in ORDER], [shares.present[k] for k in ORDER]
@@ -184,9 +198,14 @@ def _bound_cell(
 
 @Kernel
 def _bound_lanes(
-    losses: GramLoss, blocks: Any, shares: Shares, aims: Array, variances: Array, levels: Array
-) -> tuple[Array, ...]:
-    def cell(loss: GramLoss, variances: Array, level: Array) -> tuple[Array, ...]:
+    losses: GramLoss,
+    blocks: Any,
+    shares: Shares,
+    aims: Array,
+    variances: Array,
+    levels: Array,
+) -> tuple[rounding.Scalar, ...]:
+    def cell(loss: GramLoss, variances: Array, level: Array) -> tuple[rounding.Scalar, ...]:
         return _bound_cell(loss, blocks, shares, aims, variances, level)
 
     return jax.vmap(cell)(losses, variances, levels)
@@ -227,8 +246,8 @@ def bound_cells(
     losses: GramLoss,
     blocks: Any,
     shares: Shares,
-    variances: Float[Array, "B 4"],
-    levels: Float[Array, " B"],
+    variances: Float[AnyArray, "B 4"],
+    levels: Float[AnyArray, " B"],
 ) -> Reduced:
     """Bounds of the reduced problem for a batch of cells of one balanced structure.
 
@@ -243,7 +262,8 @@ def bound_cells(
     plan = _plan(shares)
     aims = np.concatenate([plan.aims, -plan.aims])
     found = _bound_lanes(losses, blocks, shares, aims, variances, levels)
-    *values, ends = map(np.asarray, found)
+    value, margin, lower, eigenvalue, ends = map(np.asarray, found)
     most, least = np.split(ends, [len(plan.aims)], axis=1)
     one, other = plan.factor * most[:, plan.row], -plan.factor * least[:, plan.row]
-    return Reduced(*values, plan.base + np.minimum(one, other), plan.base + np.maximum(one, other))
+    low, high = plan.base + np.minimum(one, other), plan.base + np.maximum(one, other)
+    return Reduced(value, margin, lower, eigenvalue, low, high)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from ssem_jax.certificate.shares import QUANTITIES
-from ssem_jax.losses.base import convexity_of
+from ssem_jax.losses.base import convexity_of, loss_of
+from ssem_jax.problem.arrays import AnyArray
 from ssem_jax.problem.problem import Phase, Problem
 from ssem_jax.problem.pytrees import pytree_dataclass
 
@@ -50,26 +51,28 @@ class Certificate:
     def convexity(self) -> str:
         """What the bound rests on: convexity that is "proven" (of shipped losses), "declared" (by
         whoever wrote the loss; samples were checked), or "none", and then nothing is bounded."""
-        return convexity_of(self.problem.loss)
+        return convexity_of(loss_of(self.problem))
 
     @property
-    def probabilistic(self) -> Array:
+    def probabilistic(self) -> Bool[np.ndarray, "*batch"] | np.bool_:
         """Whether the bound holds with high probability only, and not for certain."""
         return np.asarray(self.failure_probability) > 0
 
     @property
-    def brackets(self) -> dict[str, tuple[Array, Array]]:
+    def brackets(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Quantity → (low, high) over all embeddings that are at least as good as these."""
         low, high = np.asarray(self.low), np.asarray(self.high)
         return {name: (low[..., i], high[..., i]) for i, name in enumerate(QUANTITIES)}
 
     @property
-    def certified(self) -> Array:
+    def certified(self) -> Bool[np.ndarray, "*batch"] | np.bool_:
         """Whether the gap is at most `GAP_TOLERANCE`."""
         return np.asarray(self.gap) <= GAP_TOLERANCE
 
 
-def decide_phase(low: Float[Array, "... 5"], high: Float[Array, "... 5"]) -> Int[Array, "..."]:
+def decide_phase(
+    low: Float[AnyArray, "*batch 5"], high: Float[AnyArray, "*batch 5"]
+) -> Int[np.ndarray, "*batch"]:
     """The phase that brackets prove, else UNDECIDED."""
     low, high = np.asarray(low), np.asarray(high)
     view, instance = QUANTITIES.index("view_variance"), QUANTITIES.index("delta2")

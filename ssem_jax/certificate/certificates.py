@@ -76,10 +76,11 @@ from ssem_jax.compute.kernels import Kernel, chunk_capacity, run_chunks
 from ssem_jax.geometry.metrics import variances
 from ssem_jax.geometry.similarities import Similarities
 from ssem_jax.geometry.sphere import normalize, rescaled
-from ssem_jax.losses.base import PROVEN, GramLoss, convexity_of
+from ssem_jax.losses.base import PROVEN, GramLoss, convexity_of, loss_of
 from ssem_jax.losses.declared import admit
 from ssem_jax.losses.probes import rows_of_shares
 from ssem_jax.losses.supcl import SupCL
+from ssem_jax.problem.arrays import AnyArray
 from ssem_jax.problem.problem import Problem, cell_keys, check_loss, check_problem
 from ssem_jax.problem.solution import Solution
 from ssem_jax.problem.structure import ClassStructure, check_structure
@@ -129,7 +130,7 @@ def certify(solution: Solution, key: PRNGKeyArray | None = None) -> Certificate:
 
 
 def certify_embeddings(
-    embeddings: Float[Array, "N d"],
+    embeddings: Float[AnyArray, "N d"],
     structure: ClassStructure,
     loss: GramLoss,
     reference: Certificate | None = None,
@@ -171,8 +172,8 @@ def certify_embeddings(
 
 def _check_reference(other: Problem, problem: Problem) -> None:
     """Raise a ValueError, with what differs, unless a lower bound of one problem is one of both."""
-    theirs, ours = other.loss, problem.loss
-    named = [("the structure", other.structure, problem.structure)]
+    theirs, ours = loss_of(other), loss_of(problem)
+    named: list[tuple[str, Any, Any]] = [("the structure", other.structure, problem.structure)]
     if type(theirs) is type(ours):
         fields = [field.name for field in dataclasses.fields(ours)]
         named += [(name, getattr(theirs, name), getattr(ours, name)) for name in fields]
@@ -224,15 +225,16 @@ def certify_blocks(problem: Problem, similarities: Similarities) -> Certificate:
     structure = problem.structure
     check_type("similarities", similarities, Similarities, "a Similarities(view, within, between)")
     _check_concrete(problem, similarities)
-    if not problem.loss.convex:
+    loss = loss_of(problem)
+    if not loss.convex:
         raise ValueError(
-            f"{type(problem.loss).__name__} is not convex in the Gram matrix, so nothing bounds "
+            f"{type(loss).__name__} is not convex in the Gram matrix, so nothing bounds "
             "it from below."
         )
-    if not (problem.loss.symmetric and problem.loss.like_classes and structure.is_balanced):
+    if not (loss.symmetric and loss.like_classes and structure.is_balanced):
         raise ValueError(
             "only a symmetric loss of balanced classes has optima that three similarities "
-            f"describe; got {type(problem.loss).__name__} of {structure}. "
+            f"describe; got {type(loss).__name__} of {structure}. "
             "Use certify_embeddings."
         )
     losses, size = problem.cells()
@@ -326,23 +328,23 @@ def certificate_key(key: PRNGKeyArray) -> PRNGKeyArray:
 
 def _certify(
     problem: Problem,
-    embeddings: Array | np.ndarray,
+    embeddings: AnyArray,
     reference: Certificate | None = None,
     key: PRNGKeyArray | None = None,
 ) -> Certificate:
     _check_concrete(problem, embeddings)
-    key = None if key is None else as_key(key)
+    start = None if key is None else as_key(key)
     structure = problem.structure
     num_points = structure.num_embeddings
     formed = num_points <= CHOLESKY_LIMIT
-    check_size(problem.loss, structure)
-    if not formed and key is None:
+    check_size(loss_of(problem), structure)
+    if not formed and start is None:
         raise ValueError(
             f"beyond {CHOLESKY_LIMIT} embeddings a certificate is probabilistic; got {num_points}. "
             "Give it a random key: key=jax.random.key(0)."
         )
     losses, size = problem.cells()
-    keys = None if formed else cell_keys(problem, key)
+    keys = None if formed or start is None else cell_keys(problem, start)
     rounding.check_functions()
     embeddings = np.asarray(embeddings).reshape(size, num_points, problem.dim)
     admit(losses, structure, embeddings)
@@ -350,7 +352,7 @@ def _certify(
 
     def bound_one(cell: int) -> Dual:
         points = jnp.asarray(embeddings[cell])
-        if formed:
+        if keys is None:
             return bound_factored(_cell(plain, cell), prepared, points)
         return bound_by_products(_cell(losses, cell), structure, points, keys[cell])
 
@@ -376,7 +378,7 @@ def _certify(
     return _assemble(problem, leaves, 0.0 if formed else FAILURE_PROBABILITY)
 
 
-def _assemble(problem: Problem, leaves: tuple[np.ndarray, ...], failure: float) -> Certificate:
+def _assemble(problem: Problem, leaves: tuple[AnyArray, ...], failure: float) -> Certificate:
     """A certificate from its leaves, each with the cells in front; the phase is added."""
     value, lower, gap = leaves[:3]
     if np.any(gap < 0):
@@ -392,7 +394,7 @@ def _assemble(problem: Problem, leaves: tuple[np.ndarray, ...], failure: float) 
     return Certificate(problem, *map(jnp.asarray, leaves))
 
 
-def _cell(losses: GramLoss, cells: np.ndarray | int) -> GramLoss:
+def _cell(losses: Any, cells: np.ndarray | int) -> Any:
     """The losses of some cells."""
     return jax.tree.map(lambda leaf: jnp.asarray(leaf[cells]), losses)
 

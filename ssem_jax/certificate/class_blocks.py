@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard, cast
 
 import jax
 import jax.numpy as jnp
@@ -12,9 +12,10 @@ from jaxtyping import Array, Float
 
 from ssem_jax.certificate.rounding import row_sums
 from ssem_jax.geometry.similarities import Similarities, block_gram
-from ssem_jax.losses.base import PROVEN, GramLoss, convexity_of
+from ssem_jax.losses.base import PROVEN, GramLoss, convexity_of, loss_of
 from ssem_jax.losses.contrast import ClassContrast
 from ssem_jax.losses.declared import admit
+from ssem_jax.problem.arrays import AnyArray
 from ssem_jax.problem.problem import Problem, check_problem
 from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.problem.validation import require_x64
@@ -37,9 +38,9 @@ class ClassBlocks(NamedTuple):
         gram: (m, m) Gram matrix C of the class means.
     """
 
-    view: Float[Array, "*batch m"]
-    instance: Float[Array, "*batch m"]
-    gram: Float[Array, "*batch m m"]
+    view: Float[AnyArray, "*batch m"]
+    instance: Float[AnyArray, "*batch m"]
+    gram: Float[AnyArray, "*batch m m"]
 
 
 class ClassRows(NamedTuple):
@@ -60,7 +61,7 @@ class ClassRows(NamedTuple):
     own: Float[np.ndarray, " m"]
 
 
-def has_class_form(loss: GramLoss) -> bool:
+def has_class_form(loss: GramLoss) -> TypeGuard[ClassContrast]:
     """Whether `class_loss` knows the loss by its rows: a class that is derived may be another."""
     return isinstance(loss, ClassContrast) and convexity_of(loss) == PROVEN
 
@@ -99,6 +100,7 @@ def class_loss(
     if isinstance(rows, ClassStructure):
         sizes, p = np.asarray(rows.sizes, float), float(rows.num_views)
         return loss.from_gram(block_gram(rows, *class_similarities_of(sizes, p, blocks)), rows)
+    contrast = cast(ClassContrast, loss)  # for none but these have rows
     n, p, included = rows.sizes, rows.num_views, rows.self_pairs
     m = blocks.view.shape[0]
     view, within, between = class_similarities_of(n, p, blocks)
@@ -106,17 +108,17 @@ def class_loss(
     own = (1 - view) * jnp.where(included > 0, (p - 1) / p, 1)
     near = jnp.stack([jnp.zeros(m), 1 - view, 1 - within], axis=1)
     apart = jnp.where(np.eye(m, dtype=bool), 0, 1 - between)
-    views = 0 * p if loss.decoupled else p - 1
+    views = 0 * p if contrast.decoupled else p - 1
     near_counts = jnp.stack([jnp.broadcast_to(included, (m,)), 0 * n + views, p * (n - 1)], axis=1)
     apart_counts = jnp.where(np.eye(m, dtype=bool), 0, p * n)
     counts = jnp.concatenate([near_counts, apart_counts], axis=1)
-    exponents = -jnp.concatenate([near, apart], axis=1) / loss.temperature
+    exponents = -jnp.concatenate([near, apart], axis=1) / contrast.temperature
     exponents = jnp.where(counts > 0, exponents, -jnp.inf)
     log_total = jax.nn.logsumexp(exponents, axis=1, b=counts)
-    of_sup, of_own = loss.mixing
+    of_sup, of_own = contrast.mixing
     sup, self_ = of_sup * rows.sup, of_own * rows.own
     pull = sup * (1 - within) + self_ * own
-    return jnp.sum((sup + self_) * log_total + pull / loss.temperature)
+    return jnp.sum((sup + self_) * log_total + pull / contrast.temperature)
 
 
 def class_similarities_of(sizes: Any, num_views: Any, blocks: ClassBlocks) -> Similarities:
@@ -187,7 +189,7 @@ def stacked(functionals: list[ClassBlocks]) -> ClassBlocks:
 def cells_of(problem: Problem, verb: str, limit: int) -> tuple[GramLoss, int]:
     require_x64()
     check_problem(problem)
-    loss, structure = problem.loss, problem.structure
+    loss, structure = loss_of(problem), problem.structure
     if not (loss.convex and loss.symmetric):
         raise ValueError(
             f"{type(loss).__name__} is not marked as convex and symmetric, so averaging within "

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ssem_jax.certificate.barrier import total
 from ssem_jax.certificate.brackets import EPS
 from ssem_jax.certificate.class_blocks import (
     BRACKET_CLASS_LIMIT,
@@ -33,6 +34,7 @@ from ssem_jax.certificate.class_program import (
 from ssem_jax.certificate.shares import QUANTITIES
 from ssem_jax.compute.kernels import map_first
 from ssem_jax.losses.base import GramLoss
+from ssem_jax.problem.arrays import AnyArray
 from ssem_jax.problem.problem import Problem
 from ssem_jax.problem.structure import ClassStructure
 
@@ -57,7 +59,7 @@ def _upper_bound(
     relative: Array | float,
 ) -> Array:
     """An upper bound of a linear functional over the points where f is at most `level`."""
-    weight = sum(jnp.sum(jnp.abs(part)) for part in functional)
+    weight = total(jnp.sum(jnp.abs(part)) for part in functional)
     shake = PERTURBATION * jnp.asarray(noise_of(1, present.shape)[0]) * present
     room = jnp.maximum(level - cell.value, cell.dual.rounding)
 
@@ -90,8 +92,8 @@ def _upper_bound(
         left = jnp.where(settled, 0, state.left - 1)
         return Search(jnp.where(inside, guess, 0.5 * (low + high)), low, high, bound, points, left)
 
-    limits = (jnp.asarray(FIRST_TILT), *map(jnp.asarray, TILT_RANGE), jnp.asarray(jnp.inf))
-    start = Search(*limits, cell.points, jnp.asarray(TILTS))
+    first, least, most, bound = map(jnp.asarray, (FIRST_TILT, *TILT_RANGE, jnp.inf))
+    start = Search(first, least, most, bound, cell.points, jnp.asarray(TILTS))
     return jax.lax.while_loop(lambda state: state.left > 0, body, start).bound
 
 
@@ -149,7 +151,7 @@ def _bracket_chunk(
 
 
 def bracket_reduced(
-    problem: Problem, level: Float[Array, "*batch"], functionals: ClassBlocks
+    problem: Problem, level: Float[AnyArray, "*batch"] | float, functionals: ClassBlocks
 ) -> tuple[Float[np.ndarray, "*batch K"], Float[np.ndarray, "*batch K"]]:
     r"""Outer bounds of linear functionals over all embeddings of at most a given loss.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ssem_jax.certificate import rounding
+from ssem_jax.certificate.barrier import total
 from ssem_jax.certificate.brackets import EPS
 from ssem_jax.certificate.class_blocks import (
     BRACKET_CLASS_LIMIT,
@@ -33,6 +34,8 @@ from ssem_jax.compute.kernels import map_first, run_chunks
 from ssem_jax.geometry.similarities import Similarities
 from ssem_jax.geometry.sphere import normalize
 from ssem_jax.losses.base import GramLoss
+from ssem_jax.losses.contrast import ClassContrast
+from ssem_jax.problem.arrays import AnyArray
 from ssem_jax.problem.problem import Problem
 from ssem_jax.problem.pytrees import pytree_dataclass
 from ssem_jax.problem.structure import ClassStructure
@@ -281,8 +284,9 @@ def _terms(loss: GramLoss, rows: Any, function: Function, points: Array) -> Arra
     """The size of the terms that f and its gradient are summed from."""
     if isinstance(rows, ClassRows):
         # Positive weights and softmaxes sum to 1 each; p/(p-1) and n/(n-1) are at most 2.
-        return 8 / jnp.asarray(loss.temperature)
-    return 8 * sum(jnp.sum(jnp.abs(part)) for part in jax.grad(function)(blocks_of(points)))
+        contrast = cast(ClassContrast, loss)  # for none but these have rows
+        return 8 / jnp.asarray(contrast.temperature)
+    return 8 * total(jnp.sum(jnp.abs(part)) for part in jax.grad(function)(blocks_of(points)))
 
 
 def relative_error(loss: GramLoss, rows: Any, num_classes: int) -> Array | float:
@@ -389,35 +393,35 @@ class ReducedSolution:
     """
 
     problem: Problem
-    class_gram: Float[Array, "*batch m m"]
-    instance_variance: Float[Array, "*batch m"]
-    view_variance: Float[Array, "*batch m"]
-    value: Float[Array, "*batch"]
-    lower: Float[Array, "*batch"]
-    gap: Float[Array, "*batch"]
-    instance_slack: Float[Array, "*batch m"]
-    view_slack: Float[Array, "*batch m"]
-    class_dual: Float[Array, "*batch m m"]
+    class_gram: Float[AnyArray, "*batch m m"]
+    instance_variance: Float[AnyArray, "*batch m"]
+    view_variance: Float[AnyArray, "*batch m"]
+    value: Float[AnyArray, "*batch"]
+    lower: Float[AnyArray, "*batch"]
+    gap: Float[AnyArray, "*batch"]
+    instance_slack: Float[AnyArray, "*batch m"]
+    view_slack: Float[AnyArray, "*batch m"]
+    class_dual: Float[AnyArray, "*batch m m"]
 
     @property
-    def within(self) -> Float[Array, "*batch m"]:
+    def within(self) -> Float[AnyArray, "*batch m"] | float:
         """(m,) similarity of two instances of a class; 1 for a class of one instance."""
         return self._similarities.within
 
     @property
-    def view(self) -> Float[Array, "*batch m"]:
+    def view(self) -> Float[AnyArray, "*batch m"] | float:
         """(m,) similarity of two views of an instance; 1 if p = 1."""
         return self._similarities.view
 
     @property
-    def cosines(self) -> Float[Array, "*batch m m"]:
+    def cosines(self) -> Float[np.ndarray, "*batch m m"]:
         """(m, m) cosines of the angles between class means; 0 for a mean that vanishes."""
         norms = np.sqrt(np.diagonal(self.class_gram, axis1=-2, axis2=-1))
         norms = np.where(norms > 0, norms, 1)
         return np.asarray(self.class_gram) / (norms[..., :, None] * norms[..., None, :])
 
     @property
-    def total_variance(self) -> Float[Array, "*batch"]:
+    def total_variance(self) -> Float[np.ndarray, "*batch"] | np.floating:
         """1 - the squared norm of the global mean."""
         structure = self.problem.structure
         share = np.asarray(structure.sizes) / structure.num_instances

@@ -35,7 +35,7 @@ class Dual(NamedTuple):
     """
 
     value: Array
-    value_rounding: Array
+    value_rounding: rounding.Scalar
     lower: Array
     eigenvalue: Array
 
@@ -56,7 +56,7 @@ class _Minorant(NamedTuple):
     """A loss at G₀, and an affine function below it everywhere."""
 
     value: Array
-    value_rounding: Array
+    value_rounding: rounding.Scalar
     slope: Array  # M
     lower: Array  # c - Σλ, all margins but those of the multipliers taken off
 

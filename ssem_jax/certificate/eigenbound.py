@@ -60,7 +60,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 from scipy.linalg import eigvalsh_tridiagonal
-from scipy.linalg.lapack import dpotrf, dptsv
+from scipy.linalg.lapack import (
+    dpotrf,  # pyright: ignore[reportAttributeAccessIssue] (made when SciPy is built)
+    dptsv,  # pyright: ignore[reportAttributeAccessIssue]
+)
 
 from ssem_jax.certificate.rounding import SAFETY, SMALLEST, UNIT, gamma, kept, row_sums
 

@@ -29,12 +29,16 @@ References:
 from __future__ import annotations
 
 from functools import cache
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flint import arb, ctx
 from jaxtyping import Array, Float
+
+from ssem_jax.compute.kernels import default_device
+from ssem_jax.problem.arrays import AnyArray
 
 UNIT = 2.0**-53
 """u: the relative error of a rounding."""
@@ -50,9 +54,10 @@ WEIGHT_ROUNDINGS = 8
 and a product."""
 
 Scalar = Float[Array, ""] | float
+S = TypeVar("S", float, Array)
 
 
-def gamma(roundings: float) -> float:
+def gamma(roundings: S) -> S:
     r""":math:`\gamma_k = k u / (1 - k u)`, on the safe side: the relative error of k roundings."""
     return SAFETY * roundings * UNIT / (1 - roundings * UNIT)
 
@@ -62,7 +67,7 @@ def kept(values: Array) -> Array:
     return jax.lax.optimization_barrier(values)
 
 
-def row_sums(matrix: Float[Array, "N M"]) -> Float[Array, " N"]:
+def row_sums(matrix: Float[AnyArray, "N M"]) -> Float[Array, " N"]:
     """The sum of every row, kept apart from any sum of these sums."""
     return kept(jnp.sum(matrix, axis=1))
 
@@ -102,7 +107,7 @@ def check_functions() -> None:
     Raises:
         ValueError: one of them errs by more than the margins allow.
     """
-    _check_functions(str(jax.config.jax_default_device or jax.default_backend()))
+    _check_functions(str(default_device() or jax.default_backend()))
 
 
 @cache

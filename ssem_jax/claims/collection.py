@@ -17,6 +17,7 @@ from ssem_jax.problem.validation import check_choice
 from ssem_jax.sweeps.batches import num_cells
 from ssem_jax.sweeps.folder import versions
 from ssem_jax.sweeps.runs import sweep
+from ssem_jax.sweeps.table import worst_gap
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,10 +58,10 @@ class Report:
             "claims": [judgement.to_json() for judgement in self.judgements],
             "cells": len(attainable),
             "certified": int((attainable["gap"] <= GAP_TOLERANCE).sum()),
-            "worst_gap": float(attainable["gap"].max()) if len(attainable) else None,
+            "worst_gap": worst_gap(attainable),
             "low_dimensional": {
                 "cells": len(apart),
-                "worst_gap": float(apart["gap"].max()) if len(apart) else None,
+                "worst_gap": worst_gap(apart),
             },
             "as_expected": self.as_expected,
             "seconds": self.seconds,

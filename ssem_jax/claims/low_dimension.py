@@ -44,7 +44,7 @@ from ssem_jax.certificate.class_blocks import instance_functionals, reducible
 from ssem_jax.certificate.class_brackets import bracket_reduced
 from ssem_jax.claims.cells import Cells
 from ssem_jax.claims.interval import Interval, decided
-from ssem_jax.losses.base import GramLoss
+from ssem_jax.losses.base import GramLoss, loss_of
 from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.problem import Problem
 from ssem_jax.problem.structure import ClassStructure
@@ -73,7 +73,7 @@ def is_unique(loss: GramLoss, structure: ClassStructure) -> np.ndarray:
         return np.zeros(size, bool)
     if losses.self_pairs == "exclude":
         return np.full(size, structure.is_balanced)
-    return (losses.alpha > 0) | (min(structure.sizes) > 1)
+    return np.asarray((losses.alpha > 0) | (min(structure.sizes) > 1))
 
 
 def rank_bounds(problem: Problem, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -85,7 +85,7 @@ def rank_bounds(problem: Problem, seed: int = 0) -> tuple[np.ndarray, np.ndarray
         problem: the cells; their dimension plays no role.
         seed: of the random starts of the unconstrained problem.
     """
-    structure, loss = problem.structure, problem.loss
+    structure, loss = problem.structure, loss_of(problem)
     m, p = structure.num_classes, structure.num_views
     if structure.is_balanced:
         n = structure.instances_per_class
@@ -125,11 +125,11 @@ def attainment(cells: Cells, seed: int = 0) -> np.ndarray:
     certified = cells.certified
     found = np.where(certified, Attainment.ATTAINED, Attainment.UNKNOWN)
     for rows, problem in cells.problems():
-        if problem.dim >= admitting_dimension(problem.structure, problem.loss):
+        if problem.dim >= admitting_dimension(problem.structure, loss_of(problem)):
             continue
         least, most = rank_bounds(problem, seed)
         attained = certified[rows] & (most <= problem.dim)
-        proven = is_unique(problem.loss, problem.structure) & (least > problem.dim)
+        proven = is_unique(loss_of(problem), problem.structure) & (least > problem.dim)
         missed = proven & ~certified[rows]
         codes = [Attainment.ATTAINED, Attainment.NOT_ATTAINED]
         found[rows] = np.select([attained, missed], codes, Attainment.UNKNOWN)
@@ -170,7 +170,7 @@ def excess(cells: Cells, seed: int = 0) -> Interval:
     seed = check_count("seed", seed, 0)
     low, high = np.zeros(len(cells)), np.zeros(len(cells))
     for rows, problem in cells.problems():
-        structure, loss = problem.structure, problem.loss
+        structure, loss = problem.structure, loss_of(problem)
         free = Problem(structure, admitting_dimension(structure, loss), loss)
         key = jax.random.key(seed)
         best = certify(solve(free, key), certificate_key(key))

@@ -323,7 +323,7 @@ class _Search:
             for corner in box.corners()
         ]
         scores = np.array([math.inf if row is None else self.scores[row] for row in rows])
-        counted = [row for row, score in zip(rows, scores, strict=True) if np.isfinite(score)]
+        counted = [row for row in rows if row is not None and np.isfinite(self.scores[row])]
         if not counted:
             return math.inf, False, False
         low, high = float(self.scores[counted].min()), float(self.scores[counted].max())
@@ -462,7 +462,7 @@ class _Search:
         found = weigh_groups(self.claim, tuple(groups))
         refuted = np.flatnonzero(found.refuted & self._counts(groups))
         if refuted.size:
-            digits = sum(digits_of(spots.values) for spots in tried)
+            digits = np.sum([digits_of(spots.values) for spots in tried], axis=0)
             k = min(refuted, key=lambda k: (digits[k], found.margin.high[k]))
             rows = [group.table.row(int(k), named=True) for group in groups]
         row = {name: value for name, value in rows[0].items() if name != "_row"}

@@ -14,7 +14,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import polars as pl
@@ -111,7 +111,8 @@ class Spots(NamedTuple):
     slices: list[int]
     values: np.ndarray  # (B, number of ranges)
 
-    def __getitem__(self, rows: Any) -> Spots:
+    # A field is asked for by its name alone, and brackets choose rows.
+    def __getitem__(self, rows: Any) -> Spots:  # pyright: ignore[reportIncompatibleMethodOverride]
         rows = np.arange(len(self.slices))[rows]
         return Spots([self.slices[row] for row in rows], self.values[rows])
 
@@ -309,7 +310,7 @@ def _list(name: str, value: Any) -> list:
     single = value is None or isinstance(value, (str, int, float, np.number)) or callable(value)
     if not single and (not np.iterable(value) or isinstance(value, Mapping)):
         raise ValueError(f"{name} must be a value or a list of values; got {shown(value)}.")
-    values = [value] if single else list(value)
+    values: list[Any] = [value] if single else list(cast(Iterable[Any], value))
     if not values:
         raise ValueError(f"{name} must not be empty; give at least one value.")
     return values

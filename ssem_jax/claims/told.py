@@ -13,7 +13,7 @@ from ssem_jax.claims.judgements import coordinates, finite, outcomes
 from ssem_jax.claims.space import Space
 from ssem_jax.claims.trial import Trial
 from ssem_jax.sweeps.folder import versions
-from ssem_jax.sweeps.table import fixed_columns
+from ssem_jax.sweeps.table import fixed_columns, least
 
 # ----------------------------------------------------------------------------- what is printed
 
@@ -84,7 +84,9 @@ def margin_map(trial: Trial) -> tuple[list[tuple[str, pl.DataFrame]], list[tuple
         name for name in fixed_columns(weighed, claim.domain.loss, "") if name not in dict(axes)
     ]
     parts = weighed.partition_by(keys, maintain_order=True)
-    parts.sort(key=lambda part: part["margin_hi"].min() if part["margin_hi"].count() else math.inf)
+    ends = [part["margin_hi"] for part in parts]
+    low = [least(end) if end.count() else math.inf for end in ends]
+    parts = [parts[place] for place in sorted(range(len(parts)), key=low.__getitem__)]
     varying = [name for name in keys if weighed[name].n_unique() > 1]
     titles = [", ".join(_titled(part.row(0, named=True), varying)) for part in parts]
     return list(zip(titles, parts, strict=True))[:MAP_PANELS], axes

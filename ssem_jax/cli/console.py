@@ -127,13 +127,14 @@ def counterexample_text(judgement: Judgement) -> str:
         return ", ".join(f"{name}={value}" for name, value in row.items())
     from ssem_jax.claims.judgements import coordinates
 
+    along = getattr(judgement.claim, "along", None)  # claims that compare cells have one
     line = (
         f"{coordinates(row)}: delta2 in [{row['delta2_lo']:.3g}, {row['delta2_hi']:.3g}], "
         f"phase {row['phase']}"
     )
     for other in row.get("followed_by", ()):
         line += (
-            f"; then at {judgement.claim.along}={other[judgement.claim.along]:.6g} "
+            f"; then at {along}={other[along]:.6g} "
             f"delta2 in [{other['delta2_lo']:.3g}, {other['delta2_hi']:.3g}]"
         )
     return line

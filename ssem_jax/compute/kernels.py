@@ -30,7 +30,7 @@ from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 from jaxtyping import Array
 from threadpoolctl import threadpool_limits
 
-from ssem_jax.problem.validation import precision
+from ssem_jax.problem.validation import in_64_bits, precision
 
 T = TypeVar("T")
 
@@ -46,6 +46,11 @@ def worker_count() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def default_device() -> Any:
+    """The device of new arrays in this thread, where one was chosen."""
+    return jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue] (see above)
 
 
 def chunk_capacity(floats_per_cell: int) -> int:
@@ -105,7 +110,7 @@ def in_this_mode(function: Callable[..., T]) -> Callable[..., T]:
 
     A `with jax.enable_x64(True)` block holds in its own thread alone.
     """
-    bits = 64 if jax.config.jax_enable_x64 else 32
+    bits = 64 if in_64_bits() else 32
 
     def run(*arguments: Any) -> T:
         with precision(bits):
@@ -186,12 +191,12 @@ class Kernel:
 
     def __call__(self, *arguments: Any) -> Any:
         leaves, tree = jax.tree.flatten(arguments)
-        device = jax.config.jax_default_device
+        device = default_device()
         shapes = [
             leaf if dataclasses.is_dataclass(leaf) else (np.shape(leaf), jnp.result_type(leaf))
             for leaf in leaves  # a static structure counts as it is
         ]
-        name = (ROOM.epoch, tree, device, jax.config.jax_enable_x64, tuple(shapes))
+        name = (ROOM.epoch, tree, device, in_64_bits(), tuple(shapes))
         if name not in self.ready:
             with self.lock:
                 if name not in self.ready:  # no other thread has compiled it meanwhile
@@ -213,7 +218,8 @@ def whole(array: Any) -> Any:
     sharding = jax.typeof(array).sharding
     if all(axis is None for axis in sharding.spec):
         return array
-    mesh = sharding.mesh if isinstance(array, Tracer) else array.sharding.mesh
+    # A concrete array has a NamedSharding here, for its axes have names.
+    mesh = sharding.mesh if isinstance(array, Tracer) else array.sharding.mesh  # pyright: ignore[reportAttributeAccessIssue]
     return jax.sharding.reshard(array, NamedSharding(mesh, PartitionSpec()))
 
 

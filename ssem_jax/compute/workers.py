@@ -241,7 +241,7 @@ def _dask_client(num_workers: int, scheduler: str | None) -> Iterator[Any]:
         distributed.LocalCluster(
             n_workers=num_workers,
             threads_per_worker=1,
-            dashboard_address=None,
+            dashboard_address=None,  # pyright: ignore[reportArgumentType] (None: no dashboard)
             env={THREADS_VARIABLE: str(threads)},
         ) as cluster,
         distributed.Client(cluster) as client,

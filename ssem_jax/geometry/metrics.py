@@ -46,12 +46,12 @@ class Variances(NamedTuple):
         mean_sq: squared norm of the global mean, = 1 - total for unit rows.
     """
 
-    total: Scalar
-    between: Scalar
-    within: Scalar
-    delta2: Scalar
-    view: Scalar
-    mean_sq: Scalar
+    total: Scalar | float
+    between: Scalar | float
+    within: Scalar | float
+    delta2: Scalar | float
+    view: Scalar | float
+    mean_sq: Scalar | float
 
 
 class ClassVariances(NamedTuple):
@@ -196,7 +196,7 @@ def variances_from_gram(gram: Float[Array, "N N"], structure: ClassStructure) ->
         ValueError: the matrix is not N × N.
     """
     gram = _gram(gram, structure)
-    view, _, products = class_similarities(gram, structure)
+    view, _, products = _class_similarities(gram, structure)
     share = _shares(structure, gram.dtype)
     instance_sq = product(share, 1 + (structure.num_views - 1) * view) / structure.num_views
     class_sq, mean_sq = product(share, jnp.diag(products)), product(product(share, products), share)
@@ -221,7 +221,12 @@ def class_similarities(gram: Float[Array, "N N"], structure: ClassStructure) -> 
     Raises:
         ValueError: the matrix is not N × N.
     """
-    gram = _gram(gram, structure)
+    return Similarities(*_class_similarities(_gram(gram, structure), structure))
+
+
+def _class_similarities(
+    gram: Float[Array, "N N"], structure: ClassStructure
+) -> tuple[Float[Array, " m"], Float[Array, " m"], Float[Array, "m m"]]:
     ids, instance_ids, p = structure.class_ids, structure.instance_ids, structure.num_views
     sizes = np.asarray(structure.sizes)
     same_class = ids[:, None] == ids
@@ -235,7 +240,7 @@ def class_similarities(gram: Float[Array, "N N"], structure: ClassStructure) -> 
 
     view = average(same_instance & off_diagonal, np.full(len(sizes), p - 1))
     within = average(same_class & ~same_instance, (sizes - 1) * p)
-    return Similarities(view, within, _means(_means(gram, ids).T, ids))
+    return view, within, _means(_means(gram, ids).T, ids)
 
 
 def block_similarities(gram: Float[Array, "N N"], structure: ClassStructure) -> Similarities:
@@ -259,7 +264,7 @@ def block_similarities(gram: Float[Array, "N N"], structure: ClassStructure) -> 
             f"block_similarities needs classes of equal size; got sizes {structure.sizes}. "
             "Use class_similarities."
         )
-    view, within, products = class_similarities(gram, structure)
+    view, within, products = _class_similarities(_gram(gram, structure), structure)
     m = structure.num_classes
     between = jnp.sum(jnp.where(np.eye(m, dtype=bool), 0, products)) / (m * (m - 1))
     return Similarities(jnp.mean(view), jnp.mean(within), between)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ssem_jax.problem.arrays import AnyArray
 from ssem_jax.problem.structure import ClassStructure, check_structure
 from ssem_jax.problem.validation import as_array
 
@@ -25,16 +26,16 @@ class Similarities(NamedTuple):
             whose diagonal is the squared norm of each class mean.
     """
 
-    view: Float[Array, "*view"]
-    within: Float[Array, "*within"]
-    between: Float[Array, "*between"]
+    view: Float[AnyArray, "*view"] | float
+    within: Float[AnyArray, "*within"] | float
+    between: Float[AnyArray, "*between"] | float
 
 
 def block_gram(
     structure: ClassStructure,
-    view: Float[Array, "*view"] | float,
-    within: Float[Array, "*within"] | float,
-    between: Float[Array, "*between"] | float,
+    view: Float[AnyArray, "*view"] | float,
+    within: Float[AnyArray, "*within"] | float,
+    between: Float[AnyArray, "*between"] | float,
 ) -> Float[Array, "N N"]:
     r"""The Gram matrix that is constant on the blocks of a class structure.
 
@@ -62,11 +63,11 @@ def block_gram(
             raise ValueError(f"{name} must be one number or of shape {shape}; got {array.shape}.")
         return jnp.broadcast_to(jnp.asarray(array, jnp.result_type(float)), shape)
 
-    view = spread("view", view, num_classes)[ids][:, None]
-    within = spread("within", within, num_classes)[ids][:, None]
-    between = spread("between", between, num_classes, num_classes)
+    of_views = spread("view", view, num_classes)[ids][:, None]
+    of_classes = spread("within", within, num_classes)[ids][:, None]
+    across = spread("between", between, num_classes, num_classes)
     same_class = ids[:, None] == ids
     same_instance = structure.instance_ids[:, None] == structure.instance_ids
-    gram = jnp.where(same_class, within, between[ids[:, None], ids])
-    gram = jnp.where(same_instance, view, gram)
+    gram = jnp.where(same_class, of_classes, across[ids[:, None], ids])
+    gram = jnp.where(same_instance, of_views, gram)
     return jnp.where(np.eye(len(ids), dtype=bool), 1.0, gram)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import inspect
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -23,11 +23,12 @@ from jaxtyping import Array, Float
 from ssem_jax.compute.kernels import whole
 from ssem_jax.geometry.similarities import Similarities, block_gram
 from ssem_jax.geometry.sphere import normalize, product
+from ssem_jax.problem.problem import Problem
 from ssem_jax.problem.structure import ClassStructure, check_structure
 from ssem_jax.problem.validation import concrete
 
 Scalar = Float[Array, ""]
-Loss = TypeVar("Loss", bound="GramLoss")
+L = TypeVar("L", bound="GramLoss")
 
 PACKAGE = __name__.partition(".")[0]
 """Only losses of this package may say that they are proven."""
@@ -63,6 +64,11 @@ def convexity_of(loss: GramLoss) -> str:
     if not loss.convex:
         return NOT_CONVEX
     return PROVEN if vars(type(loss)).get("proven", False) else DECLARED
+
+
+def loss_of(problem: Problem) -> GramLoss:
+    """The loss of a problem: whose room, below this one, knows no more of it than it needs."""
+    return cast(GramLoss, problem.loss)
 
 
 def _changes(cls: type) -> set[str]:
@@ -111,6 +117,9 @@ class GramLoss(abc.ABC):
         ValueError: where a class is made that does not say whether it is convex, or that says it is
             proven.
     """
+
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
+    """A loss is a dataclass, for its hyper-parameters are fields."""
 
     convex: ClassVar[bool]
     """Whether L is convex in G on the Gram matrices of unit vectors; only then is a solution
@@ -240,15 +249,16 @@ class GramLoss(abc.ABC):
         """
         return None
 
-    def heated(self: Loss, stage: Float[Array, ""] | float) -> Loss:
+    def heated(self: L, stage: Float[Array, ""] | float) -> L:
         """The loss at `stage` in [0, 1] of a path from an easier one to itself at 1.
 
         A solver walks the path where the direct way fails. A loss with a `temperature` is led
         geometrically from τ = 0.5 down to its own; any other has no path and is itself.
         """
-        if not hasattr(self, "temperature"):
+        temperature = getattr(self, "temperature", None)
+        if temperature is None:
             return self
-        tau = jnp.asarray(self.temperature)
+        tau = jnp.asarray(temperature)
         hot = jnp.maximum(tau, HOT_TEMPERATURE)
         return dataclasses.replace(self, temperature=tau * (hot / tau) ** (1 - stage))
 
@@ -314,5 +324,5 @@ class PreparedLoss(GramLoss):
 
 def traced_fields(loss: GramLoss) -> list[tuple[str, Any]]:
     """Name and value of every field that is no static choice."""
-    fields = dataclasses.fields(loss)  # pyright: ignore[reportArgumentType]
+    fields = dataclasses.fields(loss)
     return [(f.name, getattr(loss, f.name)) for f in fields if not f.metadata.get("static")]

@@ -146,8 +146,12 @@ class ClassContrast(PreparedLoss):
 
     def prepare_blocks(self, structure: ClassStructure) -> Blocks:
         """The counts of a balanced structure."""
-        counts = (structure.num_classes, structure.instances_per_class, structure.num_views)
-        return Blocks(*map(np.float64, counts), np.float64(self.self_pairs == "include"))
+        return Blocks(
+            np.float64(structure.num_classes),
+            np.float64(structure.instances_per_class),
+            np.float64(structure.num_views),
+            np.float64(self.self_pairs == "include"),
+        )
 
     def of_blocks(self, similarities: Similarities, blocks: Blocks) -> Scalar:
         r"""L of three similarities: every anchor has the same row.

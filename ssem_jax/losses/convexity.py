@@ -272,7 +272,7 @@ def _no_number(forms: Forms, pairs: Pairs, found: _Segment) -> NotANumber | None
     finite = np.isfinite(found.values[..., 0])
     lost = finite & np.isnan(found.slope)
     # At a single point a convex function may lack a derivative; not at each of many.
-    for cell in np.flatnonzero((lost == finite).all(axis=1) & lost.any(axis=1)):
+    for cell in map(int, np.flatnonzero((lost == finite).all(axis=1) & lost.any(axis=1))):
         pair = int(np.argmax(lost[cell]))
         gram = pairs[0][cell % len(pairs[0]), pair]
         return NotANumber(gram, "derivative of the loss", forms.cell(cell))
@@ -289,13 +289,14 @@ def _above_chord(forms: Forms, pairs: Pairs, found: _Segment) -> ConvexityViolat
         with np.errstate(invalid="ignore"):
             amounts = middle - 0.5 * (ends[0] + ends[1]) - margins
             scores = np.nan_to_num(amounts / margins, nan=0.0)  # ∞ - ∞ shows nothing
-        cell, pair, place = np.unravel_index(np.argmax(scores), scores.shape)
+        cell, pair, place = map(int, np.unravel_index(np.argmax(scores), scores.shape))
         score = float(scores[cell, pair, place])
         if score > best[0]:
-            where = (int(cell % len(pairs[0])), int(pair))
+            where = (cell % len(pairs[0]), pair)
             points = [place / (POINTS - 1), (place + 2 * reach) / (POINTS - 1)]
             one, other = (_point(pairs, where, t) for t in points)
-            values = found.values[cell, pair, [place, place + reach, place + 2 * reach]]
+            steps = [place, place + reach, place + 2 * reach]
+            values = np.asarray(found.values[cell, pair, steps])
             amount = float(amounts[cell, pair, place])
             violation = ConvexityViolation(one, other, 0.5, values, amount, forms.cell(cell))
             best = score, violation

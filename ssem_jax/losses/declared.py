@@ -211,7 +211,7 @@ def _other_form(loss: GramLoss, forms: Forms, structure: ClassStructure) -> Form
     cell, place = np.unravel_index(np.argmax(excess), excess.shape)
     if excess[cell, place] <= 1:
         return None
-    where = Similarities(*(float(one[place]) for one in similarities))
+    where = Similarities(*(float(np.asarray(one)[place]) for one in similarities))
     values = np.array([found[cell, place], value[cell, place]])
     return FormViolation(where, values, forms.cell(int(cell)))
 

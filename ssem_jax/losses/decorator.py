@@ -108,12 +108,12 @@ class _FunctionLoss(GramLoss):
         for name, value in traced_fields(self):
             if not isinstance(value, GramLoss):
                 concrete(value, name)
-        if hasattr(self, "temperature"):
-            check_temperature(self.temperature)
+        if (temperature := getattr(self, "temperature", None)) is not None:
+            check_temperature(temperature)
 
     def check(self, structure: ClassStructure) -> None:
         """What `gram_loss` was given to check."""
-        self.admits(structure)
+        type(self).admits(structure)
 
     def from_gram(self, gram: Float[Array, "N N"], structure: ClassStructure) -> Scalar:
         """The function of a Gram matrix with unit diagonal.

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 from ssem_jax.geometry.similarities import Similarities
 from ssem_jax.losses.base import PreparedLoss, Scalar
 from ssem_jax.losses.contrast import SELF_PAIRS, softmax_contrast
+from ssem_jax.problem.arrays import Hyper
 from ssem_jax.problem.pytrees import pytree_dataclass
 from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.problem.validation import (
@@ -45,7 +46,8 @@ def _masks(kinds: Kinds) -> tuple[Array, Array, Array]:
     """(N, N) same class; same instance; the diagonal."""
     class_id, instance_id = jnp.asarray(kinds.class_id), jnp.asarray(kinds.instance_id)
     rows = jnp.arange(len(class_id))
-    return tuple(ids[:, None] == ids for ids in (class_id, instance_id, rows))
+    same_class, same_instance = (ids[:, None] == ids for ids in (class_id, instance_id))
+    return same_class, same_instance, rows[:, None] == rows
 
 
 def _log_sum_exp(gram: Array, chosen: Array, temperature: Any) -> Array:
@@ -87,8 +89,8 @@ class Sigmoid(PreparedLoss):
     convex: ClassVar[bool] = True
     proven: ClassVar[bool] = True
 
-    scale: Float[Array, "*batch"] | float
-    bias: Float[Array, "*batch"] | float
+    scale: Hyper
+    bias: Hyper
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -147,8 +149,8 @@ class Spectral(PreparedLoss):
     convex: ClassVar[bool] = True
     proven: ClassVar[bool] = True
 
-    alpha: Float[Array, "*batch"] | float
-    scale: Float[Array, "*batch"] | float
+    alpha: Hyper
+    scale: Hyper
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -190,7 +192,7 @@ class Spectral(PreparedLoss):
         view, within, between = similarities
         squares = 1 + (p - 1) * view**2 + p * (n - 1) * within**2 + p * n * (m - 1) * between**2
         pull = (1 - self.alpha) * within + self.alpha * (1 + (p - 1) * view) / p
-        return self.scale * (self.scale * squares / (m * n * p) - 2 * pull)
+        return jnp.asarray(self.scale * (self.scale * squares / (m * n * p) - 2 * pull))
 
 
 class PairWeights:
@@ -255,7 +257,7 @@ class SoftSupCon(PreparedLoss):
     convex: ClassVar[bool] = True
     proven: ClassVar[bool] = True
 
-    temperature: Float[Array, "*batch"] | float
+    temperature: Hyper
     weights: PairWeights = dataclasses.field(metadata={"static": True})
     self_pairs: str = dataclasses.field(default="exclude", metadata={"static": True})
 
@@ -368,7 +370,7 @@ class Sincere(_ClassLoss):
     convex: ClassVar[bool] = True
     proven: ClassVar[bool] = True
 
-    temperature: Float[Array, "*batch"] | float
+    temperature: Hyper
 
     def value(self, gram: Float[Array, "N N"], prepared: Kinds) -> Scalar:
         """L(G) from the ids."""
@@ -401,7 +403,7 @@ class SupConIn(_ClassLoss):
 
     convex: ClassVar[bool] = False
 
-    temperature: Float[Array, "*batch"] | float
+    temperature: Hyper
 
     def value(self, gram: Float[Array, "N N"], prepared: Kinds) -> Scalar:
         """L(G) from the ids."""
@@ -440,8 +442,8 @@ class AlignUniform(PreparedLoss):
     convex: ClassVar[bool] = True
     proven: ClassVar[bool] = True
 
-    weight: Float[Array, "*batch"] | float = 1.0
-    scale: Float[Array, "*batch"] | float = 2.0
+    weight: Hyper = 1.0
+    scale: Hyper = 2.0
 
     def __post_init__(self) -> None:
         super().__post_init__()

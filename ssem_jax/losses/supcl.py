@@ -28,7 +28,7 @@ from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from ssem_jax.losses.contrast import (
     MEANS,
@@ -38,6 +38,7 @@ from ssem_jax.losses.contrast import (
     check_positives,
     positive_weight,
 )
+from ssem_jax.problem.arrays import Hyper
 from ssem_jax.problem.pytrees import pytree_dataclass
 from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.problem.validation import check_choice, check_mixing, check_temperature
@@ -70,8 +71,8 @@ class SupCL(ClassContrast):
     convex: ClassVar[bool] = True
     proven: ClassVar[bool] = True
 
-    alpha: Float[Array, "*batch"] | float
-    temperature: Float[Array, "*batch"] | float
+    alpha: Hyper
+    temperature: Hyper
     self_pairs: str = dataclasses.field(default="include", metadata={"static": True})
     mean: str = dataclasses.field(default="pairs", metadata={"static": True})
 
@@ -109,7 +110,7 @@ class SupCL(ClassContrast):
         return dataclasses.replace(self, self_pairs=kept, mean="pairs")
 
 
-def info_nce(temperature: Float[Array, "*batch"] | float) -> SupCL:
+def info_nce(temperature: Hyper) -> SupCL:
     r"""The InfoNCE loss of SimCLR (NT-Xent): every other view of an instance against all others.
 
     .. math:: L = \operatorname{mean}_{i, j \text{ of one instance}}
@@ -128,7 +129,7 @@ def info_nce(temperature: Float[Array, "*batch"] | float) -> SupCL:
     return SupCL(jnp.ones(np.shape(temperature)), temperature, "exclude")
 
 
-def decoupled_contrast(temperature: Float[Array, "*batch"] | float) -> SupCL:
+def decoupled_contrast(temperature: Hyper) -> SupCL:
     r"""The decoupled contrastive loss (DCL): InfoNCE without the positives in the denominator.
 
     .. math:: L = \operatorname{mean}_{i, j \text{ of one instance}} \Bigl[-\frac{G_{ij}}{\tau}
@@ -170,9 +171,10 @@ class SupCon(ClassContrast):
 
     convex: ClassVar[bool] = True
     proven: ClassVar[bool] = True
-    self_pairs: ClassVar[str] = "exclude"
+    # The only convention that it has, and so no field.
+    self_pairs: ClassVar[str] = "exclude"  # pyright: ignore[reportIncompatibleVariableOverride]
 
-    temperature: Float[Array, "*batch"] | float
+    temperature: Hyper
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -30,7 +30,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -41,6 +41,7 @@ from jaxtyping import Array, Float, Int
 from ssem_jax.compute.kernels import whole
 from ssem_jax.geometry.sphere import normalize, product
 from ssem_jax.losses.supcl import SupCL
+from ssem_jax.problem.arrays import AnyArray, Hyper
 from ssem_jax.problem.pytrees import pytree_dataclass
 from ssem_jax.problem.structure import ClassStructure, check_structure
 from ssem_jax.problem.validation import (
@@ -60,10 +61,10 @@ BLOCK_SIZE = 512
 
 def blockwise_supcl(
     embeddings: Float[Array, "N d"],
-    class_ids: Int[Array, " N"],
-    instance_ids: Int[Array, " N"],
-    alpha: Scalar | float,
-    temperature: Scalar | float,
+    class_ids: Int[AnyArray, " N"],
+    instance_ids: Int[AnyArray, " N"],
+    alpha: Hyper,
+    temperature: Hyper,
     self_pairs: str = "include",
     mean: str = "pairs",
     block_size: int = BLOCK_SIZE,
@@ -142,7 +143,10 @@ def blockwise_supcl(
     num_sup, num_own = relatives - views, views - (not included)
     sup = (1 - alpha) * _weight(num_sup, mean)
     own = alpha * _weight(num_own, mean)
-    totals = _log_totals(unit, _distinct(temperature, unit), included, block_size, axis_name)
+    # The stub of custom_vjp forgets what the function returns.
+    totals = cast(
+        Array, _log_totals(unit, _distinct(temperature, unit), included, block_size, axis_name)
+    )
     apart = _apart(unit, classes, relatives, sup) + _apart(unit, instances, views, own - sup)
     if not included:
         apart -= jnp.sum(own * (1 - jnp.sum(unit * unit, axis=1)))
@@ -179,7 +183,7 @@ def blockwise_loss(
 # ------------------------------------------------------------------------------------- positives
 
 
-def check_ids(name: str, ids: Int[Array, " N"], num_rows: int) -> Int[Array, " N"]:
+def check_ids(name: str, ids: Int[AnyArray, " N"], num_rows: int) -> Int[AnyArray, " N"]:
     """The ids as an array; a ValueError unless there is one integer for each row."""
     array = ids if isinstance(ids, jax.Array) else np.asarray(ids)
     if array.shape != (num_rows,) or not jnp.issubdtype(array.dtype, jnp.integer):
@@ -191,8 +195,8 @@ def check_ids(name: str, ids: Int[Array, " N"], num_rows: int) -> Int[Array, " N
 
 
 def group(
-    ids: Int[Array, " N"], within: Int[Array, " N"] | None = None
-) -> tuple[Int[Array, " N"], Int[Array, " N"]]:
+    ids: Int[AnyArray, " N"], within: Int[AnyArray, " N"] | None = None
+) -> tuple[Int[AnyArray, " N"], Int[AnyArray, " N"]]:
     """Ids renamed to numbers below N, whatever integers they are, and every row's group size.
 
     With groups that they count `within`, equal ids in two of them are two groups.
@@ -219,7 +223,7 @@ def _weight(num_positives: Float[Array, " N"], mean: str) -> Float[Array, " N"]:
 
 def _apart(
     unit: Float[Array, "N d"],
-    groups: Int[Array, " N"],
+    groups: Int[AnyArray, " N"],
     sizes: Float[Array, " N"],
     weights: Float[Array, " N"],
 ) -> Scalar:

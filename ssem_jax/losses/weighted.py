@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any, ClassVar
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from ssem_jax.losses.contrast import (
     MEANS,
@@ -15,6 +15,7 @@ from ssem_jax.losses.contrast import (
     check_positives,
     positive_weight,
 )
+from ssem_jax.problem.arrays import Hyper
 from ssem_jax.problem.pytrees import pytree_dataclass
 from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.problem.validation import check_choice, check_mixing, check_temperature, concrete
@@ -53,8 +54,8 @@ class WeightedSupCL(ClassContrast):
     proven: ClassVar[bool] = True
     like_classes: ClassVar[bool] = False
 
-    alpha: Float[Array, "*batch"] | float
-    temperature: Float[Array, "*batch"] | float
+    alpha: Hyper
+    temperature: Hyper
     class_weights: tuple[float, ...] = dataclasses.field(metadata={"static": True})
     self_pairs: str = dataclasses.field(default="include", metadata={"static": True})
     mean: str = dataclasses.field(default="anchors", metadata={"static": True})
@@ -65,7 +66,8 @@ class WeightedSupCL(ClassContrast):
         check_temperature(self.temperature)
         check_choice("self_pairs", self.self_pairs, SELF_PAIRS)
         check_choice("mean", self.mean, MEANS)
-        weights = np.ravel(concrete(self.class_weights, "class_weights", may_be_empty=True))
+        given = concrete(self.class_weights, "class_weights", may_be_empty=True)
+        weights = np.ravel(np.asarray(given))
         object.__setattr__(self, "class_weights", tuple(weights.tolist()))
         if not all(0 <= weight < np.inf for weight in self.class_weights):
             raise ValueError(

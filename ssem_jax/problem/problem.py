@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import zlib
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -16,21 +16,18 @@ from ssem_jax.problem.structure import ClassStructure, check_structure
 from ssem_jax.problem.validation import check_count, check_type, shown, stable_text
 
 
+@runtime_checkable
 class Loss(Protocol):
     """What a problem, and whoever solves or certifies it, needs of a loss.
 
     A pytree whose leaves are its hyper-parameters; :class:`ssem_jax.GramLoss` is one.
     """
 
-    @property
-    def convex(self) -> bool:
-        """Whether L is convex in G; only then is a solution certified."""
-        ...
+    convex: ClassVar[bool]
+    """Whether L is convex in G; only then is a solution certified."""
 
-    @property
-    def symmetric(self) -> bool:
-        """Whether classes of equal size, instances and views may be permuted."""
-        ...
+    symmetric: ClassVar[bool]
+    """Whether classes of equal size, instances and views may be permuted."""
 
     def check(self, structure: ClassStructure) -> None:
         """Raise a ValueError where the structure does not admit this loss."""

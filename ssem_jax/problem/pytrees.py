@@ -18,7 +18,7 @@ def pytree_dataclass(cls: type[T]) -> type[T]:
     user builds and never what JAX rebuilds.
     """
     cls = dataclasses.dataclass(frozen=True)(cls)
-    fields = dataclasses.fields(cls)
+    fields = dataclasses.fields(cls)  # pyright: ignore[reportArgumentType] (it is a dataclass now)
     static = tuple(field.name for field in fields if field.metadata.get("static", False))
     traced = tuple(field.name for field in fields if field.name not in static)
 

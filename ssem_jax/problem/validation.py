@@ -11,10 +11,16 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import jax
+import jax.experimental
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jaxtyping import PRNGKeyArray
+
+
+def in_64_bits() -> bool:
+    """Whether JAX computes in 64 bits, in this thread."""
+    return jax.config.jax_enable_x64  # pyright: ignore[reportAttributeAccessIssue] (JAX adds flags)
 
 
 def require_x64() -> None:
@@ -23,7 +29,7 @@ def require_x64() -> None:
     Raises:
         ValueError: 64-bit mode is off; a certificate in float32 would certify nothing.
     """
-    if not jax.config.jax_enable_x64:
+    if not in_64_bits():
         raise ValueError(
             "verification needs float64 but JAX computes in 32 bits; write "
             '`jax.config.update("jax_enable_x64", True)` before the first JAX computation.'
@@ -34,9 +40,8 @@ def precision(bits: int) -> AbstractContextManager[Any]:
     """JAX in 32 or 64 bits for the duration of a `with` block, in this thread alone."""
     if hasattr(jax, "enable_x64"):
         return jax.enable_x64(bits == 64)
-    from jax import experimental  # its name before jax 0.8
-
-    return (experimental.enable_x64 if bits == 64 else experimental.disable_x64)()
+    name = "enable_x64" if bits == 64 else "disable_x64"
+    return getattr(jax.experimental, name)()  # where they stood before jax 0.8
 
 
 NO_NUMBERS = "bOSUmMc"
@@ -164,11 +169,12 @@ def as_key(key: Any) -> PRNGKeyArray:
     Raises:
         ValueError: none of these.
     """
-    if isinstance(key, (jax.Array, np.ndarray)):
-        if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ():
-            return key
-        if key.dtype == np.uint32 and key.shape == jax.random.key_data(jax.random.key(0)).shape:
-            return jax.random.wrap_key_data(jnp.asarray(key))
+    typed = isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+    if typed and key.shape == ():
+        return key
+    raw = jax.random.key_data(jax.random.key(0)).shape
+    if isinstance(key, (jax.Array, np.ndarray)) and key.dtype == np.uint32 and key.shape == raw:
+        return jax.random.wrap_key_data(jnp.asarray(key))
     if isinstance(key, (int, np.integer)) and not isinstance(key, bool) and 0 <= key < 2**63:
         return jax.random.key(int(key))
     raise ValueError(

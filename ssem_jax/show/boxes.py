@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import matplotlib as mpl
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.collections import PatchCollection
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -73,8 +73,8 @@ def cover(box: dict[str, tuple[float, float]], done: np.ndarray, ax: Axes) -> No
     tiles = np.unique(np.concatenate([x_ends, y_ends], axis=1), axis=0)
     patches = PatchCollection(
         [Rectangle((a, c), b - a, d - c) for a, b, c, d in tiles],
-        facecolor=(*mpl.colors.to_rgb(HOLDS_COLOR), 0.12 if len(tiles) < 3000 else 0.03),
-        edgecolor=(*mpl.colors.to_rgb(HOLDS_COLOR), 0.75),
+        facecolor=(*to_rgb(HOLDS_COLOR), 0.12 if len(tiles) < 3000 else 0.03),
+        edgecolor=(*to_rgb(HOLDS_COLOR), 0.75),
         lw=0.4 if len(tiles) < 3000 else 0.15,
         rasterized=len(tiles) > 150,
     )

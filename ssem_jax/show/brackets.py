@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -85,12 +85,17 @@ def bracket_curves(
     for place, part in enumerate(table.partition_by("label", maintain_order=True)):
         color, marker = COLORS[place % len(COLORS)], MARKERS[place % len(MARKERS)]
         label = part["label"][0]
+        style: dict[str, Any] = {"ls": "", "zorder": 3} if curves is not None else {"lw": 0.8}
         ax.vlines(part["x"], part["low"], part["high"], color=color, lw=3, alpha=0.45)
         ax.plot(
             part["x"],
             (part["low"] + part["high"]) / 2,
-            **{"color": color, "marker": marker, "mfc": "white", "mew": 0.9, "label": label},
-            **({"ls": "", "zorder": 3} if curves is not None else {"lw": 0.8}),
+            color=color,
+            marker=marker,
+            mfc="white",
+            mew=0.9,
+            label=label,
+            **style,
         )
         if curves is not None:
             line = curves.filter(pl.col("label") == label)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib import ticker
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import LogNorm, PowerNorm
 from matplotlib.figure import Figure
@@ -141,7 +142,7 @@ def guide_map(answer: Guide, ax: Axes, temperatures: np.ndarray) -> QuadMesh:
     mesh = ax.pcolormesh(
         temperatures, rows, spread, cmap="Blues", norm=PowerNorm(0.5, 0, 1), rasterized=True
     )
-    boundaries = [(theory.alpha_c, "-")]
+    boundaries: list[tuple[Callable[..., Any], Any]] = [(theory.alpha_c, "-")]
     if self_pairs == "exclude" and admitted:
         boundaries.append((theory.alpha_v, (0, (4, 1.5))))
     for boundary, dashes in boundaries:
@@ -167,7 +168,7 @@ def class_variances_along_alpha(answer: UnbalancedGuide, ax: Axes) -> list[Line2
     """
     alphas, variances = answer.curves()
     sizes = np.asarray(answer.structure.sizes)
-    scale = mpl.cm.ScalarMappable(LogNorm(sizes.min(), sizes.max()), "viridis_r")
+    scale = ScalarMappable(LogNorm(sizes.min(), sizes.max()), "viridis_r")
     lines = []
     for size, curve in sorted(zip(sizes, variances.T, strict=True), key=lambda pair: -pair[0]):
         lines += ax.plot(alphas, curve, color=scale.to_rgba(size), lw=1.2)

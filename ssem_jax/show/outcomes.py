@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,6 +26,7 @@ from ssem_jax.show.style import (
 )
 from ssem_jax.show.tables import boundary_table
 from ssem_jax.show.words import ALPHA, TAU, short
+from ssem_jax.sweeps.table import most
 
 
 def outcome_map(table: pl.DataFrame, ax: Axes, boundary: pl.DataFrame | None = None) -> Any:
@@ -144,19 +144,18 @@ def draw_margins(
             height=2.5 * rows + 0.4,
             width=REPORT_WIDTH * min(1, 0.22 + 0.27 * columns),
         )
-        most = max(float(part["margin_hi"].abs().max() or 0) for _, part in parts) or 1.0
-        norm = SymLogNorm(most / 10**MARGIN_DECADES, vmin=-most, vmax=most)
+        largest = max(float(most(part["margin_hi"].abs()) or 0) for _, part in parts) or 1.0
+        norm = SymLogNorm(largest / 10**MARGIN_DECADES, vmin=-largest, vmax=largest)
         image = None
-        for ax, (name, part) in itertools.zip_longest(grid.ravel(), parts, fillvalue=(None, None)):
-            if part is None:
-                ax.set_visible(False)
-                continue
+        for ax in grid.ravel()[len(parts) :]:
+            ax.set_visible(False)
+        for ax, (name, part) in zip(grid.ravel(), parts, strict=False):
             image = _margin_plane(part, ax, axes[:2], norm) if flat else image
             if not flat:
                 _margin_line(part, ax, axes[0] if axes else None)
             ax.set_title(name, pad=4)
         if image is not None:
-            decade = 10.0 ** np.floor(np.log10(most))
+            decade = 10.0 ** np.floor(np.log10(largest))
             ticks = [sign * size for sign in (-1, 1) for size in (decade, 0.1 * decade)]
             color_bar(figure, image, grid, "margin", ticks=sorted([0.0, *ticks]))
         if title:

@@ -21,6 +21,7 @@ from ssem_jax.show.outcomes import draw_outcomes
 from ssem_jax.show.style import PlotError
 from ssem_jax.show.svg import inline_svg
 from ssem_jax.show.words import COORDINATES, number, plain, short
+from ssem_jax.sweeps.table import least, most
 
 MAPS = 3
 """Shapes of which a map is drawn, at most."""
@@ -43,7 +44,7 @@ def picture(judgement: Judgement) -> tuple[str, str]:
         elif judgement.worst_deviation is not None:
             figure, caption = _of_equality(claim, evidence)
         else:
-            figure, caption = _of_outcomes(judgement, evidence)
+            figure, caption = _of_outcomes(judgement, claim, evidence)
     except PlotError as error:
         figure, caption = None, escape(f"No picture: {error}")
     if figure is None:
@@ -52,9 +53,9 @@ def picture(judgement: Judgement) -> tuple[str, str]:
     return inline_svg(figure, judgement.claim.name, label), caption
 
 
-def _of_outcomes(judgement: Judgement, table: pl.DataFrame) -> tuple[Any, str]:
+def _of_outcomes(judgement: Judgement, claim: Claim, table: pl.DataFrame) -> tuple[Any, str]:
     """Maps over (τ, α) of the shapes that say most."""
-    cells = outcomes(judgement.claim, table)
+    cells = outcomes(claim, table)
     parts = tables.panels(cells)
     found = judgement.counterexample
     judged = pl.col("outcome").is_in(("holds", "refuted", "undecided"))
@@ -100,7 +101,7 @@ def _of_equality(claim: Claim, table: pl.DataFrame) -> tuple[Any, str]:
         group = group.sort(x)
         lines.append(_bars(group[x], group["observed_lo"], group["observed_hi"], label))
         spaced = np.linspace if x == "alpha" else np.geomspace
-        fine = spaced(group[x].min(), group[x].max(), CURVE_POINTS)
+        fine = spaced(least(group[x]), most(group[x]), CURVE_POINTS)
         model = group[np.zeros(CURVE_POINTS, int)].with_columns(pl.Series(x, fine))
         curves.append(pl.DataFrame({"x": fine, "predicted": predict(claim, model), "label": label}))
     tolerance = claim.margin(Cells(worst)).tolerance
@@ -141,12 +142,12 @@ def _of_windows(
         if group[along].n_unique() >= claim.window
     ]
     # Curves that move little say little: pick among the others, evenly.
-    moves = [float(group["high"].max() - group["low"].min()) for group in groups]
-    least = float(np.quantile(moves, 0.4))
+    moves = [most(group["high"]) - least(group["low"]) for group in groups]
+    little = float(np.quantile(moves, 0.4))
     ordered = [
         groups[place]
         for place in np.argsort(moves, kind="stable")
-        if moves[place] > least or _belongs(worst, groups[place], keys)
+        if moves[place] > little or _belongs(worst, groups[place], keys)
     ]
     chosen = _thinned(ordered, worst, keys)
     lines = [

@@ -19,7 +19,7 @@ import polars as pl
 from matplotlib import ticker
 from matplotlib.animation import FuncAnimation, PillowWriter
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -185,7 +185,7 @@ def series(
     return lines
 
 
-def color_bar(figure: Figure, image: Any, axes: Any, label: str, **options: Any) -> Any:
+def color_bar(figure: Figure | SubFigure, image: Any, axes: Any, label: str, **options: Any) -> Any:
     """A colour bar for an image."""
     bar = figure.colorbar(image, ax=axes, label=label, **{"aspect": 30, "pad": 0.02, **options})
     bar.outline.set_linewidth(0.5)

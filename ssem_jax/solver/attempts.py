@@ -66,14 +66,14 @@ PATH_STAGES = 8
 class _Outcome(NamedTuple):
     """One attempt at one cell."""
 
-    embeddings: Array
-    value: Array
-    gradient_norm: Array
-    dual_violation: Array
-    status: Array
-    iterations: Array
-    products: Array
-    escapes: Array
+    embeddings: Any
+    value: Any
+    gradient_norm: Any
+    dual_violation: Any
+    status: Any
+    iterations: Any
+    products: Any
+    escapes: Any
 
 
 def _attempt(
@@ -172,8 +172,7 @@ class _Batch:
     dim: int
     losses: GramLoss
     keys: PRNGKeyArray
-    best: _Outcome | None = None
-    starts: np.ndarray | None = None
+    best: Any = None  # an _Outcome, once something was tried
 
     def run(
         self, cells: np.ndarray, start_index: int, num_stages: int, report: Callable[[int], None]
@@ -203,12 +202,11 @@ class _Batch:
         """Keep the better of the outcome at hand and the new one; add up the work."""
         if self.best is None:
             total = len(self.keys)
-            self.best = _Outcome(
-                *(np.zeros((total, *leaf.shape[1:]), leaf.dtype) for leaf in outcome)
+            self.best = jax.tree.map(
+                lambda leaf: np.zeros((total, *leaf.shape[1:]), leaf.dtype), outcome
             )
             self.best.value[:] = np.inf
             self.best.dual_violation[:] = np.inf
-            self.starts = np.zeros(total, int)
         old = jax.tree.map(lambda leaf: leaf[cells], self.best)
         # Values that agree to rounding are told apart by how close they come to their bound.
         rounding = 64 * EPS * np.maximum(1, np.abs(outcome.value))
@@ -262,17 +260,18 @@ def solve(
     key = as_key(key)
     losses, size = problem.cells()
     batch = _Batch(problem.structure, problem.dim, losses, cell_keys(problem, key))
-    cells = np.arange(size)
+    cells, starts = np.arange(size), np.zeros(size, int)
     for start_index, num_stages in _attempts(num_starts):
         first = batch.best is None
         batch.run(cells, start_index, num_stages, progress if progress and first else _ignore)
-        batch.starts[cells] = start_index + 1
+        starts[cells] = start_index + 1
         cells = np.flatnonzero(batch.best.dual_violation > DUAL_TOLERANCE)
         if not cells.size:
             break
-    best = batch.best if problem.batch_size else jax.tree.map(lambda leaf: leaf[0], batch.best)
-    starts = batch.starts if problem.batch_size else batch.starts[0]
-    return Solution(problem, *jax.tree.map(jnp.asarray, best), jnp.asarray(starts))
+    found = (*batch.best, starts)
+    if problem.batch_size is None:
+        found = tuple(leaf[0] for leaf in found)
+    return Solution(problem, *map(jnp.asarray, found))
 
 
 def _attempts(num_starts: int) -> Iterator[tuple[int, int]]:

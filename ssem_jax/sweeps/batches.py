@@ -15,6 +15,7 @@ from ssem_jax.compute import cache
 from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.problem import Problem
 from ssem_jax.problem.structure import full_dimension
+from ssem_jax.problem.validation import in_64_bits
 from ssem_jax.solver.attempts import solve
 from ssem_jax.sweeps.table import tabulate
 
@@ -73,7 +74,7 @@ def compute_batch(
     problem: Problem, witness: str, seed: int, num_starts: int, progress: Progress | None = None
 ) -> pl.DataFrame:
     """One part of a table, in whatever process this is called."""
-    if not jax.config.jax_enable_x64:  # of a worker that is new
+    if not in_64_bits():  # of a worker that is new
         cache.set_up_jax()
     if witness == "certificate":
         return tabulate(certify_theory(problem))

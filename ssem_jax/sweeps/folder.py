@@ -21,11 +21,12 @@ from typing import IO, Any
 import polars as pl
 
 from ssem_jax.certificate.certificate import GAP_TOLERANCE
+from ssem_jax.losses.base import loss_of
 from ssem_jax.problem.problem import Problem
 from ssem_jax.problem.validation import shown
 from ssem_jax.sweeps.batches import num_cells
 from ssem_jax.sweeps.identity import NoIdentityError, digest, own_code
-from ssem_jax.sweeps.table import join, static_fields, text_of
+from ssem_jax.sweeps.table import join, static_fields, text_of, worst_gap
 
 try:
     import fcntl
@@ -317,7 +318,7 @@ def summarize(table: pl.DataFrame) -> dict[str, Any]:
     return {
         "cells": len(table),
         "certified": int((table["gap"] <= GAP_TOLERANCE).sum()),
-        "worst_gap": float(table["gap"].max()) if len(table) else None,
+        "worst_gap": worst_gap(table),
         "phases": dict(sorted(table["phase"].value_counts().iter_rows())),
         "status": dict(sorted(table["status"].drop_nulls().value_counts().iter_rows())),
     }
@@ -337,7 +338,8 @@ def identity_of(batch: Problem, seed: int, num_starts: int, witness: str = "solv
 
 
 def described(batch: Problem) -> str:
-    choices = ", ".join(f"{k}={text_of(value)}" for k, value in static_fields(batch.loss).items())
+    fields = static_fields(loss_of(batch))
+    choices = ", ".join(f"{name}={text_of(value)}" for name, value in fields.items())
     return f"{type(batch.loss).__name__}({choices}) on {batch.structure}, d = {batch.dim}"
 
 

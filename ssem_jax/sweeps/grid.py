@@ -61,8 +61,12 @@ class Grid:
             object.__setattr__(self, name, _listed(name, getattr(self, name)))
         hyper = {name: _listed(name, values) for name, values in self.hyper.items()}
         object.__setattr__(self, "hyper", hyper)
-        for structure in self.structures:
+        for structure in self._listed("structures"):
             check_structure(structure)
+
+    def _listed(self, name: str) -> Sequence[Any]:
+        """The structures or dimensions, which are lists once the grid is made."""
+        return getattr(self, name)
 
     def axes(self) -> dict[str, Sequence[Any]]:
         """Field of the loss → its values, for every field that is not left at its default."""
@@ -88,7 +92,7 @@ class Grid:
     def problems(self) -> list[Problem]:
         """One problem for each shape and static choice, with the numbers as its batch axis."""
         for name in ("structures", "dims"):
-            if len(getattr(self, name)) == 0:
+            if len(self._listed(name)) == 0:
                 raise ValueError(f"{name} must not be empty; give at least one value.")
         axes = self.axes()
         static = {field.name for field in dataclasses.fields(self.loss) if is_static(field)}
@@ -98,10 +102,10 @@ class Grid:
         traced = dict(zip(numbers, cells.T, strict=True))
         return [
             Problem(structure, admitting_dimension(structure, loss) if dim == "full" else dim, loss)
-            for structure in self.structures
+            for structure in self._listed("structures")
             for chosen in itertools.product(*choices.values())
             for loss in [self.loss(**traced, **dict(zip(choices, chosen, strict=True)))]
-            for dim in self.dims
+            for dim in self._listed("dims")
         ]
 
 

@@ -38,7 +38,9 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 PACKAGE = __name__.partition(".")[0]
 """This package, whichever room this file stands in."""
@@ -166,9 +168,9 @@ class _Walk:
         self.open.remove(id(value))
 
     def array(self, value: Any) -> None:
-        if isinstance(value, jax.core.Tracer):
+        if isinstance(value, Tracer):
             raise self.refuse("a traced array has no numbers yet.")
-        if isinstance(value, jax.Array) and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
+        if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
             self.put("key", str(value.dtype))
             value = jax.random.key_data(value)
         array = np.asarray(value)
@@ -194,7 +196,9 @@ class _Walk:
             self.visit(value.__self__, "self")
         elif isinstance(value, (_JITTED, functools._lru_cache_wrapper)):
             self.put("wrapper", type(value).__name__)
-            self.visit(value.__wrapped__, getattr(value, "__name__", ""))
+            # The stub of a jitted function leaves out what it wraps.
+            wrapped: Any = value.__wrapped__  # pyright: ignore[reportAttributeAccessIssue]
+            self.visit(wrapped, getattr(value, "__name__", ""))
         elif isinstance(value, (staticmethod, classmethod)):
             self.put(type(value).__name__)
             self.visit(value.__func__)
@@ -222,7 +226,8 @@ class _Walk:
                 f"a {type(value).__module__}.{type(value).__qualname__} has neither content nor "
                 "code that could be hashed."
             )
-        make, arguments, state, items, pairs, *_ = *parts, None, None, None, None
+        filled: tuple[Any, ...] = (*parts, None, None, None, None)
+        make, arguments, state, items, pairs = filled[:5]
         self.put("object")
         self.visit(make)
         self.visit(arguments)

@@ -33,6 +33,7 @@ from threadpoolctl import threadpool_limits
 from ssem_jax.certificate.certificates import check_size
 from ssem_jax.compute.kernels import in_this_mode
 from ssem_jax.compute.workers import EXECUTORS, lost_worker, open_executor
+from ssem_jax.losses.base import loss_of
 from ssem_jax.problem.problem import Problem, check_problem
 from ssem_jax.problem.validation import (
     check_choice,
@@ -115,9 +116,9 @@ def sweep(
             f"{names}; got {shown(executor)}."
         )
     batches = [batch for problem in problems for batch in split(problem, witness)]
-    join([pl.DataFrame(schema=schema_of(batch.loss)) for batch in batches])  # or refuse now
+    join([pl.DataFrame(schema=schema_of(loss_of(batch))) for batch in batches])  # or refuse now
     for batch in batches if witness == "solve" else ():
-        check_size(batch.loss, batch.structure)
+        check_size(loss_of(batch), batch.structure)
     _forget_old_traces(batches)
     tables: dict[int, pl.DataFrame] = {}
     with (
@@ -212,7 +213,7 @@ def _forget_old_traces(batches: Iterable[Problem]) -> None:
     """Let JAX compile anew where a loss is no longer what it was: it has changed a global, say,
     and is still the same object, by which kernels are kept."""
     for batch in batches:
-        code, choices, _ = columns_of(batch.loss)
+        code, choices, _ = columns_of(loss_of(batch))
         if _TRACED.setdefault(jax.tree.structure(batch.loss), (code, choices)) != (code, choices):
             _TRACED.clear()
             jax.clear_caches()

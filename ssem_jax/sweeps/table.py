@@ -50,7 +50,7 @@ import enum
 import inspect
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import numpy as np
@@ -178,6 +178,21 @@ def _digest(*values: Any) -> str:
 def is_static(field: dataclasses.Field) -> bool:
     """Whether a field of a loss is a choice and no number."""
     return bool(field.metadata.get("static", False))
+
+
+def least(column: pl.Series) -> float:
+    """The least number of a column; of any column, so that polars cannot say what it is."""
+    return cast(float, column.min())
+
+
+def most(column: pl.Series) -> float:
+    """Likewise the largest."""
+    return cast(float, column.max())
+
+
+def worst_gap(table: pl.DataFrame) -> float | None:
+    """The largest gap, if there is any cell."""
+    return float(most(table["gap"])) if len(table) else None
 
 
 def static_fields(loss: GramLoss) -> dict[str, Any]:

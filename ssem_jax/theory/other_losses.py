@@ -177,7 +177,7 @@ def spectral_optimum(
         ("num_instances", num_instances, 1),
         ("num_views", num_views, 1),
     ):
-        for number in np.unique(concrete(counts)):
+        for number in np.unique(np.asarray(concrete(counts))):
             check_count(name, float(number), least)
     check_mixing(alpha)
     check_positive("scale", scale)
@@ -254,7 +254,7 @@ def sigmoid_optimum(num_pairs: ArrayLike, scale: ArrayLike, bias: ArrayLike) -> 
         Lee, Chung, Yun and Sohn (AISTATS 2024), double-constant embedding model.
     """
     require_x64()
-    for number in np.unique(concrete(num_pairs)):
+    for number in np.unique(np.asarray(concrete(num_pairs))):
         check_count("num_pairs", float(number), 3)
     check_positive("scale", scale)
     given = (num_pairs, scale, bias)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +12,7 @@ from jaxtyping import Array, Float, Int
 from ssem_jax.compute.kernels import whole
 from ssem_jax.losses.supcl import SupCL
 from ssem_jax.losses.tiles import BLOCK_SIZE, blockwise_supcl, check_ids
+from ssem_jax.problem.arrays import AnyArray
 from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.problem.validation import as_array
 
@@ -18,11 +21,11 @@ Scalar = Float[Array, ""]
 
 def supcl_loss(
     embeddings: Float[Array, "*rows d"],
-    labels: Int[Array, " rows"],
+    labels: Int[AnyArray, " rows"],
     *,
     alpha: Scalar | float,
     temperature: Scalar | float,
-    instance_ids: Int[Array, " rows"] | None = None,
+    instance_ids: Int[AnyArray, " rows"] | None = None,
     self_pairs: str = "include",
     mean: str = "pairs",
     axis_name: str | None = None,
@@ -75,12 +78,12 @@ def supcl_loss(
 
 def rows_of(
     embeddings: Float[Array, "*rows d"],
-    labels: Int[Array, " rows"],
-    instance_ids: Int[Array, " rows"] | None,
+    labels: Int[AnyArray, " rows"],
+    instance_ids: Int[AnyArray, " rows"] | None,
     axis_name: str | None,
-) -> tuple[Float[Array, "N d"], Int[Array, " N"], Int[Array, " N"]]:
+) -> tuple[Float[Array, "N d"], Int[AnyArray, " N"], Int[AnyArray, " N"]]:
     """The rows of a batch with their class and instance, which no other device has by default."""
-    embeddings, labels, instance_ids = map(
+    embeddings, labels, given = map(
         whole, (jnp.asarray(as_array(embeddings, "embeddings")), labels, instance_ids)
     )
     if embeddings.ndim not in (2, 3) or not embeddings.size:
@@ -89,11 +92,12 @@ def rows_of(
             f"{embeddings.shape}."
         )
     count, *views, dim = embeddings.shape
-    if instance_ids is None:
-        instance_ids = np.arange(count)
+    instances: Any = given
+    if given is None:
+        instances = np.arange(count)
         if axis_name is not None:
-            instance_ids = instance_ids + jax.lax.axis_index(axis_name) * count
-    for name, ids in (("labels", labels), ("instance_ids", instance_ids)):
+            instances = instances + jax.lax.axis_index(axis_name) * count
+    for name, ids in (("labels", labels), ("instance_ids", instances)):
         if len(views) and np.shape(ids) == tuple(views) != (count,):
             raise ValueError(
                 f"views are stacked along the second axis, (B, p, d); got shape "
@@ -102,8 +106,8 @@ def rows_of(
         check_ids(name, ids, count)
     rows = embeddings.reshape(-1, dim)
 
-    def repeated(ids: Int[Array, " rows"]) -> Int[Array, " N"]:
+    def repeated(ids: Int[AnyArray, " rows"]) -> Int[AnyArray, " N"]:
         array = jnp if isinstance(ids, jax.Array) else np
         return array.repeat(array.asarray(ids), len(rows) // count)
 
-    return rows, repeated(labels), repeated(instance_ids)
+    return rows, repeated(labels), repeated(instances)

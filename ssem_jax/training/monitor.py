@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 from ssem_jax.geometry.metrics import Variances
 from ssem_jax.geometry.sphere import normalize
 from ssem_jax.losses.tiles import group
+from ssem_jax.problem.arrays import AnyArray
 from ssem_jax.problem.pytrees import pytree_dataclass
 from ssem_jax.problem.validation import check_type, concrete
 from ssem_jax.training.batch_loss import Scalar, rows_of
@@ -21,9 +22,9 @@ DECAY = 0.99
 
 def batch_variances(
     embeddings: Float[Array, "*rows d"],
-    labels: Int[Array, " rows"],
+    labels: Int[AnyArray, " rows"],
     *,
-    instance_ids: Int[Array, " rows"] | None = None,
+    instance_ids: Int[AnyArray, " rows"] | None = None,
     axis_name: str | None = None,
 ) -> Variances:
     r"""How the normalised embeddings of a batch spread: over views, within and between classes.
@@ -118,7 +119,7 @@ class BatchMonitor:
 
 
 def means_of(
-    rows: Float[Array, "N d"], grouped: tuple[Int[Array, " N"], Int[Array, " N"]]
+    rows: Float[Array, "N d"], grouped: tuple[Int[AnyArray, " N"], Int[AnyArray, " N"]]
 ) -> Float[Array, "N d"]:
     """The mean of every row's group."""
     groups, sizes = grouped

@@ -62,7 +62,7 @@ class BatchPrediction(NamedTuple):
     @property
     def within(self) -> float:
         """The within-class variance."""
-        return self.variances.within
+        return float(self.variances.within)
 
 
 def predict_batch(

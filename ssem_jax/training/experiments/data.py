@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -85,7 +86,7 @@ def digits(seed: int, num_groups: int = 3, group_size: int = 2) -> Task:
     """
     from sklearn.datasets import load_digits
 
-    bunch = load_digits()
+    bunch: Any = load_digits()
     images = (np.asarray(bunch.data) / bunch.data.max()).astype(np.float32)
     target = np.asarray(bunch.target)
     return _task(
@@ -147,7 +148,7 @@ def _task(
     order = rng.permutation(len(kinds)) if shuffled else np.arange(len(kinds))
     held_out = count // 3
     parts: dict[str, list[np.ndarray]] = {"train": [], "test": []}
-    for kind in order:
+    for kind in order.tolist():
         rows = kinds[kind][rng.permutation(len(kinds[kind]))[:count]]
         parts["test"].append(rows[:held_out])
         parts["train"].append(rows[held_out:])

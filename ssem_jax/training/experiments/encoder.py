@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -45,4 +47,4 @@ class Encoder(eqx.Module):
 
 
 def _affine(layer: eqx.nn.Linear, rows: Float[Array, "B i"]) -> Float[Array, "B o"]:
-    return rows @ layer.weight.T + layer.bias
+    return rows @ layer.weight.T + cast(Array, layer.bias)  # every layer here has one

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ssem_jax.geometry.metrics import class_mean_cosines, class_variances, variances
 from ssem_jax.losses.supcl import SupCL
+from ssem_jax.problem.arrays import AnyArray
 from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.problem.validation import check_choice
 from ssem_jax.training.experiments.data import Augmentation, Split, draw_batch
@@ -71,8 +72,8 @@ class Recipe:
 
     def losses(self, alphas: Array, temperatures: Array) -> SupCL:
         """The losses of the group, in single precision."""
-        hyper = (jnp.asarray(values, jnp.float32) for values in (alphas, temperatures))
-        return SupCL(*hyper, self.self_pairs, self.mean)
+        alpha, temperature = (jnp.asarray(each, jnp.float32) for each in (alphas, temperatures))
+        return SupCL(alpha, temperature, self.self_pairs, self.mean)
 
 
 class Measured(NamedTuple):
@@ -88,13 +89,13 @@ class Measured(NamedTuple):
         cosine_error: largest deviation of such a cosine from -1/(m-1).
     """
 
-    loss: Float[np.ndarray, " cells"]
-    delta2: Float[np.ndarray, " cells"]
-    view: Float[np.ndarray, " cells"]
-    between: Float[np.ndarray, " cells"]
-    class_delta2: Float[np.ndarray, "cells m"]
-    mean_cosine: Float[np.ndarray, " cells"]
-    cosine_error: Float[np.ndarray, " cells"]
+    loss: Float[AnyArray, " cells"]
+    delta2: Float[AnyArray, " cells"] | float
+    view: Float[AnyArray, " cells"] | float
+    between: Float[AnyArray, " cells"] | float
+    class_delta2: Float[AnyArray, "cells m"]
+    mean_cosine: Float[AnyArray, " cells"]
+    cosine_error: Float[AnyArray, " cells"]
 
 
 class Fit:
@@ -117,8 +118,8 @@ class Fit:
         split: Split,
         augment: Augmentation,
         recipe: Recipe,
-        alphas: Sequence[float],
-        temperatures: Sequence[float],
+        alphas: Sequence[float] | np.ndarray,
+        temperatures: Sequence[float] | np.ndarray,
         key: PRNGKeyArray,
     ) -> None:
         SupCL(np.asarray(alphas), np.asarray(temperatures), recipe.self_pairs).check(
@@ -134,7 +135,9 @@ class Fit:
         self.encoders: Encoder = jax.tree.map(
             lambda leaf: jnp.repeat(leaf[None], len(alphas), axis=0), first
         )
-        self._moments = jax.vmap(recipe.transformation().init)(self.encoders)
+        # An encoder is a tree of parameters, which the stub of optax does not know.
+        start: Any = recipe.transformation().init
+        self._moments = jax.vmap(start)(self.encoders)
 
     def advance(self, step: int, progress: Progress | None = None) -> None:
         """Train until `step`."""
@@ -193,7 +196,7 @@ def _advance(
     def update(encoder: Encoder, moments: Any, loss: SupCL, batch: Array) -> tuple[Encoder, Any]:
         slope = jax.grad(value)(encoder, loss, batch)
         change, moments = optimizer.update(slope, moments)
-        return optax.apply_updates(encoder, change), moments
+        return cast(Encoder, optax.apply_updates(cast(Any, encoder), change)), moments
 
     def step(number: Array, state: tuple[Encoder, Any]) -> tuple[Encoder, Any]:
         own_key = jax.random.fold_in(key, 0 if recipe.fixed_batch else number)

@@ -75,12 +75,14 @@ class Settings:
         """As many steps, or few."""
         return FAST_STEPS if self.fast else steps
 
-    def few(self, values: Sequence[Any]) -> tuple[Any, ...]:
+    def few(self, values: Sequence[Any] | np.ndarray) -> tuple[Any, ...]:
         """All values, or the first and the last."""
         return (values[0], values[-1]) if self.fast else tuple(values)
 
 
-def _recipe(settings: Settings, steps: int, structure: ClassStructure = BATCH, **options) -> Recipe:
+def _recipe(
+    settings: Settings, steps: int, structure: ClassStructure = BATCH, **options: Any
+) -> Recipe:
     return Recipe(structure, self_pairs=settings.self_pairs, steps=settings.steps(steps), **options)
 
 
@@ -102,13 +104,14 @@ def _columns(prefix: str, measured: Measured) -> dict[str, Any]:
 
 
 def _balanced_rows(
-    fit: Fit, task: Task, alphas: Sequence[float], temperatures: Sequence[float], seed: int
+    fit: Fit, task: Task, alphas: Sequence[float] | np.ndarray, temperatures: np.ndarray, seed: int
 ) -> pl.DataFrame:
     """Measurements and predictions of a trained group, a row for each encoder."""
     batch, count = fit.recipe.structure, task.train.counts[0]
-    cell = (batch.num_classes, batch.instances_per_class, batch.num_views, alphas, temperatures)
-    predicted = theory.variances(*map(np.asarray, cell), fit.recipe.self_pairs)
-    mean = dataset_optimum(batch, count, alphas, temperatures, fit.recipe.self_pairs)
+    counts = (batch.num_classes, batch.instances_per_class, batch.num_views)
+    hyper = (np.asarray(alphas), np.asarray(temperatures), fit.recipe.self_pairs)
+    predicted = theory.variances(*counts, *hyper)
+    mean = dataset_optimum(batch, count, *hyper)
     train, test = fit.measure(), fit.measure(task.test)
     return pl.DataFrame(
         {
@@ -118,7 +121,7 @@ def _balanced_rows(
             "self_pairs": [fit.recipe.self_pairs] * len(alphas),
             **_columns("train", train),
             **_columns("test", test),
-            "predicted_loss": np.asarray(theory.loss(*cell, fit.recipe.self_pairs)),
+            "predicted_loss": np.asarray(theory.loss(*counts, *hyper)),
             "predicted_delta2": np.asarray(predicted.within - predicted.view),
             "predicted_view": np.asarray(predicted.view),
             "predicted_between": np.asarray(predicted.between),
@@ -147,7 +150,7 @@ def grid(
             fit = Fit(task.train, task.augment, recipe, alphas, taus, jax.random.key(seed))
             tell = _counted(progress, len(alphas))
             fit.advance(recipe.steps // 2, tell)
-            half = fit.measure().delta2
+            half = np.asarray(fit.measure().delta2)
             fit.advance(recipe.steps, tell)
             table = _balanced_rows(fit, task, alphas, taus, seed)
             table = table.with_columns(pl.lit("trained").alias("encoder"), half_delta2=half)
@@ -316,7 +319,7 @@ def dynamics(settings: Settings) -> list[Part]:
         float(alpha) for alpha in alpha_c + np.asarray(settings.few(around)) if 0 <= alpha <= 1
     )
     taus = np.full(len(alphas), tau)
-    steady = {"decays": False}
+    steady: dict[str, Any] = {"decays": False}
     recipes = {
         "free": _recipe(settings, 2000, optimizer="descent", rate=FREE_RATE, **steady),
         "one batch": _recipe(settings, 3000, fixed_batch=True, **steady),
@@ -325,7 +328,8 @@ def dynamics(settings: Settings) -> list[Part]:
     predicted = theory.variances(*cell, np.asarray(alphas), taus, self_pairs)
 
     def table(kind: str, seed: int, path: Iterable[tuple[int, np.ndarray]]) -> pl.DataFrame:
-        mean = dataset_optimum(batch, digits(seed).train.counts[0], alphas, taus, self_pairs)
+        count = digits(seed).train.counts[0]
+        mean = dataset_optimum(batch, count, np.asarray(alphas), taus, self_pairs)
         parts = []
         for step, (delta2, view, between) in path:
             parts.append(
