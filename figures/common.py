@@ -114,9 +114,9 @@ def matrix_table(matrices: dict[str, np.ndarray], key: str) -> pl.DataFrame:
 
 def matrix_of(table: pl.DataFrame) -> np.ndarray:
     """The matrix in the rows of a tidy table."""
-    side = int(table["row"].max()) + 1
-    matrix = np.full((side, int(table["column"].max()) + 1), np.nan)
-    matrix[table["row"].to_numpy(), table["column"].to_numpy()] = table["entry"].to_numpy()
+    rows, columns = table["row"].to_numpy(), table["column"].to_numpy()
+    matrix = np.full((rows.max() + 1, columns.max() + 1), np.nan)
+    matrix[rows, columns] = table["entry"].to_numpy()
     return matrix
 
 

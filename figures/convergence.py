@@ -60,7 +60,7 @@ def compute(fast: bool, progress: Progress) -> Tables:
             {
                 "frame": frame,
                 "step": int(shown[frame]),
-                "delta2": float(numbers[frame]),
+                "delta2": float(np.asarray(numbers)[frame]),
                 "value": float(loss(jnp.asarray(at), STRUCTURE)),
             }
         )

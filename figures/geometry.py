@@ -104,6 +104,7 @@ def draw_gram(tables: Tables) -> object:
     """Blocks of views, instances and classes."""
     figure, axes = show.new_figure(2, 2, height=4.9)
     parts = tables["gram"].partition_by("name", maintain_order=True)
+    image = None
     for ax, part, row in zip(axes.flat, parts, tables["facts"].iter_rows(named=True), strict=True):
         structure = sx.ClassStructure.balanced(
             row["num_classes"], row["num_instances"], row["num_views"]

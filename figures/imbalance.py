@@ -123,6 +123,7 @@ def draw_gram(tables: Tables) -> object:
     grid = axes[1, 0].get_gridspec()
     for ax in axes[1]:
         ax.remove()
+    image = None
     for ax, part in zip(
         axes[0], tables["gram"].partition_by("sizes", maintain_order=True), strict=True
     ):

@@ -27,7 +27,7 @@ def tail_curves(tail: pl.DataFrame) -> pl.DataFrame:
     """The reduced program between the α of the encoders; a row for each class."""
     sizes = tuple(tail["class_size"].unique(maintain_order=True))
     structure, (tau,) = sx.ClassStructure(sizes, num_views=2), tail["temperature"].unique()
-    alphas = np.linspace(0, tail["alpha"].max(), CURVE_POINTS)
+    alphas = np.linspace(0, tail["alpha"].to_numpy().max(), CURVE_POINTS)
     curves = []
     for mean in tail["mean"].unique(maintain_order=True):
         loss = sx.SupCL(alphas, np.full_like(alphas, tau), "include", mean)

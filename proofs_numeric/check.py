@@ -167,7 +167,7 @@ def psd_slack(matrix, bits, enlarged=1):
         factor.append([*row, isqrt(pivot)])  # and the entry (i, i) by what the root leaves, >= 0
     return [-(-s >> 2 * bits) for s in slack]
 
-def lower_bound(problem, gram, quantity="delta2", tilt=0):
+def lower_bound(problem, gram, quantity="delta2", tilt: Fraction | int = 0):
     """D such that L - tilt*f >= D everywhere; `gram` and its softmax only say where to look."""
     down, one, F = problem.down, problem.one, problem.functional(quantity)
     W = [[w + tilt * problem.tau * f for w, f in zip(*row)] for row in zip(problem.W, F)]

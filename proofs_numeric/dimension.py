@@ -1,6 +1,7 @@
 """Low dimension: what survives when the unconstrained optimum does not fit."""
 
 from fractions import Fraction
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -41,10 +42,11 @@ def _spread_beats_collapse() -> Proof:
             exact = [(_above_threshold(m, n, tau), tau) for tau in _TEMPERATURES]
             floats = np.array([[float(alpha.mid()), float(tau)] for alpha, tau in exact])
             for dim in (m, m + 1):
-                problem = Problem(structure, dim, SupCL(*floats.T))
+                problem = Problem(structure, dim, SupCL(floats[:, 0], floats[:, 1]))
                 proposed = solve(problem, jax.random.key(0), num_starts=4).embeddings
                 for points, (alpha, tau) in zip(np.asarray(proposed), exact, strict=True):
-                    found = balls.enclose_minimum(points, structure, SupCL(alpha, tau))
+                    loss = SupCL(cast(Any, alpha), cast(Any, tau))  # exact, as balls read them
+                    found = balls.enclose_minimum(points, structure, loss)
                     count += 1
                     if not found.ball.upper() < _collapsed_loss(m, n, tau):
                         undecided.append({"m": m, "n": n, "d": dim, "tau": str(tau)})

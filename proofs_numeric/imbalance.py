@@ -8,6 +8,7 @@ that are at least as good as the ones found, by the reduced problem of
 from __future__ import annotations
 
 import itertools
+from typing import Any, cast
 
 import numpy as np
 from flint import fmpz_mpoly_ctx
@@ -103,9 +104,10 @@ FOURFOLD = Domain(
 def _two_class_grids(all_sizes, temperatures) -> tuple[Grid, ...]:
     """α on both sides of the first threshold."""
     grids = []
-    for sizes, tau, mean in itertools.product(all_sizes, temperatures, _BOTH):
-        threshold = float(np.min(two_class_threshold(sizes, tau, mean)))
-        grids.append(_grid((sizes,), (threshold - 0.003, threshold + 0.003), (tau,), (mean,)))
+    for sizes, tau in itertools.product(all_sizes, temperatures):
+        for mean in _BOTH:
+            threshold = float(np.min(two_class_threshold(sizes, tau, mean)))
+            grids.append(_grid((sizes,), (threshold - 0.003, threshold + 0.003), (tau,), (mean,)))
     return tuple(grids)
 
 
@@ -182,10 +184,10 @@ thresholds_per_pair = Claim(
 
 
 def _two_class_phase(cell: Cells) -> Interval:
-    thresholds = [
-        np.min(two_class_threshold(tuple(map(int, sizes.split(","))), tau, mean))
-        for sizes, tau, mean in cell.table.select("sizes", "temperature", "mean").rows()
-    ]
+    thresholds = []
+    for sizes, tau, mean in cell.table.select("sizes", "temperature", "mean").rows():
+        first, second = map(int, sizes.split(","))
+        thresholds.append(np.min(two_class_threshold((first, second), tau, mean)))
     return same_phase(
         cell.phase, np.where(cell.alpha <= thresholds, int(Phase.COLLAPSE), int(Phase.SPREAD))
     )
@@ -209,7 +211,8 @@ def _collapsed(cell: Cells) -> np.ndarray:
 def _angle_spread(cell: Cells) -> Interval:
     """What the cosines of collapsed class means may differ by, at least and at most."""
     cosines = cell.class_products
-    return EQUALITY_TOLERANCE - np.maximum(cosines.max(axis=1) - cosines.min(axis=1), 0)
+    spread = np.maximum(cosines.max(axis=1) - cosines.min(axis=1), 0)
+    return cast(Interval, EQUALITY_TOLERANCE - spread)  # functions of NumPy keep intervals
 
 
 no_simplex_under_imbalance = Claim(
@@ -282,7 +285,8 @@ def _merging(cell: Cells) -> Interval:
     """Positive where minorities coincide iff the closed form says so."""
     merged = [ratio >= minority_collapse_ratio(k, tau) for k, ratio, tau in _majorities(cell)]
     apart = 1 - cell.class_products[:, -1]
-    return np.where(merged, COLLAPSE_TOLERANCE - apart, apart - COLLAPSE_TOLERANCE)
+    margin: Any = np.where(merged, COLLAPSE_TOLERANCE - apart, apart - COLLAPSE_TOLERANCE)
+    return margin  # an interval, as functions of NumPy keep them
 
 
 minority_collapse = Claim(

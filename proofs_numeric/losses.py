@@ -153,9 +153,10 @@ _SPECTRAL_SCALES = (0.4, 1.0, 1.7, 2.4, 3.3, 6.0)
 def _spectral():
     """Certified cells of the spectral loss, and their coordinates."""
     structure = ClassStructure.balanced(*_SPECTRAL_SHAPE)
-    loss = Spectral(*np.array(list(itertools.product(_SPECTRAL_ALPHAS, _SPECTRAL_SCALES))).T)
+    hyper = np.array(list(itertools.product(_SPECTRAL_ALPHAS, _SPECTRAL_SCALES))).T
+    loss = Spectral(hyper[0], hyper[1])
     found = certify(solve(Problem(structure, structure.num_embeddings, loss), jax.random.key(0)))
-    pairs = zip(loss.alpha, loss.scale, strict=True)
+    pairs = zip(*hyper, strict=True)
     return [{"alpha": float(alpha), "mu": float(mu)} for alpha, mu in pairs], loss, found
 
 

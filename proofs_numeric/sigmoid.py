@@ -54,7 +54,7 @@ def minima():
 
 def _judge(matched, unmatched, condition):
     """Optimal exactly where the condition's two sides say so, in every certified cell."""
-    gaps = []
+    gaps: list[float] = []
     for num_pairs, scale, bias, lower, value, gap in minima():
         larger, smaller = condition(num_pairs, scale, bias)
         if abs(larger - smaller) < _STRICT * max(larger, smaller):
@@ -64,13 +64,14 @@ def _judge(matched, unmatched, condition):
         optimal = model <= lower + GAP_TOLERANCE
         beaten = value < model - GAP_TOLERANCE
         where = {"K": num_pairs, "t": scale, "b": bias}
-        counted = {"cells": len(gaps), "gaps": tuple(gaps)}
+        cells = len(gaps)
         if (larger > smaller) and beaten:
-            return Proof(False, where, **counted)
+            return Proof(False, where, cells=cells, gaps=tuple(gaps))
         # Within the gap of the minimum is not at it: such a cell refutes no "not optimal".
         if not (optimal if larger > smaller else beaten):
-            return Proof(False, undecided=(where,), **counted)
-    return Proof(True, left_out="equality of the condition to 1e-3", **counted)
+            return Proof(False, undecided=(where,), cells=cells, gaps=tuple(gaps))
+    left_out = "equality of the condition to 1e-3"
+    return Proof(True, left_out=left_out, cells=len(gaps), gaps=tuple(gaps))
 
 
 sigmoid_simplex = Theorem(

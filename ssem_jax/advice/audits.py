@@ -29,6 +29,7 @@ from ssem_jax.losses.contrast import ClassContrast
 from ssem_jax.losses.declared import admit
 from ssem_jax.losses.pairwise import Spectral
 from ssem_jax.losses.supcl import SupCL, SupCon
+from ssem_jax.problem.arrays import AnyArray
 from ssem_jax.problem.problem import Phase, Problem, check_loss
 from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.problem.validation import as_array, as_key, check_rows, require_x64
@@ -95,7 +96,7 @@ class Audit:
 
 
 def audit(
-    embeddings: Float[np.ndarray, "N d"],
+    embeddings: Float[AnyArray, "N d"],
     labels: Any,
     loss: GramLoss,
     *,

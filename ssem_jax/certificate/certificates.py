@@ -450,7 +450,7 @@ def _gather(chunks: Any, size: int) -> Any:
 
 
 def negative_direction(
-    embeddings: Float[Array, "N d"], structure: ClassStructure, loss: GramLoss
+    embeddings: Float[AnyArray, "N d"], structure: ClassStructure, loss: GramLoss
 ) -> tuple[Float[Array, ""], Float[Array, " N"]]:
     """λ_min of the dual matrix and its eigenvector v.
 

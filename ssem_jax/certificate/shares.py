@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from ssem_jax.geometry.similarities import Similarities
 from ssem_jax.losses.base import GramLoss
+from ssem_jax.problem.arrays import AnyArray
 from ssem_jax.problem.structure import ClassStructure
 
 
@@ -43,7 +44,7 @@ def shares_of(structure: ClassStructure) -> Shares:
     return Shares(similarity, np.array([1.0, 1, 0]), np.array([p > 1, n > 1, True, True]))
 
 
-def similarities_at(shares: Shares, theta: Float[Array, " 4"]) -> Similarities:
+def similarities_at(shares: Shares, theta: Float[AnyArray, " 4"]) -> Similarities:
     """The similarities that belong to variance shares."""
     return Similarities(*(shares.offset + shares.similarity @ theta))
 

@@ -19,6 +19,7 @@ from ssem_jax.sweeps.grid import Grid
 
 if TYPE_CHECKING:
     from ssem_jax.balls.boxes import BoxProof
+    from ssem_jax.claims.space import Space
 from ssem_jax.claims.cells import Condition
 
 T = TypeVar("T")
@@ -131,7 +132,7 @@ class Claim:
     name: str
     statement: str
     margin: Callable[..., Any]
-    domain: Domain
+    domain: Domain | Space
     source: str = ""
     where: Condition | None = None
     exclude: Condition | None = None
@@ -339,6 +340,6 @@ def check_distinct(claims: Iterable[Claim | Theorem]) -> None:
         raise ValueError(f"two claims are called {names.most_common(1)[0][0]}; rename one.")
 
 
-def unique_domains(claims: Iterable[Claim]) -> list[Domain]:
+def unique_domains(claims: Iterable[Claim]) -> list[Domain | Space]:
     """The domains of claims, each once."""
     return list({id(claim.domain): claim.domain for claim in claims}.values())

@@ -223,7 +223,7 @@ def whole(array: Any) -> Any:
     return jax.sharding.reshard(array, NamedSharding(mesh, PartitionSpec()))
 
 
-def map_first(count: Array, function: Callable[..., Any], *arrays: Any) -> Any:
+def map_first(count: Array | int, function: Callable[..., Any], *arrays: Any) -> Any:
     """`function` of the first `count` entries of the arrays, one after another; zeros beyond."""
 
     def cell(index: Array) -> Any:

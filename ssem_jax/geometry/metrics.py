@@ -174,7 +174,7 @@ def variances(embeddings: Float[Array, "N d"], structure: ClassStructure) -> Var
     share = _shares(structure, embeddings.dtype)
     parts = class_variances(embeddings, structure)
     mean = jnp.mean(embeddings, axis=0)
-    apart = jnp.sum((class_means(embeddings, structure) - mean) ** 2, axis=1)
+    apart = jnp.sum((class_means(embeddings, structure) - mean[None]) ** 2, axis=1)
     between, delta2, view = (product(share, each) for each in (apart, parts.delta2, parts.view))
     return _assemble(between, delta2, view, product(mean, mean))
 

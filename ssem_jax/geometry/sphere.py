@@ -20,10 +20,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ssem_jax.problem.arrays import AnyArray
+
 Rows = Float[Array, "N d"]
+AnyRows = Float[AnyArray, "N d"]
 
 
-def normalize(points: Rows) -> Rows:
+def normalize(points: AnyRows) -> Rows:
     """Every row divided by its norm; zero rows stay zero, with a zero gradient.
 
     A row is first divided by a power of two near its largest entry, so that no square over- or
@@ -33,7 +36,7 @@ def normalize(points: Rows) -> Rows:
     largest = jax.lax.stop_gradient(jnp.max(jnp.abs(points), axis=-1, keepdims=True))
     # A quarter of it, so that the power's inverse, too, is a normal number.
     power = jax.lax.reduce_precision(0.25 * largest, limits.nexp, 0)
-    scaled = points / jnp.maximum(power, limits.tiny)
+    scaled = jnp.divide(points, jnp.maximum(power, limits.tiny))
     squared = jnp.sum(scaled * scaled, axis=-1, keepdims=True)
     return scaled / jnp.sqrt(jnp.where(squared == 0, jnp.inf, squared))
 
@@ -61,9 +64,10 @@ def random_points(key: PRNGKeyArray, num_points: int, dim: int, dtype=None) -> R
     return normalize(jax.random.normal(key, (num_points, dim), dtype or float))
 
 
-def project(points: Rows, vectors: Rows) -> Rows:
+def project(points: AnyRows, vectors: AnyRows) -> Rows:
     """Orthogonal projection of `vectors` onto the tangent space at `points`."""
-    return vectors - points * jnp.sum(points * vectors, axis=-1, keepdims=True)
+    along = jnp.sum(points * vectors, axis=-1, keepdims=True)
+    return jnp.subtract(vectors, points * along)
 
 
 def retract(points: Rows, tangent: Rows) -> tuple[Rows, Rows]:
@@ -81,6 +85,6 @@ def retract(points: Rows, tangent: Rows) -> tuple[Rows, Rows]:
     return normalize(points + displacement), displacement
 
 
-def inner(left: Rows, right: Rows) -> Float[Array, ""]:
+def inner(left: AnyRows, right: AnyRows) -> Float[Array, ""]:
     """The inner product of two tangent vectors."""
     return jnp.sum(left * right)

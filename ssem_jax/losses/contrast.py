@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from ssem_jax.geometry.similarities import Similarities
 from ssem_jax.losses.base import PreparedLoss, Scalar
@@ -104,8 +104,8 @@ class ClassContrast(PreparedLoss):
     @abc.abstractmethod
     def weights(
         self,
-        num_sup: Float[np.ndarray, " N"],
-        num_own: Float[np.ndarray, " N"],
+        num_sup: Int[np.ndarray, " N"],
+        num_own: Int[np.ndarray, " N"],
         classes: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray]:
         """(N,) weight of each positive pair of an anchor, for both kinds, from its numbers of them

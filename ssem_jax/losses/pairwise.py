@@ -258,7 +258,7 @@ class SoftSupCon(PreparedLoss):
     proven: ClassVar[bool] = True
 
     temperature: Hyper
-    weights: PairWeights = dataclasses.field(metadata={"static": True})
+    weights: Any = dataclasses.field(metadata={"static": True})
     self_pairs: str = dataclasses.field(default="exclude", metadata={"static": True})
 
     def __post_init__(self) -> None:

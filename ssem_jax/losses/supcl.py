@@ -28,7 +28,7 @@ from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Int
 
 from ssem_jax.losses.contrast import (
     MEANS,
@@ -94,8 +94,8 @@ class SupCL(ClassContrast):
 
     def weights(
         self,
-        num_sup: Float[np.ndarray, " N"],
-        num_own: Float[np.ndarray, " N"],
+        num_sup: Int[np.ndarray, " N"],
+        num_own: Int[np.ndarray, " N"],
         classes: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Alike for all pairs, or for all anchors."""
@@ -200,8 +200,8 @@ class SupCon(ClassContrast):
 
     def weights(
         self,
-        num_sup: Float[np.ndarray, " N"],
-        num_own: Float[np.ndarray, " N"],
+        num_sup: Int[np.ndarray, " N"],
+        num_own: Int[np.ndarray, " N"],
         classes: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Alike for all positives of an anchor."""

@@ -60,7 +60,7 @@ BLOCK_SIZE = 512
 
 
 def blockwise_supcl(
-    embeddings: Float[Array, "N d"],
+    embeddings: Float[AnyArray, "N d"],
     class_ids: Int[AnyArray, " N"],
     instance_ids: Int[AnyArray, " N"],
     alpha: Hyper,
@@ -156,7 +156,7 @@ def blockwise_supcl(
 
 def blockwise_loss(
     loss: SupCL,
-    embeddings: Float[Array, "N d"],
+    embeddings: Float[AnyArray, "N d"],
     structure: ClassStructure,
     block_size: int = BLOCK_SIZE,
 ) -> Scalar:

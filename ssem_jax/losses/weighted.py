@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any, ClassVar
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Int
 
 from ssem_jax.losses.contrast import (
     MEANS,
@@ -98,8 +98,8 @@ class WeightedSupCL(ClassContrast):
 
     def weights(
         self,
-        num_sup: Float[np.ndarray, " N"],
-        num_own: Float[np.ndarray, " N"],
+        num_sup: Int[np.ndarray, " N"],
+        num_own: Int[np.ndarray, " N"],
         classes: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray]:
         """As the class of the anchor."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import zlib
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -18,16 +18,10 @@ from ssem_jax.problem.validation import check_count, check_type, shown, stable_t
 
 @runtime_checkable
 class Loss(Protocol):
-    """What a problem, and whoever solves or certifies it, needs of a loss.
+    """What a problem needs of a loss. Whoever solves or certifies it needs a `GramLoss`.
 
-    A pytree whose leaves are its hyper-parameters; :class:`ssem_jax.GramLoss` is one.
+    A pytree whose leaves are its hyper-parameters.
     """
-
-    convex: ClassVar[bool]
-    """Whether L is convex in G; only then is a solution certified."""
-
-    symmetric: ClassVar[bool]
-    """Whether classes of equal size, instances and views may be permuted."""
 
     def check(self, structure: ClassStructure) -> None:
         """Raise a ValueError where the structure does not admit this loss."""

@@ -187,5 +187,5 @@ def stable_text(value: Any) -> str:
     return re.sub(r" at 0x[0-9a-f]+", "", str(value))
 
 
-def _worst(values: np.ndarray, good: np.ndarray) -> float:
-    return float(values[~good].flat[0]) if values.ndim else float(values)
+def _worst(values: np.ndarray, good: np.ndarray | np.bool_) -> float:
+    return float(values[~np.asarray(good)].flat[0]) if values.ndim else float(values)

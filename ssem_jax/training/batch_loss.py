@@ -20,7 +20,7 @@ Scalar = Float[Array, ""]
 
 
 def supcl_loss(
-    embeddings: Float[Array, "*rows d"],
+    embeddings: Float[AnyArray, "*rows d"],
     labels: Int[AnyArray, " rows"],
     *,
     alpha: Scalar | float,
@@ -77,21 +77,21 @@ def supcl_loss(
 
 
 def rows_of(
-    embeddings: Float[Array, "*rows d"],
+    embeddings: Float[AnyArray, "*rows d"],
     labels: Int[AnyArray, " rows"],
     instance_ids: Int[AnyArray, " rows"] | None,
     axis_name: str | None,
 ) -> tuple[Float[Array, "N d"], Int[AnyArray, " N"], Int[AnyArray, " N"]]:
     """The rows of a batch with their class and instance, which no other device has by default."""
-    embeddings, labels, given = map(
+    rows, labels, given = map(
         whole, (jnp.asarray(as_array(embeddings, "embeddings")), labels, instance_ids)
     )
-    if embeddings.ndim not in (2, 3) or not embeddings.size:
+    if rows.ndim not in (2, 3) or not rows.size:
         raise ValueError(
             "embeddings must be (B, p, d), p views of each of B instances, or (N, d); got shape "
-            f"{embeddings.shape}."
+            f"{rows.shape}."
         )
-    count, *views, dim = embeddings.shape
+    count, *views, dim = rows.shape
     instances: Any = given
     if given is None:
         instances = np.arange(count)
@@ -101,10 +101,10 @@ def rows_of(
         if len(views) and np.shape(ids) == tuple(views) != (count,):
             raise ValueError(
                 f"views are stacked along the second axis, (B, p, d); got shape "
-                f"{embeddings.shape} with {views[0]} {name}. Use embeddings.swapaxes(0, 1)."
+                f"{rows.shape} with {views[0]} {name}. Use embeddings.swapaxes(0, 1)."
             )
         check_ids(name, ids, count)
-    rows = embeddings.reshape(-1, dim)
+    rows = rows.reshape(-1, dim)
 
     def repeated(ids: Int[AnyArray, " rows"]) -> Int[AnyArray, " N"]:
         array = jnp if isinstance(ids, jax.Array) else np

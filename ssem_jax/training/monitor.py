@@ -21,7 +21,7 @@ DECAY = 0.99
 
 
 def batch_variances(
-    embeddings: Float[Array, "*rows d"],
+    embeddings: Float[AnyArray, "*rows d"],
     labels: Int[AnyArray, " rows"],
     *,
     instance_ids: Int[AnyArray, " rows"] | None = None,

@@ -29,13 +29,14 @@ import functools
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
 from ssem_jax import theory
 from ssem_jax.certificate.class_program import solve_reduced
 from ssem_jax.compute.kernels import without_mesh
 from ssem_jax.geometry.metrics import Variances
 from ssem_jax.losses.supcl import SupCL
+from ssem_jax.problem.arrays import AnyArray
 from ssem_jax.problem.problem import Problem
 from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.problem.validation import concrete, precision, shown
@@ -66,7 +67,7 @@ class BatchPrediction(NamedTuple):
 
 
 def predict_batch(
-    labels: Int[Array, " B"],
+    labels: Int[AnyArray, " B"],
     num_views: int = 1,
     *,
     alpha: float,
