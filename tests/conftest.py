@@ -1,4 +1,8 @@
-"""Verification is done in 64 bits. Examples are drawn alike in every run, with no time limit."""
+"""Verification is done in 64 bits. Examples are drawn alike in every run, with no time limit.
+
+With `SSEM_CHECKED=1` shapes and types are checked in every call of the package
+(:mod:`tests.shapes`), and arrays of different rank are never paired by themselves.
+"""
 
 import os
 from pathlib import Path
@@ -12,6 +16,12 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 import hypothesis  # noqa: E402
 import jax  # noqa: E402
 
+if os.environ.get("SSEM_CHECKED"):
+    from jaxtyping import install_import_hook
+    from shapes import checked
+
+    install_import_hook("ssem_jax", f"{checked.__module__}.{checked.__name__}")
+    jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_enable_x64", True)
 
 hypothesis.settings.register_profile("ssem", deadline=None, derandomize=True, max_examples=25)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import oracles
@@ -61,7 +62,7 @@ def loss_at(gram: Gram, structure: ClassStructure, loss: sx.GramLoss) -> arb:
     raise TypeError(f"no oracle for {type(loss).__name__}.")
 
 
-def _ball(number: float | Fraction) -> arb:
+def _ball(number: Any) -> arb:
     exact = Fraction(number)
     return arb(fmpq(exact.numerator, exact.denominator))
 

@@ -112,7 +112,7 @@ def _logarithmic(random: np.random.Generator, low: float = 1e-3, high: float = 1
     return np.exp(random.uniform(np.log(low), np.log(high), BATCH))
 
 
-def _supcl(random: np.random.Generator, structure: ClassStructure) -> sx.GramLoss:
+def _supcl(random: np.random.Generator, structure: ClassStructure) -> sx.SupCL:
     convention, mean = random.choice(SELF_PAIRS), random.choice(["pairs", "anchors"])
     alpha = _mixing(random)
     if convention != "include" and structure.num_views == 1:
@@ -387,8 +387,8 @@ def run(
         found = certified(setting, points)
         for cell, (kind, one) in enumerate(drawn):
             brackets = {name: (lo[cell], hi[cell]) for name, (lo, hi) in found.brackets.items()}
-            numbers = (float(leaf[cell]) for leaf in (found.value, found.lower, found.gap))
-            certificate = _One(*numbers, brackets)
+            value, lower, gap = (float(x[cell]) for x in (found.value, found.lower, found.gap))
+            certificate = _One(value, lower, gap, brackets)
             rivals = [*ends, starts[cell]]
             loss = setting.loss(cell)
             for fault in check(setting, cell, one, certificate, rivals):

@@ -308,8 +308,7 @@ def _opposite(node: ast.AST) -> Iterator[ast.AST]:
     """The least for the largest."""
     if isinstance(node, ast.Attribute) and node.attr in _OPPOSITE:
         yield ast.Attribute(node.value, _OPPOSITE[node.attr], node.ctx)
-    named = isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
-    if named and node.func.id in _OPPOSITE:
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _OPPOSITE:
         name = ast.Name(_OPPOSITE[node.func.id], node.func.ctx)
         yield ast.Call(name, node.args, node.keywords)
     if isinstance(node, ast.BoolOp):

@@ -8,10 +8,11 @@ from __future__ import annotations
 import contextlib
 import itertools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import cvxpy as cp
+import jax
 import numpy as np
 import pytest
 from flint import arb, ctx
@@ -20,7 +21,7 @@ from scipy.optimize import brentq
 from ssem_jax.losses import SupCL
 from ssem_jax.problem import ClassStructure
 
-Matrix = np.ndarray | Sequence[Sequence[Any]]
+Matrix = np.ndarray | jax.Array | Sequence[Sequence[Any]]
 
 BITS = 256
 """Ball arithmetic precision: unshifted exponentials at τ = 1e-3 still leave over 200 right bits."""
@@ -136,8 +137,14 @@ def cvxpy_optimum(loss: SupCL, structure: ClassStructure) -> tuple[float, np.nda
             with contextlib.suppress(cp.SolverError):
                 problem.solve(solver=cp.CLARABEL, **settings)
                 if problem.status == "optimal":
-                    return float(problem.value), np.asarray(gram.value)
+                    return float(np.asarray(problem.value)), np.asarray(gram.value)
     pytest.skip(f"the convex solver doubts its own solution ({problem.status})")
+
+
+def _root(function: Callable[[float], float], end: float) -> float:
+    """Where the function changes its sign between 0 and the end."""
+    root: Any = brentq(function, 0, end, xtol=1e-15)
+    return root
 
 
 class Blocks(NamedTuple):
@@ -175,12 +182,10 @@ def balanced_optimum(loss: SupCL, structure: ClassStructure) -> Blocks:
         return (1 - alpha) * (w + (n - 1) * x + n * (m - 1) * y) - (n - 1) * (x - y)
 
     if alpha < alpha_v:
-        return Blocks(
-            "view-spread", *similarities(brentq(view_slope, 0, p / (p - 1), xtol=1e-15), 0)
-        )
+        return Blocks("view-spread", *similarities(_root(view_slope, p / (p - 1)), 0))
     if alpha <= alpha_c:
         return Blocks("collapse", *similarities(0, 0))
-    return Blocks("spread", *similarities(0, brentq(instance_slope, 0, 1, xtol=1e-15)))
+    return Blocks("spread", *similarities(0, _root(instance_slope, 1)))
 
 
 def block_average(gram: np.ndarray, structure: ClassStructure, kind: str, *classes: int) -> float:

@@ -20,7 +20,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -177,7 +177,7 @@ class Planted(NamedTuple):
         return "true" if not self.false_on else "corner" if self.false_on <= CORNER else "false"
 
 
-Quantity = tuple[str, Callable[..., np.ndarray], Callable[[sx.claims.Cells], sx.claims.Interval]]
+Quantity = tuple[str, Callable[..., Any], Callable[[sx.claims.Cells], Any]]
 
 QUANTITIES: tuple[Quantity, ...] = (
     ("δ²", theory.delta2, lambda cell: cell.delta2),
@@ -209,7 +209,8 @@ def _values(closed_form, shape, box) -> np.ndarray:
 
 @functools.cache
 def _edge(shape, box) -> np.ndarray:
-    return np.asarray(theory.alpha_c(*shape, 1, _sampled(box)[1]))
+    m, n = shape
+    return np.asarray(theory.alpha_c(m, n, 1, _sampled(box)[1]))
 
 
 def _space(shape, box, **more) -> Space:
@@ -244,8 +245,8 @@ def _surface(random: np.random.Generator, box, scale: float, sign: float):
 
 def _bound(random: np.random.Generator, sort: str, name: str, shapes: Shapes) -> Planted | None:
     """A quantity lies below, or above, a surface over (α, log τ)."""
-    shape, box = shapes[random.integers(len(shapes))], BOXES[random.integers(len(BOXES))]
-    said, closed_form, bracket = QUANTITIES[random.integers(len(QUANTITIES))]
+    shape, box = shapes[int(random.integers(len(shapes)))], BOXES[int(random.integers(len(BOXES)))]
+    said, closed_form, bracket = QUANTITIES[int(random.integers(len(QUANTITIES)))]
     sign = float(random.choice([-1, 1]))
     alpha, tau = _sampled(box)
     value = _values(closed_form, shape, box)
@@ -283,7 +284,7 @@ _PHASE = {True: spread, False: collapsed}
 
 def _rule(random: np.random.Generator, sort: str, name: str, shapes: Shapes) -> Planted | None:
     """Above a curve classes are spread, below it they are collapsed: α_c(τ), or moved."""
-    shape, box = shapes[random.integers(len(shapes))], BOXES[random.integers(len(BOXES))]
+    shape, box = shapes[int(random.integers(len(shapes)))], BOXES[int(random.integers(len(BOXES)))]
     above = bool(random.integers(2))
     alpha, _ = _sampled(box)
     # True rules keep away from the boundary, false ones go beyond it.
@@ -313,7 +314,7 @@ def _rule(random: np.random.Generator, sort: str, name: str, shapes: Shapes) -> 
 
 def _phases(random: np.random.Generator, sort: str, name: str, shapes: Shapes) -> Planted | None:
     """The phase is the one that a boundary says, or a moved one; this margin is 1 or -1."""
-    shape, box = shapes[random.integers(len(shapes))], BOXES[random.integers(len(BOXES))]
+    shape, box = shapes[int(random.integers(len(shapes)))], BOXES[int(random.integers(len(BOXES)))]
     alpha, _ = _sampled(box)
     step = 0.0 if sort == "true" else _strip(sort, random, box) * float(random.choice([-1, 1]))
     boundary = _edge(shape, box)
@@ -338,7 +339,7 @@ def _phases(random: np.random.Generator, sort: str, name: str, shapes: Shapes) -
 
 def _monotone(random: np.random.Generator, sort: str, name: str, shapes: Shapes) -> Planted | None:
     """δ² along α: it does not fall, to 1e-3; or along τ, where it falls only above its peak."""
-    shape, box = shapes[random.integers(len(shapes))], BOXES[random.integers(len(BOXES))]
+    shape, box = shapes[int(random.integers(len(shapes)))], BOXES[int(random.integers(len(BOXES)))]
     if sort == "corner":
         return None
     if sort == "true":

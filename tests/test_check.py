@@ -10,6 +10,7 @@ import sys
 from decimal import Decimal, localcontext
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ def problem(sizes=(4, 4, 4), alpha="1/2", temperature="7/20", **other):
     return stated | {"alpha": alpha, "temperature": temperature} | other
 
 
-def minimiser(m, n, alpha, tau, tilt=0):
+def minimiser(m, n, alpha, tau, tilt: Any = 0):
     """δ² that minimises L + tilt·δ², self pairs included and one view, to some 45 digits."""
     with localcontext() as context:
         context.prec = 60

@@ -3,6 +3,7 @@
 import ast
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -16,6 +17,7 @@ from figures.build import MAX_IMAGE, MAX_NUMBERS, draw, read_numbers
 from figures.common import mean_and_error
 from ssem_jax import show
 from ssem_jax.certificate import certificate
+from ssem_jax.sweeps.table import least, most
 
 MODULES = figures.modules()
 GALLERY = figures.GALLERY
@@ -27,10 +29,10 @@ FOUND = 1e-6
 """How far certified variances lie from the theory: widths of brackets at gaps of 1e-13."""
 
 
-def drawn(name, image):
+def drawn(name, image) -> tuple[Any, Any]:
     """The figure of an image, drawn anew from the saved numbers, and those numbers."""
     tables = read_numbers(GALLERY, name)
-    figure = draw(MODULES[name], image, tables)
+    figure: Any = draw(MODULES[name], image, tables)
     if hasattr(figure, "_draw_was_started"):  # matplotlib warns of animations that nobody saves
         figure._draw_was_started = True
     return figure, tables
@@ -134,7 +136,7 @@ def test_phase_diagrams_carry_their_numbers(name):
 @pytest.mark.parametrize("name", ["phase_included", "phase_excluded"])
 def test_cells_of_phase_diagrams_are_certified_and_agree_with_theory(name):
     cells = read_numbers(GALLERY, name)["cells"]
-    assert cells["gap"].max() <= certificate.GAP_TOLERANCE
+    assert most(cells["gap"]) <= certificate.GAP_TOLERANCE
     for _, part in show.panels(cells):
         m, n, p = (part[key][0] for key in ("num_classes", "num_instances", "num_views"))
         self_pairs = part["self_pairs"][0]
@@ -154,7 +156,7 @@ def test_slices_carry_lines_points_and_bars(self_pairs):
     figure, tables = drawn("slices", f"slices_{self_pairs}d.svg")
     module = MODULES["slices"]
     cells = show.with_parts(tables[f"{self_pairs}_cells"])
-    assert cells["gap"].max() <= certificate.GAP_TOLERANCE
+    assert most(cells["gap"]) <= certificate.GAP_TOLERANCE
     for along, other in (("alpha", "temperature"), ("temperature", "alpha")):
         curves = tables[f"{self_pairs}_{along}"]
         for value in module.FIXED[self_pairs][along]:
@@ -191,8 +193,8 @@ def test_dimension_carries_its_numbers():
         assert_drawn(figure, part["alpha"], part["delta2"])
     # No dimension beats the bound, and the smallest that admits the optimum reaches it.
     optima = tables["optima"]
-    assert optima["excess"].min() > -certificate.GAP_TOLERANCE
-    assert optima.filter(dim=11)["excess"].max() < certificate.GAP_TOLERANCE
+    assert least(optima["excess"]) > -certificate.GAP_TOLERANCE
+    assert most(optima.filter(dim=11)["excess"]) < certificate.GAP_TOLERANCE
     # At d = m the boundary is α_c.
     for row in tables["thresholds"].filter(dim=3).iter_rows(named=True):
         alpha_c = float(sx.theory.alpha_c(3, 4, 1, row["temperature"]))
@@ -210,8 +212,8 @@ def test_imbalance_carries_its_numbers():
     assert first["threshold"] == pytest.approx(0.1323, abs=5e-5)
     majority = tables["order"].filter(pl.col("class") == first["class"], mean="anchors")
     spread = majority["within_variance"] > 1e-6
-    assert majority.filter(spread)["alpha"].min() > first["threshold"]
-    assert majority.filter(~spread)["alpha"].max() < first["threshold"]
+    assert least(majority.filter(spread)["alpha"]) > first["threshold"]
+    assert most(majority.filter(~spread)["alpha"]) < first["threshold"]
 
     figure, tables = drawn("imbalance", "imbalance_gram.svg")
     for part in tables["cosines"].partition_by("temperature"):
@@ -271,7 +273,7 @@ def test_lines_carry_their_numbers(name, table, by, x, y):
 
 def test_the_dual_certificate_is_nonnegative_and_escape_begins_at_the_boundary():
     tables = read_numbers(GALLERY, "spectrum")
-    assert tables["spectra"]["eigenvalue"].min() > -certificate.GAP_TOLERANCE
+    assert least(tables["spectra"]["eigenvalue"]) > -certificate.GAP_TOLERANCE
     (alpha_c,) = tables["boundary"]["alpha_c"]
     instance = tables["branches"].filter(kind="instance")
     assert ((instance["eigenvalue"] > 0) == (instance["alpha"] < alpha_c)).all()
@@ -354,7 +356,7 @@ def test_what_the_page_says_of_encoders():
     assert digits["seed"].n_unique() >= 3
     # Where theory collapses δ² is small, in every run; where it spreads, encoders spread less.
     collapsed = digits.filter(predicted_delta2=0)
-    assert collapsed["train_delta2"].max() < 0.06
+    assert most(collapsed["train_delta2"]) < 0.06
     spread = digits.filter(pl.col("expected_delta2") > 0.15)
     assert (spread["train_delta2"] < spread["expected_delta2"]).all()
 
@@ -395,8 +397,8 @@ def test_dynamics_of_encoders_carry_their_numbers():
             assert_drawn(figure, own["distance"], own["steps"])
     # Free embeddings, and an encoder that sees one batch, end at the closed form.
     times = tables["times"]
-    assert times.filter(kind="free")["deviation"].abs().max() < 1e-3
-    assert times.filter(kind="one batch")["deviation"].abs().max() < 0.02
+    assert most(times.filter(kind="free")["deviation"].abs()) < 1e-3
+    assert most(times.filter(kind="one batch")["deviation"].abs()) < 0.02
     path = pl.DataFrame({"step": [0, 1, 2, 3], "delta2": [0.5, 0.2, 0.304, 0.3]})
     assert module.settling(path, 0.3) == 2
     assert module.settling(path, 0.9) == float("inf")

@@ -68,7 +68,7 @@ def names_imported(source, package="ssem_jax"):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            base = ".".join([package] * (node.level > 0) + [node.module] * bool(node.module))
+            base = ".".join([package] * (node.level > 0) + [node.module or ""] * bool(node.module))
             found |= {f"{base}.{alias.name}" for alias in node.names}
     return found
 

@@ -1,6 +1,7 @@
 """Statements of known truth, made from closed forms: what the search says of them."""
 
 from collections import Counter
+from typing import Any, cast
 
 import numpy as np
 import planted
@@ -58,10 +59,10 @@ def test_truth_is_what_random_points_say():
     for one in bounds:
         if "α_c" in one.claim.statement:
             continue
-        ranges = one.claim.domain.ranges
+        ranges = cast(sx.Space, one.claim.domain).ranges
         alpha = random.uniform(ranges["alpha"].low, ranges["alpha"].high, 20_000)
-        ends = np.log([ranges["temperature"].low, ranges["temperature"].high])
-        exact = exact_cells(alpha, np.exp(random.uniform(*ends, 20_000)))
+        low, high = np.log([ranges["temperature"].low, ranges["temperature"].high])
+        exact = exact_cells(alpha, np.exp(random.uniform(low, high, 20_000)))
         broken = float(np.mean(one.claim.margin(exact).high < 0))
         assert broken == pytest.approx(one.false_on, abs=0.01)
         assert (broken > 0) == (one.false_on > 0)
@@ -78,5 +79,6 @@ def exact_cells(alpha, tau):
         within_similarity = sx.claims.Interval(sx.theory.similarities(*shape, alpha, tau).within)
         between_variance = sx.claims.Interval(sx.theory.variances(*shape, alpha, tau).between)
 
-    Exact.alpha = alpha
-    return Exact
+    cells: Any = Exact
+    cells.alpha = alpha
+    return cells

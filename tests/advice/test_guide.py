@@ -2,6 +2,7 @@
 
 import json
 import math
+from typing import Any
 
 import jax
 import numpy as np
@@ -22,13 +23,20 @@ bracket that leaves narrower, away from a threshold."""
 BALANCED = sx.ClassStructure.balanced(3, 4, 2)
 
 
+def balanced(*given: Any, **options: Any) -> Any:
+    """The answer for `BALANCED`, which is a `Guide`."""
+    answer = guide(BALANCED, *given, **options)
+    assert isinstance(answer, Guide)
+    return answer
+
+
 def as_printed(answer):
     """Its JSON as a reader gets it, and its text."""
     return json.loads(json.dumps(answer.to_json(), allow_nan=False)), "\n".join(answer.lines())
 
 
 def test_given_both_it_predicts():
-    answer = guide(BALANCED, 0.7, 0.3)
+    answer = balanced(0.7, 0.3)
     cell = (3, 4, 2, 0.7, 0.3)
     assert answer.delta2 == float(theory.delta2(*cell))
     assert answer.alpha_c == float(theory.alpha_c(3, 4, 2, 0.3))
@@ -47,20 +55,21 @@ def test_given_both_it_predicts():
 @pytest.mark.parametrize("self_pairs", ["include", "exclude"])
 def test_a_wanted_variance_is_reached_by_what_is_chosen(self_pairs):
     for given in ({}, {"alpha": 0.8}, {"temperature": 0.4}):
-        answer = guide(BALANCED, **given, self_pairs=self_pairs)
+        answer = balanced(**given, self_pairs=self_pairs)
         assert answer.wanted == MODERATE
         assert set(answer.chosen) == {"alpha", "temperature"} - set(given)
         assert answer.delta2 == pytest.approx(MODERATE, abs=DESIGNED)
-    answer = guide(BALANCED, 0.8, 0.1, delta2=0.4, self_pairs=self_pairs)
+    answer = balanced(0.8, 0.1, delta2=0.4, self_pairs=self_pairs)
     low, high = answer.temperatures_for_wanted
     assert 0 < low < answer.peak[0] < high < answer.tau_c
     cells = [(0.8, low), (0.8, high), (answer.alpha_for_wanted, 0.1)]
-    found = theory.delta2(3, 4, 2, *np.transpose(cells), self_pairs)
+    alphas, taus = np.transpose(cells)
+    found = theory.delta2(3, 4, 2, alphas, taus, self_pairs)
     np.testing.assert_allclose(found, 0.4, rtol=0, atol=DESIGNED)
 
 
 def test_out_of_reach_it_names_the_peak():
-    answer = guide(sx.ClassStructure.balanced(3, 4), 0.5, delta2=0.5)
+    answer: Any = guide(sx.ClassStructure.balanced(3, 4), 0.5, delta2=0.5)
     tau, most = answer.peak
     assert answer.temperatures_for_wanted == ()
     assert answer.temperature == tau
@@ -71,20 +80,20 @@ def test_out_of_reach_it_names_the_peak():
 
 
 def test_ends():
-    collapsed = guide(BALANCED, 0.1)
+    collapsed = balanced(0.1)
     assert (collapsed.tau_c, collapsed.delta2, collapsed.phase) == (0, 0, Phase.COLLAPSE)
     assert "at this α classes collapse at every τ" in as_printed(collapsed)[1]
-    spread = guide(BALANCED, 1.0)
+    spread = balanced(1.0)
     document, text = as_printed(spread)
     assert math.isinf(spread.tau_c)
     assert document["tau_c"] is None
     assert "classes stay apart at every τ" in text
-    parted = guide(BALANCED, 0.0, 0.2, self_pairs="exclude")
+    parted = balanced(0.0, 0.2, self_pairs="exclude")
     document, text = as_printed(parted)
     assert document["phase"] == "view_spread"
     assert document["within_variance"] == document["view_variance"] > 0
     assert "α_v at this τ" in text
-    alone = guide(sx.ClassStructure.balanced(3, 4), self_pairs="exclude")
+    alone: Any = guide(sx.ClassStructure.balanced(3, 4), self_pairs="exclude")
     assert (alone.alpha, alone.alpha_for_wanted) == (0, None)
     assert "α must be 0" in as_printed(alone)[1]
 
@@ -92,7 +101,7 @@ def test_ends():
 def test_inverse_design_round_trips_through_free_minimisation():
     structure = sx.ClassStructure.balanced(3, 4)
     by_alpha = guide(structure, temperature=0.3, delta2=0.3)
-    by_tau = guide(structure, 0.8, delta2=0.3)
+    by_tau: Any = guide(structure, 0.8, delta2=0.3)
     alphas = np.array([by_alpha.alpha, 0.8, 0.8])
     taus = np.array([0.3, *by_tau.temperatures_for_wanted])
     problem = sx.Problem(structure, sx.problem.full_dimension(structure), sx.SupCL(alphas, taus))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 import hypothesis.strategies as st
 import jax
@@ -72,6 +73,11 @@ CELLS = [
     ((6, 4, 2), 1, "include", "anchors", 0.4, 0.3),
     ((3, 2, 1), 2, "exclude", "pairs", 0.4, 0.3),
 ]
+
+
+def exactly(alpha: Any, temperature: Any, *convention: str) -> SupCL:
+    """SupCL of fractions and balls, with which balls alone compute."""
+    return SupCL(alpha, temperature, *convention)
 
 
 def random_cell(rng: np.random.Generator) -> tuple:
@@ -176,10 +182,10 @@ def test_exact_hyper_parameters_need_not_be_floats():
     assert not fraction.ball.overlaps(nearby.ball)
     structure = ClassStructure.balanced(3, 3)
     collapsed = np.asarray(ssem_embeddings(structure, 0.0, 2))
-    loss = SupCL(Fraction(1, 3), 1.0)
+    loss = exactly(Fraction(1, 3), 1.0)
     assert enclose_minimum(collapsed, structure, loss).width <= EMBEDDING_WIDTH
     for tau in (Fraction(3, 4), arb(0.75)):
-        loss = SupCL(Fraction(1, 4), tau)
+        loss = exactly(Fraction(1, 4), tau)
         assert enclose_minimum(collapsed, structure, loss).width <= EMBEDDING_WIDTH
     assert enclose_closed_form(2, 1, 2, 1, "0.5", "exclude").width <= CLOSED_FORM_WIDTH
 
@@ -311,7 +317,7 @@ def test_ldl_rejects_a_matrix_that_is_indefinite_by_a_little():
 
 def test_radii_too_large_are_reported():
     points = np.eye(4)
-    wide = SupCL(0.0, arb(1, 0.999999), "exclude")
+    wide = exactly(0.0, arb(1, 0.999999), "exclude")
     with pytest.raises(ValueError, match="raise `precision`"):
         enclose_minimum(points, ClassStructure((2, 2)), wide)
 
@@ -355,7 +361,7 @@ def test_the_summary_guideline_is_refuted():
             assert refute_summary_guideline(m, n, 2, "exclude").phase == Phase.COLLAPSE
     # The dual matrix of all four embeddings says so as well.
     structure = ClassStructure.balanced(2, 2)
-    loss = SupCL(Fraction(1, 2), 1 / np.log(2))
+    loss = exactly(Fraction(1, 2), 1 / np.log(2))
     collapsed = np.array([[1.0], [1.0], [-1.0], [-1.0]])
     assert enclose_minimum(collapsed, structure, loss).width < 1e-25
 

@@ -6,6 +6,7 @@ Compare ratios, not times: every ratio is the median over turns of one run.
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -26,7 +27,7 @@ NEXT_FACTOR = (
 )
 
 
-def plan(fast: bool) -> dict[str, dict]:
+def plan(fast: bool) -> dict[str, Any]:
     """What is run, within a minute or in full."""
     if fast:
         return {

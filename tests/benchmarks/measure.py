@@ -106,12 +106,13 @@ def compare(
     Compilation and the references that judge the peers are not timed.
     """
     problem = grid(setting, side)
-    size = problem.batch_size
+    size = problem.batch_size or 1
     if setting.structure.num_embeddings > CLARABEL_LIMIT:
         methods = [method for method in methods if "Clarabel" not in method]
     chosen = sample(side, num_sampled)
+    grid_loss: Any = problem.loss
     losses = [
-        sx.SupCL(float(problem.loss.alpha[cell]), float(problem.loss.temperature[cell]))
+        sx.SupCL(float(grid_loss.alpha[cell]), float(grid_loss.temperature[cell]))
         for cell in chosen
     ]
     reference = certified(problem)  # compiles, too
@@ -165,7 +166,8 @@ def profile(setting: Setting, side: int, repeats: int) -> Profile:
     """Where the time of a certified cell goes: medians over turns."""
     problem = grid(setting, side)
     m, n, p, _ = setting
-    alpha, tau = problem.loss.alpha, problem.loss.temperature
+    loss: Any = problem.loss
+    alpha, tau = loss.alpha, loss.temperature
     similar = sx.theory.similarities(m, n, p, alpha, tau)
     solution = sx.solve(problem, jax.random.key(0))
     closed = sx.Problem(setting.structure, setting.structure.num_embeddings, problem.loss)

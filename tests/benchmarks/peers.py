@@ -78,7 +78,7 @@ def _masks(setting: Setting) -> tuple[np.ndarray, np.ndarray]:
 
 def _positives(setting: Setting, loss: sx.SupCL) -> np.ndarray:
     sup, own = _masks(setting)
-    return (1 - loss.alpha) * sup + loss.alpha * own
+    return np.asarray((1 - loss.alpha) * sup + loss.alpha * own)
 
 
 def _on_manifold(optimizer: Any, setting: Setting, loss: sx.SupCL, seed: int) -> np.ndarray:
@@ -138,7 +138,7 @@ def clarabel(setting: Setting, loss: sx.SupCL, seed: int) -> np.ndarray:
     pairs = cp.sum(cp.multiply(positives, gram)) / loss.temperature
     objective = sum(log_totals) / num_points - pairs
     cp.Problem(cp.Minimize(objective), [cp.diag(gram) == 1]).solve(solver=cp.CLARABEL)
-    values, vectors = np.linalg.eigh(gram.value)
+    values, vectors = np.linalg.eigh(np.asarray(gram.value))
     return vectors * np.sqrt(np.maximum(values, 0))
 
 

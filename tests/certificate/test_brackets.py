@@ -1,6 +1,7 @@
 """The reduced problem against grids, a general-purpose optimiser and the full loss."""
 
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -305,7 +306,8 @@ def test_one_compilation_for_all_structures_with_views():
             np.full((1, 4), 0.25),
             np.array([-np.inf]),
         )
-        sizes.append(brackets._bound_lanes.function._cache_size())
+        kernel: Any = brackets._bound_lanes.function
+        sizes.append(kernel._cache_size())
     assert sizes[0] == sizes[1]
     assert len(set(sizes[2:])) == 1
 
@@ -381,7 +383,12 @@ def _draws(seed, count, coldest):
         tau = float(np.exp(random.uniform(np.log(coldest), np.log(5))))
         # Mostly small shares of some kinds: there optima lie, and the gradient cancels.
         theta = random.dirichlet([0.2] * 4)
-        yield (*counts, int(random.integers(2, 4))), float(random.uniform()), tau, theta
+        yield (
+            (counts[0], counts[1], int(random.integers(2, 4))),
+            float(random.uniform()),
+            tau,
+            theta,
+        )
 
 
 @pytest.mark.parametrize("self_pairs", ["include", "exclude", "decouple"])

@@ -1,7 +1,7 @@
 """Nothing feasible beats a bound, nothing suboptimal is certified, and rounding stays inside."""
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -276,7 +276,7 @@ def test_a_batch_is_its_cells():
     assert batch.low.shape == batch.high.shape == (3, len(QUANTITIES))
     assert batch.certified.shape == (3,)
     for cell in range(3):
-        one = SupCL(float(loss.alpha[cell]), float(loss.temperature[cell]))
+        one = SupCL([0.2, 0.6, 0.9][cell], [0.5, 0.3, 0.1][cell])
         single = certify_embeddings(solution.embeddings[cell], TWELVE, one)
         assert abs(single.value - batch.value[cell]) <= SLACK
         assert abs(single.gap - batch.gap[cell]) <= SLACK
@@ -470,7 +470,8 @@ def test_a_lying_solver_convinces_nobody(monkeypatch):
         start = jnp.asarray(collapsed(TWELVE, dim))
         return jnp.broadcast_to(start, (len(keys), num_points, dim)), None
 
-    honest = attempts._attempt_chunk.function.__wrapped__
+    kernel: Any = attempts._attempt_chunk.function
+    honest = kernel.__wrapped__
 
     def traced_again(*arguments):
         return honest(*arguments)

@@ -1,6 +1,7 @@
 """The reduced problem of unequal classes against whole solves, random embeddings and formulas."""
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +28,7 @@ from ssem_jax.certificate.class_blocks import (
 from ssem_jax.certificate.class_brackets import bracket_quantities, bracket_reduced
 from ssem_jax.geometry import block_gram, class_similarities, class_variances, normalize, variances
 from ssem_jax.losses import GramLoss, SupCL, SupCon, WeightedSupCL
+from ssem_jax.losses.base import loss_of
 from ssem_jax.problem import ClassStructure, Phase, Problem, pytree_dataclass
 from ssem_jax.solver import solve
 from ssem_jax.theory.unequal import (
@@ -95,7 +97,7 @@ def random_blocks(structure, seed):
 class Wrapped(GramLoss):
     """SupCL as a loss that the reduced problem knows nothing about."""
 
-    inner: SupCL
+    inner: GramLoss
     convex = True
     symmetric = True
 
@@ -107,7 +109,9 @@ def contrasts(structure, self_pairs, mean):
     """SupCL, weighted by class and not, in a convention; and SupCon, which has its own."""
     for alpha, tau in zip(ALPHAS, TAUS, strict=True):
         yield SupCL(alpha, tau, self_pairs, mean)
-        yield WeightedSupCL(alpha, tau, range(1, 1 + structure.num_classes), self_pairs, mean)
+        yield WeightedSupCL(
+            alpha, tau, tuple(range(1, 1 + structure.num_classes)), self_pairs, mean
+        )
         yield SupCon(tau)
 
 
@@ -384,7 +388,7 @@ def test_classes_of_equal_size_share_their_threshold():
 def test_what_is_not_reducible():
     few = ClassStructure(tuple(range(2, 3 + class_blocks.BRACKET_CLASS_LIMIT)))
     problem = Problem(few, 3, SupCL(0.5, 0.5))
-    assert not reducible(problem.loss, few)
+    assert not reducible(loss_of(problem), few)
     with pytest.raises(ValueError, match=r"bracketed up to 12 classes; got 13\. Use solve"):
         bracket_reduced(problem, 0.0, instance_functionals(few.num_classes))
     many = ClassStructure(tuple(range(2, 3 + class_blocks.CLASS_LIMIT)))
@@ -404,7 +408,7 @@ def test_what_is_not_reducible():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: two_class_threshold((3, 2, 2), 0.5), "two classes; got 3"),
+        (lambda: two_class_threshold(cast(Any, (3, 2, 2)), 0.5), "two classes; got 3"),
         (lambda: two_class_threshold((3, 1), 0.5), "integer of at least 2; got 1"),
         (lambda: two_class_threshold((3, 2), 0.0), "temperature must be positive"),
         (lambda: two_class_threshold((3, 2), 0.5, "both"), "mean must be one of"),

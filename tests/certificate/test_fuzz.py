@@ -1,5 +1,7 @@
 """Certificates of random losses, structures and embeddings against ball arithmetic."""
 
+from typing import Any
+
 import exact
 import fuzz
 import jax.numpy as jnp
@@ -62,9 +64,12 @@ def test_planted_faults_are_found(change, message):
     points = fuzz.collapsed(SQUARE)
     loss = sx.SupCL(np.full(fuzz.BATCH, 0.2), np.full(fuzz.BATCH, 0.5))
     found = certify_embeddings(points, SQUARE, sx.SupCL(0.2, 0.5))
-    brackets = found.brackets | {name: x for name, x in change.items() if name == "delta2"}
-    numbers = {name: float(getattr(found, name)) for name in ("value", "lower", "gap")}
-    right = fuzz._One(**numbers, brackets=found.brackets)
+    brackets: Any = found.brackets | {name: x for name, x in change.items() if name == "delta2"}
+    numbers: dict[str, Any] = {
+        name: float(getattr(found, name)) for name in ("value", "lower", "gap")
+    }
+    exact: Any = found.brackets
+    right = fuzz._One(**numbers, brackets=exact)
     rivals = [fuzz.apart(SQUARE)]
     setting = fuzz.Setting(SQUARE, loss)
     assert not list(fuzz.check(setting, 0, points, right, rivals))

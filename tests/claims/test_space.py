@@ -1,5 +1,7 @@
 """Spaces: what they contain, and what they refuse."""
 
+from typing import Any, cast
+
 import numpy as np
 import pytest
 
@@ -60,8 +62,9 @@ def test_cells_become_problems_of_one_shape_each():
     for rows, problem in space.problems_at(spots):
         seen[rows] = True
         assert problem.dim == problem.structure.num_instances - 1
-        assert np.array_equal(table["alpha"].to_numpy()[rows], problem.loss.alpha)
-        assert np.array_equal(table["temperature"].to_numpy()[rows], problem.loss.temperature)
+        loss = cast(sx.SupCL, problem.loss)
+        assert np.array_equal(table["alpha"].to_numpy()[rows], loss.alpha)
+        assert np.array_equal(table["temperature"].to_numpy()[rows], loss.temperature)
     assert seen.all()
 
 
@@ -82,8 +85,9 @@ def test_another_loss_brings_its_own_hyper_parameters():
     space = Space(sizes=(1, 1, 1), num_views=2, loss=sx.losses.Sigmoid, scale=Range(1, 9), bias=0.5)
     (problem,) = space.problems("quick")
     assert isinstance(problem.loss, sx.losses.Sigmoid)
-    assert problem.loss.scale.tolist() == [1, 3, 5, 7, 9]
-    assert problem.loss.bias.tolist() == [0.5] * 5
+    loss: Any = problem.loss
+    assert loss.scale.tolist() == [1, 3, 5, 7, 9]
+    assert loss.bias.tolist() == [0.5] * 5
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -144,7 +145,7 @@ def test_leaving_early_stops_the_rest(monkeypatch):
         assert 0 in chunk or stopped.wait(PATIENCE)
         return squares(chunk, count)
 
-    running = run_chunks(work, np.arange(200), 1)
+    running: Any = run_chunks(work, np.arange(200), 1)  # a generator
     next(running)
     running.close()
     assert len(calls) <= 1 + NUM_THREADS
@@ -191,7 +192,8 @@ class Door:
 
 def test_threads_that_waited_for_a_compilation_work_at_the_same_time():
     """The two that waited meet inside the function, or the barrier breaks."""
-    kernel, first, inside = Kernel(lambda number: number), iter([True]), threading.Barrier(2)
+    kernel: Any = Kernel(lambda number: number)
+    first, inside = iter([True]), threading.Barrier(2)
     door = kernel.lock = Door()
 
     def function(number):
@@ -300,9 +302,10 @@ def test_map_first_maps_the_first_and_leaves_zeros(count):
 
 
 def test_map_first_compiles_once_for_all_counts():
-    @jax.jit
-    def kernel(count, numbers):
+    def first(count, numbers):
         return map_first(count, jnp.sin, numbers)
+
+    kernel: Any = jax.jit(first)
 
     for count in range(5):
         kernel(jnp.asarray(count), jnp.arange(4.0))

@@ -1,6 +1,7 @@
 """Metrics against loops over the definition, their identities, and planted geometries."""
 
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -226,7 +227,7 @@ def test_the_distance_is_the_least_over_the_family(seed, structure):
         return np.sqrt(np.mean((gram - (1 - delta2) * start - delta2 * end) ** 2))
 
     found = distance_to_ssem(embeddings, structure)
-    best = minimize_scalar(distance, bounds=(0, 1), method="bounded", options={"xatol": 1e-9})
+    best: Any = minimize_scalar(distance, bounds=(0, 1), method="bounded", options={"xatol": 1e-9})
     ends = [(distance(end), end) for end in (0.0, 1.0)]
     least, where = min([(best.fun, best.x), *ends])
     assert found.distance == pytest.approx(distance(float(found.delta2)), abs=ROUNDING)

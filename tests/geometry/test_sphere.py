@@ -86,14 +86,15 @@ def riemannian_hessian(value, point, monkeypatch):
 
 @given(SHAPES, SEEDS)
 def test_projection_is_idempotent_and_orthogonal(shape, seed):
-    point = normalize(gaussian(*shape, seed))
-    vectors = gaussian(*shape, seed + 1)
+    num_rows, dim = shape
+    point = normalize(gaussian(num_rows, dim, seed))
+    vectors = gaussian(num_rows, dim, seed + 1)
     tangent = project(point, vectors)
     size = np.linalg.norm(vectors, axis=1)
     assert np.all(np.abs(np.sum(point * tangent, axis=1)) <= TANGENT * size)
     assert np.abs(project(point, tangent) - tangent).max() <= TANGENT * size.max()
     # Orthogonal: what is taken away is normal to every tangent vector.
-    other = project(point, gaussian(*shape, seed + 2))
+    other = project(point, gaussian(num_rows, dim, seed + 2))
     assert abs(inner(vectors - tangent, other)) <= TANGENT * np.linalg.norm(other) * size.max() * 6
 
 
@@ -148,7 +149,7 @@ def test_normalize_takes_rows_of_any_length(dtype, lengths):
     rows = np.outer(lengths, [0.6, 0.0, -0.8]).astype(dtype)
     unit = 4 * np.finfo(dtype).eps
     for each in (normalize, jax.jit(normalize)):
-        assert np.abs(each(rows) - np.array([0.6, 0.0, -0.8])).max() <= unit
+        assert np.abs(each(rows) - np.array([[0.6, 0.0, -0.8]])).max() <= unit
     slope = jax.jit(jax.grad(lambda rows: jnp.sum(normalize(rows)[:, 0])))(rows)
     exact = np.outer(1 / np.asarray(lengths), [0.64, 0.0, 0.48])
     kept = np.abs(exact) < np.finfo(dtype).max
@@ -199,7 +200,8 @@ def test_retraction_is_second_order(seed):
 
 @given(SHAPES, SEEDS, st.floats(-8, 1))
 def test_retraction_normalises_the_moved_point(shape, seed, log_length):
-    point, tangent = point_and_tangent(*shape, seed, length=10**log_length)
+    num_rows, dim = shape
+    point, tangent = point_and_tangent(num_rows, dim, seed, length=10**log_length)
     moved, displacement = retract(point, tangent)
     assert np.abs(np.linalg.norm(moved, axis=1) - 1).max() <= UNIT
     assert np.abs(moved - normalize(point + tangent)).max() <= 2 * UNIT

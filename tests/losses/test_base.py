@@ -2,6 +2,7 @@
 
 import dataclasses
 import pickle
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -47,7 +48,8 @@ def test_five_lines_run_through_solve_and_certify():
     assert np.all(certificate.gap <= GAP)
     assert np.all(certificate.phase == sx.Phase.COLLAPSE)
     # Antipodal classes: half of all pairs differ in class.
-    expected = (np.exp(-problem.loss.sharpness) - 1) / 2
+    loss: Any = problem.loss
+    expected = (np.exp(-loss.sharpness) - 1) / 2
     np.testing.assert_allclose(certificate.value, expected, atol=GAP)
 
 
@@ -99,7 +101,8 @@ def test_a_loss_that_is_not_convex_is_minimised_and_never_certified():
     solution = sx.solve(problem, jax.random.key(0))
     assert np.all(solution.gradient_norm < 1e-7)
     # No worse than collapse: three positives of cosine 1, four negatives of cosine -1.
-    tau = problem.loss.temperature
+    loss: Any = problem.loss
+    tau = loss.temperature
     collapsed = np.log(3 + 4 * np.exp(-2 / tau))
     assert np.all(solution.value <= collapsed + GAP)
     table = sx.sweep([problem])
@@ -122,7 +125,8 @@ def test_misuse():
         repel(sharpness=np.ones(2)).from_gram(gram, STRUCTURE)
     with pytest.raises(ValueError, match=r"2 classes × 2 is 4 × 4; got \(3, 3\)"):
         repel().from_gram(jnp.eye(3), STRUCTURE)
-    for declared in ({}, {"symmetric": True}, {"convex": None}):
+    without: list[dict[str, Any]] = [{}, {"symmetric": True}, {"convex": None}]
+    for declared in without:
         with pytest.raises(ValueError, match=r"mean does not say .* @gram_loss\(convex=True\) or"):
             gram_loss(jnp.mean, **declared)
 
@@ -153,7 +157,7 @@ def test_a_gram_loss_needs_its_formula():
         pass
 
     with pytest.raises(TypeError, match="abstract"):
-        Nothing()
+        cast(Any, Nothing)()
 
     class Sum(GramLoss):
         convex = True
@@ -210,7 +214,7 @@ def test_every_formula_says_whether_it_is_convex():
         class Half(ClassContrast):
             """A template is completed: negative weights would not be convex."""
 
-            mixing = (1.0, 1.0)
+            mixing: Any = (1.0, 1.0)  # pyright: ignore[reportIncompatibleVariableOverride]
 
             def weights(self, num_sup, num_own, classes):
                 return num_sup, num_own

@@ -1,5 +1,7 @@
 """False declarations are found with a counterexample that stands; true ones pass."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,13 +21,18 @@ from ssem_jax.losses import (
     check_symmetric,
     gram_loss,
 )
-from ssem_jax.losses.convexity import NotANumber, TangentViolation
+from ssem_jax.losses.convexity import ConvexityViolation, NotANumber, TangentViolation
 from ssem_jax.problem import ClassStructure
 
 KEY = jax.random.key(0)
 STRUCTURE = ClassStructure((2, 2), 2)
 FEASIBLE = 1e-12
 """Rounding of eigenvalues of a Gram matrix of 8 embeddings."""
+
+
+def amount_of(violation: Any) -> float:
+    """The hyper-parameter of the cell that was found out."""
+    return violation.loss.amount
 
 
 @gram_loss(convex=True)
@@ -84,6 +91,7 @@ def test_shipped_losses_pass_what_they_are_exempt_from(loss):
 
 def test_a_violation_is_a_pair_of_feasible_gram_matrices():
     violation = check_convex(SupConIn(0.2), STRUCTURE, KEY, 16)
+    assert isinstance(violation, ConvexityViolation)
     for gram in (violation.first, violation.second):
         np.testing.assert_allclose(np.diag(gram), 1, atol=FEASIBLE)
         assert np.linalg.eigvalsh(gram)[0] >= -FEASIBLE
@@ -100,7 +108,7 @@ def test_a_violation_is_a_pair_of_feasible_gram_matrices():
 def test_one_concave_pair_among_many_is_found(amount):
     violation = check_convex(faint(amount=amount), STRUCTURE, KEY, 64)
     assert violation is not None
-    assert violation.loss.amount == amount
+    assert amount_of(violation) == amount
     assert check_convex(faint(amount=0.0), STRUCTURE, KEY, 64) is None
 
 
@@ -139,6 +147,7 @@ def test_a_loss_that_is_no_number_is_not_said_to_be_concave():
     assert np.isnan(broken().from_gram(jnp.asarray(found.gram), STRUCTURE))
     assert str(found).startswith("the loss is not a number at a Gram matrix of unit vectors")
     found = check_convex(masked(), STRUCTURE, KEY, 64)
+    assert isinstance(found, NotANumber)
     assert str(found).startswith("the derivative of the loss is not a number at")
     assert np.isfinite(masked().from_gram(jnp.asarray(found.gram), STRUCTURE))
 
@@ -161,9 +170,9 @@ def test_every_cell_is_checked_and_the_bad_one_is_named():
     amounts = np.zeros(41)
     amounts[23] = 1e-3
     violation = check_convex(faint(amount=amounts), STRUCTURE, KEY, 16)
-    assert violation.loss.amount == 1e-3
+    assert amount_of(violation) == 1e-3
     violation = check_symmetric(lopsided(amount=amounts), STRUCTURE, KEY, 48)
-    assert violation.loss.amount == 1e-3
+    assert amount_of(violation) == 1e-3
 
 
 def test_misuse():

@@ -1,6 +1,7 @@
 """What a loss declares is looked at in every cell and about every certified point; and is said."""
 
 import dataclasses
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -102,20 +103,22 @@ class Stale(Repelled):
 
     def of_blocks(self, similarities, blocks):
         plain = SupCL(self.alpha, self.temperature)
-        return plain.of_blocks(similarities, plain.prepare_blocks(blocks))
+        structure: Any = blocks  # its own `prepare_blocks` hands it on
+        return plain.of_blocks(similarities, plain.prepare_blocks(structure))
 
 
 # ----------------------------------------------------------------------------- false declarations
 
 
 def test_a_false_declaration_is_refused_before_it_certifies():
-    problem = Problem(FOUR, 3, tilted(amount=1.0))
+    loss = tilted(amount=1.0)
     points = np.eye(4)[:, :3] + 0.1
     with pytest.raises(FalseDeclarationError, match=r"tilted is declared convex.*above the chord"):
-        sx.certify_embeddings(points, FOUR, problem.loss)
+        sx.certify_embeddings(points, FOUR, loss)
     with pytest.raises(ValueError, match=r"Declare it as convex=False") as caught:
-        sx.certify_embeddings(points, FOUR, problem.loss)
-    assert caught.value.violation.amount > 0
+        sx.certify_embeddings(points, FOUR, loss)
+    violation: Any = cast(FalseDeclarationError, caught.value).violation
+    assert violation.amount > 0
 
 
 def test_a_stopped_gradient_is_refused_at_random_and_at_the_certified_point():
@@ -135,6 +138,7 @@ def test_a_narrow_well_near_a_certified_point_is_found(distance, width):
     loss = well(depth=depth, distance=distance, width=width)
     points = np.asarray(ssem_embeddings(FOUR, BASE_DELTA2, 3))[None]
     found = declared._about_points(forms_of(loss, FOUR), FOUR, points)
+    assert isinstance(found, TangentViolation)
     assert found.differentiated
     assert "below what bounds are made of" in str(found)
     assert found.remedy == "Declare it as convex=False."
@@ -147,7 +151,8 @@ def test_one_cell_of_many_hides_nothing():
     amounts[17] = 1e-3
     with pytest.raises(FalseDeclarationError, match="tilted is declared convex") as caught:
         admit(tilted(amount=amounts), FOUR)
-    assert caught.value.violation.loss.amount == 1e-3
+    violation: Any = caught.value.violation
+    assert violation.loss.amount == 1e-3
     admit(tilted(amount=np.full(41, -0.5)), FOUR)
 
 
@@ -193,7 +198,8 @@ def test_a_proven_loss_has_the_numbers_that_its_constructor_admits():
 
 
 def test_a_subclass_is_bracketed_by_its_own_values():
-    problem = Problem(FOUR, 4, Repelled(0.5, 0.5))
+    loss = Repelled(0.5, 0.5)
+    problem = Problem(FOUR, 4, loss)
     found = sx.certify(sx.solve(problem, KEY))
     assert found.gap <= GAP
     assert found.convexity == DECLARED
@@ -202,7 +208,7 @@ def test_a_subclass_is_bracketed_by_its_own_values():
     assert found.variances[1] > 0.1  # where its parent collapses
     collapsed = sx.certificate.certify_blocks(problem, Similarities(1.0, 1.0, -1.0))
     points = np.repeat([[1.0, 0, 0, 0], [-1.0, 0, 0, 0]], 2, axis=0)
-    assert collapsed.value == pytest.approx(float(problem.loss(jnp.asarray(points), FOUR)))
+    assert collapsed.value == pytest.approx(float(loss(jnp.asarray(points), FOUR)))
     assert collapsed.lower <= found.value
 
 
@@ -211,8 +217,8 @@ def test_a_subclass_is_not_proven_by_its_parent():
         admit(Bent(0.5, 0.5), FOUR)
     with pytest.raises(FalseDeclarationError, match=r"Stale brings .* `of_blocks` is .* Mend") as e:
         admit(Stale(0.5, 0.5), FOUR)
-    where, values = e.value.violation.similarities, e.value.violation.values
-    loss = e.value.violation.loss
+    violation: Any = e.value.violation
+    where, values, loss = violation.similarities, violation.values, violation.loss
     assert values[0] == pytest.approx(float(loss.of_blocks(where, FOUR)))
     assert abs(values[0] - values[1]) > 1e-3
 
@@ -259,7 +265,7 @@ def test_coinciding_points_have_an_infinite_loss_and_no_bound():
 # ---------------------------------------------------------------------------- no false alarms
 
 
-def unproven(loss):
+def unproven(loss: Any) -> Any:
     """A shipped loss as if a user had written it."""
     kind = type(loss)
     parts = {"convex": True, "__annotations__": {}}

@@ -3,6 +3,7 @@
 import itertools
 import math
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -64,7 +65,7 @@ def differentiated(rows, alpha, tau, structure, self_pairs, mean, block_size):
     return jax.value_and_grad(value, argnums=(0, 1, 2))(rows, alpha, tau)
 
 
-def blockwise(rows, structure, loss, block_size=BLOCK_SIZE):
+def blockwise(rows, structure, loss, block_size: int | None = BLOCK_SIZE):
     hyper = (loss.alpha, loss.temperature, structure, loss.self_pairs, loss.mean)
     return differentiated(jnp.asarray(rows), *hyper, block_size)
 
@@ -203,14 +204,20 @@ def test_ids_may_be_any_integers_in_any_order_with_ragged_views(self_pairs, mean
         traces.append(1)
         return blockwise_supcl(rows, classes, instances, 0.4, 0.3, self_pairs, mean, 5)
 
-    for seed in range(4):
+    def draw(seed):
         rng = np.random.default_rng(seed)
         owner = rng.integers(0, 6, 12)  # the instance of every row: one to several views
         classes, instances = (owner % 3) * 1000 - 7, (owner * 37) % 11 - 2**30
         rows = random_rows(12, seed=seed)
+        return rows, classes, instances
+
+    for seed in range(4):
+        rows, classes, instances = draw(seed)
         expected = by_definition(rows, classes, instances, 0.4, 0.3, self_pairs, mean)
         assert float(value(rows, classes, instances)) == pytest.approx(expected, rel=1e-13)
     assert len(traces) == 1
+    rows, classes, instances = draw(3)
+    expected = by_definition(rows, classes, instances, 0.4, 0.3, self_pairs, mean)
     known = blockwise_supcl(rows, classes, instances, 0.4, 0.3, self_pairs, mean)  # not traced
     assert float(known) == pytest.approx(expected, rel=1e-13)
 
@@ -337,7 +344,7 @@ def test_misuse():
         ((rows, ids, ids + 0.5), "instance_ids must be one integer .*of float64"),
     ]:
         with pytest.raises(ValueError, match=message):
-            blockwise_supcl(*bad, 0.5, 0.5)
+            blockwise_supcl(*bad, alpha=0.5, temperature=0.5)
     for changed, message in [
         ({"alpha": 1.5}, r"alpha must lie in \[0, 1\]"),
         ({"temperature": 0.0}, "temperature must be positive"),
@@ -347,8 +354,9 @@ def test_misuse():
         ({"mean": "rows"}, "mean must be one of"),
         ({"block_size": 0}, "block_size must be an integer of at least 1"),
     ]:
+        options: dict[str, Any] = {"alpha": 0.5, "temperature": 0.5} | changed
         with pytest.raises(ValueError, match=message):
-            blockwise_supcl(rows, ids // 2, ids, **({"alpha": 0.5, "temperature": 0.5} | changed))
+            blockwise_supcl(rows, ids // 2, ids, **options)
 
 
 def test_a_structure_that_does_not_fit():

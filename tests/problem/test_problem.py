@@ -1,6 +1,7 @@
 """Class structures, problems and the validation of what users give."""
 
 import dataclasses
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -13,12 +14,18 @@ from oracles import labels
 from ssem_jax.compute import run_chunks
 from ssem_jax.losses import SupCL
 from ssem_jax.problem import ClassStructure, Problem, full_dimension, precision, require_x64
+from ssem_jax.problem.validation import in_64_bits
 
 STRUCTURE = ClassStructure((3, 1, 2), 2)
 BALANCED = ClassStructure.balanced(2, 3)
 
 
 # --------------------------------------------------------------------------------- structures
+
+
+def structure_of(sizes: Any, num_views: int = 1) -> ClassStructure:
+    """A structure of whatever sizes."""
+    return ClassStructure(sizes, num_views)
 
 
 @given(sizes=st.lists(st.integers(1, 4), min_size=2, max_size=4), num_views=st.integers(1, 3))
@@ -35,9 +42,9 @@ def test_rows_are_ordered_by_class_instance_and_view(sizes, num_views):
 
 
 def test_a_structure_is_a_value():
-    assert ClassStructure([3, 3], 1) == BALANCED
-    assert hash(ClassStructure((np.int64(3), 3.0))) == hash(BALANCED)
-    assert ClassStructure.balanced(2.0, 3) == BALANCED
+    assert structure_of([3, 3], 1) == BALANCED
+    assert hash(structure_of((np.int64(3), 3.0))) == hash(BALANCED)
+    assert ClassStructure.balanced(cast(Any, 2.0), 3) == BALANCED
     assert jax.tree.leaves(BALANCED) == []
     assert str(BALANCED) == "2 classes × 3"
     assert str(STRUCTURE) == "classes of 3,1,2 × 2 views"
@@ -81,9 +88,9 @@ def test_instances_per_class_needs_balance():
             lambda: ClassStructure((3, 0)),
             "every class size must be an integer of at least 1; got 0",
         ),
-        (lambda: ClassStructure((3, 1.5)), "every class size must be an integer .* got 1.5"),
+        (lambda: structure_of((3, 1.5)), "every class size must be an integer .* got 1.5"),
         (lambda: ClassStructure((3, True)), "every class size must be an integer .* got True"),
-        (lambda: ClassStructure((3, np.inf)), "every class size must be an integer .* got inf"),
+        (lambda: structure_of((3, np.inf)), "every class size must be an integer .* got inf"),
         (lambda: ClassStructure((3, 2), 0), "num_views must be an integer of at least 1; got 0"),
         (lambda: ClassStructure.balanced(1, 3), "num_classes must be .* at least 2; got 1"),
         (
@@ -120,12 +127,12 @@ def test_a_problem_is_a_pytree_of_its_hyper_parameters():
     # Rebuilding is not building: a tangent of α may well lie outside [0, 1].
     assert jax.tree.map(lambda leaf: -leaf, problem).loss.alpha == -0.3
     with pytest.raises(ValueError, match="alpha must lie"):
-        dataclasses.replace(problem.loss, alpha=-0.3)
+        dataclasses.replace(cast(Any, problem.loss), alpha=-0.3)
 
 
 def test_batch_size_counts_the_cells():
     def problem(alpha, temperature):
-        return Problem(BALANCED, 5.0, SupCL(alpha, temperature))
+        return Problem(BALANCED, cast(Any, 5.0), SupCL(alpha, temperature))
 
     assert problem(0.5, 0.5).batch_size is None
     assert problem(0.5, 0.5).dim == 5
@@ -155,10 +162,10 @@ def test_a_mapped_problem_has_no_batch_axis_inside():
     def cell(loss):
         inner = Problem(BALANCED, 5, loss)
         assert inner.batch_size is None
-        return inner.loss.alpha
+        return cast(SupCL, inner.loss).alpha
 
     out = jax.vmap(cell)(problem.cells()[0])
-    np.testing.assert_array_equal(out, problem.loss.alpha)
+    np.testing.assert_array_equal(out, cast(SupCL, problem.loss).alpha)
 
 
 @pytest.mark.parametrize(
@@ -186,9 +193,9 @@ def test_64_bits_are_asked_for():
 
 @pytest.mark.parametrize("bits", [32, 64])
 def test_precision_holds_for_a_block_and_its_chunks(bits):
-    before = jax.config.jax_enable_x64
+    before = in_64_bits()
     with precision(bits):
         chunks = list(run_chunks(lambda cells, _: jnp.ones(len(cells)), np.arange(3), 2))
         assert jnp.ones(1).dtype.itemsize == bits // 8
-    assert jax.config.jax_enable_x64 == before
+    assert in_64_bits() == before
     assert all(result.dtype.itemsize == bits // 8 for _, result in chunks)

@@ -14,6 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from html.parser import HTMLParser
+from typing import Any
 
 import numpy as np
 import pytest
@@ -196,8 +197,14 @@ def test_agrees_with_theory_at_random_slider_states(browser, path):
 
 
 def test_a_link_restores_a_state_exactly(browser, path):
-    state = {"m": 5, "n": 7, "p": 3, "alpha": 0.1234567890123, "tau": 0.2345678901234}
-    browser.open(explorer.link(path, *state.values(), "exclude"))
+    state: dict[str, Any] = {
+        "m": 5,
+        "n": 7,
+        "p": 3,
+        "alpha": 0.1234567890123,
+        "tau": 0.2345678901234,
+    }
+    browser.open(explorer.link(path, 5, 7, 3, state["alpha"], state["tau"], "exclude"))
     assert browser.run("return ssem.state") == {**state, "pairs": "exclude"}
     assert browser.run("return document.getElementById('m').value") == "5"
 
@@ -210,6 +217,7 @@ def test_the_address_follows_the_state_and_survives_nonsense(browser, path):
     assert state["tau"] > 0
     assert state["pairs"] == "include"
     browser.run("ssem.set({m: 4, alpha: 0.25})")
+    address = ""
     for _ in range(1200):
         address = browser.run("return location.hash")
         if "m=4" in address:
@@ -291,11 +299,11 @@ class References(HTMLParser):
         super().__init__()
         self.found, self.tags = [], set()
 
-    def handle_starttag(self, tag, attributes):
+    def handle_starttag(self, tag, attrs):
         self.tags.add(tag)
         self.found += [
             value
-            for name, value in attributes
+            for name, value in attrs
             if name in ("src", "href", "action", "data", "poster", "srcset")
         ]
 

@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -332,7 +333,7 @@ def test_the_room_offers_its_names_and_imports_matplotlib_only_for_a_figure():
 
 @pytest.mark.parametrize("self_pairs", ["include", "exclude"])
 def test_a_guide_of_a_balanced_batch(self_pairs):
-    answer = guide(sx.ClassStructure.balanced(3, 4, 2), 0.6, delta2=0.3, self_pairs=self_pairs)
+    answer: Any = guide(sx.ClassStructure.balanced(3, 4, 2), 0.6, delta2=0.3, self_pairs=self_pairs)
     figure = show.draw_guide(answer)
     along, diagram, bar = figure.axes
     curves = {line.get_label(): line for line in along.lines}

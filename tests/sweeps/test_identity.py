@@ -11,6 +11,7 @@ import sys
 import threading
 from fractions import Fraction
 from types import MappingProxyType, SimpleNamespace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -273,7 +274,7 @@ def test_values_of_all_kinds_are_told_apart_and_found_again():
 def test_caches_addresses_and_the_order_of_sets_do_not_count():
     record = Record(1)
     before = digest(record)
-    assert record.twice
+    assert record.twice is not None
     assert digest(record) == before
     assert digest(adder(1)) == digest(adder(1))
     words = [f"word{k}" for k in range(50)]
@@ -321,7 +322,7 @@ def looks_at_the_clock(x):
 
 
 def imports_nothing(x):
-    import nothing_of_that_name
+    import nothing_of_that_name  # pyright: ignore[reportMissingImports] (none has it)
 
     return x + nothing_of_that_name.VALUE
 
@@ -381,8 +382,8 @@ def test_classes_count_by_what_they_do():
         @pytree_dataclass
         class Own(base):
             convex = True
-            scale: object
-            kind: object = dataclasses.field(default="a", metadata={"static": True})
+            scale: Any
+            kind: Any = dataclasses.field(default="a", metadata={"static": True})
 
             def from_gram(self, gram, structure):
                 return self.scale * jnp.sum(gram**power)

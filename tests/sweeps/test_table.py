@@ -5,6 +5,7 @@ import enum
 import importlib
 import itertools
 from types import SimpleNamespace
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -51,10 +52,10 @@ class Ordered(sx.GramLoss):
 
     convex = True
 
-    scale: object
+    scale: Any
     order: int = dataclasses.field(default=2, metadata={"static": True})
-    bend: object = dataclasses.field(default=jnp.exp, metadata={"static": True})
-    kind: object = dataclasses.field(default=Kind.ROUND, metadata={"static": True})
+    bend: Any = dataclasses.field(default=jnp.exp, metadata={"static": True})
+    kind: Any = dataclasses.field(default=Kind.ROUND, metadata={"static": True})
 
     def from_gram(self, gram, structure):
         return self.scale * jnp.mean(self.bend(gram) ** self.order)
@@ -130,7 +131,7 @@ def rows_of(structure, loss, dim=3, **columns):
     problem = sx.Problem(structure, dim, loss)
     size = problem.batch_size or 1
     zeros, ends = np.zeros(size), np.zeros((size, len(QUANTITIES)))
-    certificate = SimpleNamespace(
+    certificate: Any = SimpleNamespace(
         problem=problem,
         convexity="proven",
         **{"value": zeros, "lower": zeros, "gap": zeros, "phase": zeros},
@@ -281,7 +282,7 @@ def test_choices_without_identity_are_told_apart_as_well():
 
 
 def windows(table, made_by, along):
-    domain = SimpleNamespace(loss=made_by, problems=list)
+    domain: Any = SimpleNamespace(loss=made_by, problems=list)
     claim = claims.Claim("w", "s", lambda a, b: np.ones(len(a)), domain, along=along)
     groups = claims.weigh(claim, table).groups
     return list(zip(*(group.table.rows(named=True) for group in groups), strict=True))
@@ -337,7 +338,7 @@ def test_order_puts_null_first_and_keeps_ties():
 
 def test_the_columns_that_a_window_shares_are_those_of_its_losses():
     table = rows_of(EQUAL, flagged(sharpness=X))
-    assert fixed_columns(table, lambda level: None, "sharpness")[5:] == [
+    assert fixed_columns(table, cast(Any, lambda level: None), "sharpness")[5:] == [
         *("loss", "loss_code", "push", "kind", "weights", "mode")
     ]
     assert set(SCHEMA) < set(table.columns)
@@ -354,7 +355,7 @@ def test_a_space_keeps_the_type_of_its_choices():
     )
     space = Space(num_classes=2, num_instances=2, loss=Ordered, scale=0.5, order=[2, 3], dim=3)
     assert [dict(each.choices)["order"] for each in space.slices] == [2, 3]
-    found = [problem.loss.order for problem in space.problems("quick")]
+    found = [cast(Ordered, problem.loss).order for problem in space.problems("quick")]
     assert found == [2, 3]
     assert all(type(order) is int for order in found)
     named = space.coordinates(space.grid(0))

@@ -70,8 +70,11 @@ def minimise_shares(loss, structure):
 @pytest.mark.parametrize("self_pairs", ["include", "exclude", "decouple"])
 @pytest.mark.parametrize("shape", [(2, 2, 2), (3, 4, 2), (5, 2, 3)])
 def test_the_criterion_is_the_closed_form_of_the_phases(self_pairs, shape):
-    taus = np.geomspace(0.1, 5, 7)
-    boundaries = [np.asarray(f(*shape, taus, self_pairs)) for f in (theory.alpha_c, theory.alpha_v)]
+    (m, n, p), taus = shape, np.geomspace(0.1, 5, 7)
+    boundaries = [
+        np.asarray(boundary(m, n, p, taus, self_pairs))
+        for boundary in (theory.alpha_c, theory.alpha_v)
+    ]
     alphas = np.concatenate(
         [boundary + side for boundary in boundaries for side in (-1e-3, 1e-3, 0.3)]
     )
@@ -80,7 +83,7 @@ def test_the_criterion_is_the_closed_form_of_the_phases(self_pairs, shape):
     alphas, taus = alphas[inside], taus[inside]
     structure = ClassStructure.balanced(*shape)
     margin = theory.collapse_criterion(SupCL(alphas, taus, self_pairs), structure)
-    phase = theory.phase(*shape, alphas, taus, self_pairs)
+    phase = theory.phase(m, n, p, alphas, taus, self_pairs)
     np.testing.assert_array_equal(margin >= 0, phase == Phase.COLLAPSE)
     assert len(np.unique(phase)) >= 2
 
@@ -142,7 +145,8 @@ def test_spectral_optimum_is_that_of_a_minimiser(shape):
     alphas = (1.0,) if shape[1] == 1 else (0.1, 0.6, 0.95)
     for alpha, mu in itertools.product(alphas, (0.5, 2.3, 7.0)):
         found, least = minimise_shares(Spectral(alpha, mu), structure)
-        optimum = theory.spectral_optimum(*shape, alpha, mu)
+        m, n, p = shape
+        optimum = theory.spectral_optimum(m, n, p, alpha, mu)
         shares = [optimum.view_variance, optimum.delta2, optimum.between, optimum.mean_squared]
         assert float(optimum.loss) == pytest.approx(least, abs=1e-9)
         np.testing.assert_allclose(shares, found, atol=1e-4)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import hypothesis.strategies as st
 import jax
@@ -63,11 +63,13 @@ class Cell(NamedTuple):
 
 
 class Expected(NamedTuple):
-    alpha_c: arb
-    alpha_v: arb
-    delta2: arb
-    view_variance: arb
-    loss: arb
+    """Balls; or arrays of numbers."""
+
+    alpha_c: Any
+    alpha_v: Any
+    delta2: Any
+    view_variance: Any
+    loss: Any
 
 
 @pytest.fixture(autouse=True)
@@ -604,10 +606,10 @@ def test_boundaries_and_inverse_design_are_traceable(self_pairs):
 
 def test_new_hyper_parameters_and_counts_do_not_recompile():
     theory.delta2(3, 4, 2, 0.5, 0.3)
-    compiled = reduced.reduced_optimum._cache_size()
+    compiled = cast(Any, reduced.reduced_optimum)._cache_size()
     for value in (0.1, np.float32(0.2), jnp.asarray(0.3), 1):
         theory.delta2(5, np.int64(6), 3, value, 0.25, "exclude")
-    assert reduced.reduced_optimum._cache_size() == compiled
+    assert cast(Any, reduced.reduced_optimum)._cache_size() == compiled
 
 
 @pytest.mark.parametrize(
@@ -623,7 +625,9 @@ def test_derivatives_are_those_of_the_root(cell):
     step = 1e-6
 
     def spread(alpha, tau):
-        variances = theory.variances(*cell[:3], alpha, tau, cell.self_pairs)
+        variances = theory.variances(
+            cell.num_classes, cell.num_instances, cell.num_views, alpha, tau, cell.self_pairs
+        )
         return variances.within
 
     at = jnp.array([cell.alpha, cell.temperature])
@@ -641,7 +645,7 @@ def test_derivatives_are_finite_in_every_phase_and_at_the_ends(shape, self_pairs
     alpha = 1.0 if shape[1] == 1 else jnp.array([0.0, 0.01, 0.3, 0.9, 1.0])
 
     def total(alpha, tau):
-        cell = (*shape, alpha, tau, self_pairs)
+        cell = (shape[0], shape[1], shape[2], alpha, tau, self_pairs)
         leaves = jax.tree.leaves((theory.variances(*cell), theory.loss(*cell)))
         return sum(jnp.sum(leaf) for leaf in leaves)
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -54,7 +55,7 @@ def mode(request):
         jax.config.update("jax_enable_x64", True)
 
 
-def batch(seed, num_views=2, dim=6, dtype=np.float32):
+def batch(seed, num_views=2, dim=6, dtype: Any = np.float32):
     """Views of instances whose labels come in any order."""
     rng = np.random.default_rng(seed)
     labels = rng.permutation(LABELS)
@@ -322,7 +323,7 @@ def test_the_variances_of_a_batch_are_those_of_its_structure():
     rows = views.reshape(-1, views.shape[-1])[order]
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     found, expected = _variances(views, labels), sx.geometry.variances(unit, structure)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=SAME)
+    np.testing.assert_allclose(np.asarray(found), np.asarray(expected), rtol=0, atol=SAME)
     assert float(found.total + found.mean_sq) == pytest.approx(1, abs=SAME)
     short = _variances(views.astype(jnp.bfloat16), labels)
     assert all(part.dtype == jnp.float32 for part in short)
@@ -331,7 +332,7 @@ def test_the_variances_of_a_batch_are_those_of_its_structure():
 def test_the_running_average_is_that_of_its_weights(mode):
     decay, draws = 0.7, np.random.default_rng(0).uniform(size=(5, 6)).astype(np.float32)
     monitor = sx.training.BatchMonitor(decay)
-    assert np.all(np.isnan(monitor.average))
+    assert np.all(np.isnan(np.asarray(monitor.average)))
 
     @jax.jit
     def scanned(monitor, draws):
@@ -365,7 +366,7 @@ def test_the_prediction_of_a_balanced_batch_is_the_closed_form_in_float32_too():
 
 def test_predictions_have_the_same_bits_in_every_mode(mode, monkeypatch):
     monkeypatch.setattr(predict, "_predict", predict._predict.__wrapped__)  # nothing is kept
-    hyper = {"alpha": 0.5, "temperature": 0.1}
+    hyper: dict[str, Any] = {"alpha": 0.5, "temperature": 0.1}
     for labels in ([0, 0, 0, 1, 1, 2], [0, 0, 1, 1]):
         found = predict_batch(np.array(labels), 2, **hyper)
         with precision(64):
@@ -391,8 +392,8 @@ def test_the_training_example(mode):
     monitor, losses = sx.training.BatchMonitor(), []
     for _ in range(20):
         weights, loss, monitor = step(weights, images, labels, monitor)
-        losses.append(float(loss))
-    assert (weights.dtype, loss.dtype) == (jnp.float32, jnp.float32)
+        losses.append(loss)
+    assert (weights.dtype, losses[-1].dtype) == (jnp.float32, jnp.float32)
     assert losses[-1] < losses[0]
     predicted = predict_batch(labels, 2, alpha=0.5, temperature=0.1)
     average = monitor.average
@@ -406,7 +407,7 @@ def test_the_training_example(mode):
 def test_rows_of_any_length_have_the_loss_of_their_directions(length):
     """Squares of these lengths are no float32: such rows counted as zero."""
     views, labels = batch(6)
-    hyper = {"alpha": 0.5, "temperature": 0.1}
+    hyper: dict[str, Any] = {"alpha": 0.5, "temperature": 0.1}
     value, slope = _differentiated(views, labels, **hyper)
     scaled = (views * np.float32(length)).astype(np.float32)
     found, moved = _differentiated(scaled, labels, **hyper)
@@ -441,7 +442,9 @@ def test_the_prediction_of_an_unbalanced_batch_is_what_free_minimisation_finds()
     free = sx.geometry.class_variances(solution.embeddings, prediction.structure)
     np.testing.assert_allclose(prediction.class_delta2, free.delta2, rtol=0, atol=SOLVED)
     whole = batch_variances(solution.embeddings, np.sort(labels))
-    np.testing.assert_allclose(prediction.variances, whole, rtol=0, atol=SOLVED)
+    np.testing.assert_allclose(
+        np.asarray(prediction.variances), np.asarray(whole), rtol=0, atol=SOLVED
+    )
     again = predict_batch(labels[::-1] * -10, alpha=0.6, temperature=0.4)
     np.testing.assert_array_equal(again.class_delta2, prediction.class_delta2[::-1])
 
@@ -451,7 +454,7 @@ def test_the_prediction_of_an_unbalanced_batch_is_what_free_minimisation_finds()
 
 def test_misuse():
     views, labels = batch(0)
-    hyper = {"alpha": 0.5, "temperature": 0.5}
+    hyper: dict[str, Any] = {"alpha": 0.5, "temperature": 0.5}
     for arguments, message in [
         ((views[0, 0], labels), r"embeddings must be \(B, p, d\).*got shape \(6,\)"),
         ((views[:0], labels[:0]), r"embeddings must be .*got shape \(0, 2, 6\)"),
