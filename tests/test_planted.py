@@ -29,6 +29,7 @@ def check(outcomes, most_undecided, most_unseen):
             assert "worst margin" in one.told
 
 
+@pytest.mark.slow  # others are planted in claims/test_search.py
 def test_sixteen_statements_are_judged_as_they_are():
     statements = planted.generated(16, seed=5, shapes=ONE_SHAPE)
     outcomes = list(planted.judged(statements, sx.claims.Budget(cells=250)))

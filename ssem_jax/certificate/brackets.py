@@ -77,7 +77,9 @@ def _margin_of_contrast(loss: ClassContrast, blocks: Blocks) -> Margin:
         of_sup, of_own = loss.shares(blocks)
         steep = total(map(jnp.abs, slopes))
         loose = jnp.where(blocks.self_pairs > 0, 0, 1 / loss.temperature)
-        pulls = (of_sup + jnp.where(blocks.num_views > 1, 2 * of_own, 0)) / loss.temperature
+        views = jnp.where(blocks.self_pairs > 0, (blocks.num_views - 1) / blocks.num_views, 1)
+        of_views = jnp.where(blocks.num_views > 1, views * of_own, 0)
+        pulls = (of_sup + of_views) / loss.temperature
         # Logarithm and pull have one sign, unless instances are decoupled.
         parts = jnp.abs(value) + (4 / loss.temperature if loss.decoupled else 0)
         of_value = rounding.block_value(num_pairs, parts)

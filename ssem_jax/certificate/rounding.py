@@ -322,17 +322,17 @@ def block_slope(pulls: Scalar, loose: Scalar, slopes: Scalar) -> Scalar:
     r"""Error of ⟨g, y - θ⟩ for the slopes g of such a cut, over all y of the simplex.
 
     The P_k are exact by definition, and similarities differ by 2 at most. What errs are the pulls
-    w_k/τ (1-α and a quotient of 2; or (p-1)/p, α and a quotient, which `pulls` counts twice), the
+    w_k/τ (at most a share, (p-1)/p, their product, and a quotient: 4), the
     sum P_k - w_k, and three operations with rates, of size 2 at most. The P_k must add up to 1:
     where a kind of pairs has a fixed similarity (self pairs), its share takes what is missing;
     elsewhere the largest one does, some 10 roundings of 1/τ.
 
     Args:
-        pulls: Σ w_k/τ, those of views twice.
+        pulls: Σ w_k/τ over the kinds of pairs whose similarity is not fixed.
         loose: 1/τ where no kind of pairs has a fixed similarity, else 0.
         slopes: Σ |g_k| along the similarities.
     """
-    return 2 * (gamma(3) * pulls + gamma(10) * loose + gamma(8) * slopes)
+    return 2 * (gamma(4) * pulls + gamma(10) * loose + gamma(8) * slopes)
 
 
 def block_other(size: int | None, magnitude: Scalar, slopes: Scalar) -> Scalar:

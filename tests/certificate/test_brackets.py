@@ -231,7 +231,7 @@ def farthest(function, shares, direction, level, start):
     return best
 
 
-@pytest.mark.parametrize("excess", [1e-2, 1e-5])
+@pytest.mark.parametrize("excess", [pytest.param(1e-2, marks=pytest.mark.slow), 1e-5])
 @pytest.mark.parametrize(("structure", "self_pairs", "alpha", "tau"), BOUND_CELLS)
 def test_bounds_hold_and_are_tight(structure, self_pairs, alpha, tau, excess):
     """Outer bounds of each quantity, against the farthest feasible point that SLSQP finds."""

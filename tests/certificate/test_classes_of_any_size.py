@@ -265,6 +265,7 @@ def test_certificates_of_unequal_classes_decide_phases(solved):
         assert np.all(width <= BRACKET_WIDTH)
 
 
+@pytest.mark.slow  # a kernel of its own
 def test_other_losses_are_reduced_by_their_gram_matrix(solved):
     problem, _, _, reduced = solved[1]
     loss = SupCL(ALPHAS[1], TAUS[1], mean="anchors")

@@ -42,6 +42,7 @@ def checked(gram, structure):
     return jnp.sum(gram)
 
 
+@pytest.mark.slow  # claims/test_files.py goes on to a conjecture
 def test_five_lines_run_through_solve_and_certify():
     problem = Problem(STRUCTURE, 3, repel(sharpness=np.array([0.5, 2.0])))
     certificate = sx.certify(sx.solve(problem, jax.random.key(0)))

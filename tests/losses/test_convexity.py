@@ -81,6 +81,7 @@ CONVEX = [
 ]
 
 
+@pytest.mark.slow  # a kernel for each loss
 @pytest.mark.parametrize("loss", CONVEX, ids=lambda loss: type(loss).__name__)
 def test_shipped_losses_pass_what_they_are_exempt_from(loss):
     assert loss.convex

@@ -278,6 +278,7 @@ def unproven(loss: Any) -> Any:
     [((2, 2), 2), pytest.param((5,) * 10, 1, marks=SLOW)],
     ids=["8 embeddings", "50 embeddings"],
 )
+@pytest.mark.slow  # a kernel for each loss
 def test_shipped_losses_are_not_refused_as_anybodys(sizes, views):
     structure = ClassStructure(sizes, views)
     tau = np.array([0.02, 0.1, 1.0])

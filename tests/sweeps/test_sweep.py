@@ -454,12 +454,14 @@ def test_processes_give_the_same_table_and_one_may_be_lost(table, environment, t
 
 
 @pytest.mark.filterwarnings("ignore:.*:DeprecationWarning:distributed.*")
+@pytest.mark.slow  # processes are tested below
 def test_a_dask_cluster_gives_the_same_table(table, environment):
     pytest.importorskip("distributed")
     with open_executor("dask", 2) as executor:
         assert sweep(grid().problems(), seed=3, executor=executor).equals(table)
 
 
+@pytest.mark.slow  # a process that compiles everything again
 def test_two_devices_give_the_same_table(table, environment, tmp_path):
     run = tmp_path / "run"
     command = "from ssem_jax.cli import main; import jax; assert jax.device_count() == 2; main()"

@@ -139,7 +139,18 @@ def test_what_the_criterion_cannot_judge():
 # ----------------------------------------------------------------------------------------- spectral
 
 
-@pytest.mark.parametrize("shape", [(2, 2, 2), (3, 2, 1), (2, 1, 3), (4, 3, 2)])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (2, 2, 2),
+        pytest.param((3, 2, 1), marks=SLOW),
+        (2, 1, 3),
+        pytest.param((4, 3, 2), marks=SLOW),
+    ],
+)
 def test_spectral_optimum_is_that_of_a_minimiser(shape):
     structure = ClassStructure.balanced(*shape)
     alphas = (1.0,) if shape[1] == 1 else (0.1, 0.6, 0.95)

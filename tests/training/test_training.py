@@ -300,6 +300,7 @@ def differences_on_two_devices(code):
     return json.loads(result.stdout)["differences"]
 
 
+@pytest.mark.slow  # meshes of either kind are tested below
 def test_a_sharded_batch_has_the_loss_and_gradient_of_the_whole():
     differences = differences_on_two_devices(ON_TWO_DEVICES)
     assert len(differences) == 2 * (1 + 4) + 1
