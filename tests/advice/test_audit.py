@@ -185,7 +185,7 @@ def test_everything_is_checked_before_anything_is_computed(monkeypatch):
         ((rows, labels[:1].repeat(4), loss), "at least 2 classes"),
         ((rows, labels, sx.SupCL(np.array([0.5, 0.6]), np.array([0.1, 0.1]))), "one cell"),
         ((rows, labels, sx.losses.SupConIn(0.1)), "SupConIn is not convex"),
-        ((rows, labels, sx.SupCL), "the loss must be one of the Gram matrix"),
+        ((rows, labels, sx.SupCL), "loss must be given its hyper-parameters, as SupCL"),
         ((rows, labels, sx.SupCL(0.5, 0.1, "exclude")), "num_views must be at least 2"),
         (
             (rows, labels, sx.losses.WeightedSupCL(0.5, 0.1, (1.0,))),
