@@ -8,8 +8,8 @@ import pytest
 
 import ssem_jax as sx
 from proofs_numeric import check, guideline
-from ssem_jax import theory
-from ssem_jax.certificate import certify_blocks
+from ssem_jax.certificate import QUANTITIES, Certificate, decide_phase
+from ssem_jax.certificate.exports import documents
 from ssem_jax.claims import Space, judge
 from ssem_jax.claims.replay import export_counterexample
 from ssem_jax.cli import main
@@ -17,17 +17,27 @@ from ssem_jax.sweeps.exports import Checked, checked, export_cells
 from ssem_jax.sweeps.table import tabulate
 
 
-def certified(alpha, temperature, sizes=(2, 2)):
-    """Rows of theory's optima: nothing is minimised."""
-    structure = sx.ClassStructure(sizes)
-    problem = sx.Problem(structure, structure.num_embeddings, sx.SupCL(alpha, temperature))
-    shape = (structure.num_classes, structure.sizes[0], 1)
-    return tabulate(certify_blocks(problem, theory.similarities(*shape, alpha, temperature)))
-
-
 @pytest.fixture(scope="module")
 def table():
-    return certified(np.array([0.1, 0.5, 0.9]), np.array([0.4, 1.4, 0.4]))
+    """Three certified cells: collapsed, collapsed against the guideline, and spread."""
+    alpha, temperature = np.array([0.1, 0.5, 0.9]), np.array([0.4, 1.4, 0.4])
+    problem = sx.Problem(sx.ClassStructure((2, 2)), 4, sx.SupCL(alpha, temperature))
+    ends = {"minimum": ([], []), "delta2": ([], [])}
+    for document in documents(problem, [-np.inf] * 3, [np.inf] * 3):
+        for name, pair in ends.items():
+            said = [c.split() for c in document["claims"] if c.startswith(name)]
+            found = {sign: float(bound) for _, sign, bound in said}
+            pair[0].append(found.get(">=", 0.0))
+            pair[1].append(found["<="])
+    low, high = np.tile([0.0, 0, 0, -1, -1], (3, 1)), np.ones((3, 5))
+    place = QUANTITIES.index("delta2")
+    low[:, place], high[:, place] = ends["delta2"]
+    high[:, QUANTITIES.index("view_variance")] = 0
+    lower, value = map(np.array, ends["minimum"])
+    gap, found = value - lower + 1e-14, np.tile([0.0, 0, 1, 0], (3, 1))
+    zeros, phases = np.zeros(3), decide_phase(low, high)
+    lower = lower - 5e-15
+    return tabulate(Certificate(problem, value, lower, gap, zeros, found, low, high, phases, zeros))
 
 
 def run(*arguments):
@@ -103,7 +113,7 @@ def test_a_counterexample_without_a_formal_statement_is_a_cell(table, tmp_path):
     (file,) = export_counterexample(judge(claim, table), tmp_path)
     holds, text = check.check(file)
     assert holds
-    assert "between_similarity >= " in text
+    assert "between_similarity <= -0.99" in text
     for formal in ("delta2 > 0", (("delta2 > 0",),), (["delta2 > 0"], []), ((), (1,))):
         with pytest.raises(ValueError, match="formal statement must be two tuples"):
             sx.Claim("a", "b", lambda cell: cell.delta2, claim.domain, formal=formal)
