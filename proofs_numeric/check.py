@@ -198,18 +198,18 @@ def lower_bound(problem, gram, quantity="delta2", tilt: Fraction | int = 0):
     return entropy - Fraction(paid, 2 * unit) / problem.tau
 
 def value(node, facts, problem):
-    """The interval (low, high) of an expression of names, numbers, + - * /, exp and log."""
+    """The interval (low, high) of an expression of names, numbers, + - * /, exp and ln."""
     match node:
         case str():
+            node = re.sub(r"(?<![\w.])\d[\d.]*(e[+-]?\d+)?", lambda x: f"({Fraction(x[0])})", node)
             return value(ast.parse(node.strip(), mode="eval").body, facts, problem)
         case ast.Name(name) if name in facts:
             return value(x, facts, problem) if isinstance(x := facts[name], str) else x
-        case ast.Constant(int() | float() as number):
-            return (Fraction(str(number)),) * 2
-        case ast.Call(ast.Name("exp" | "log" as name), [inner]):
-            function = Context.exp if name == "exp" else Context.ln
+        case ast.Constant(int() as number):
+            return (Fraction(number),) * 2
+        case ast.Call(ast.Name("exp" | "ln" as name), [inner]):
             ends = zip((problem.down, problem.up), value(inner, facts, problem))
-            return tuple(Fraction(rounded(function, *end)) for end in ends)
+            return tuple(Fraction(rounded(getattr(Context, name), *end)) for end in ends)
         case ast.UnaryOp(ast.USub(), inner):
             return value(ast.BinOp(ast.Constant(0), ast.Sub(), inner), facts, problem)
         case ast.BinOp(left, operator, right) if type(operator) in ARITHMETIC:

@@ -26,6 +26,7 @@ summary_guideline = Claim(
     exclude=lambda cell: cell.near_boundary(),
     domain=INCLUDED,
     expected=Verdict.REFUTED,
+    formal=(("alpha >= 1/n", "temperature <= 1/ln(m)"), ("delta2 > 1e-6",)),
 )
 
 majority_guideline = Claim(

@@ -7,7 +7,7 @@ Here is what a first user needs; everything else is in the rooms, each with a li
 * :mod:`geometry`: the models that theory predicts, and what embeddings look like
 * the witnesses, none of which imports another: :mod:`theory` (closed forms), :mod:`solver`
   (:func:`solve`, a :class:`Solution`), :mod:`certificate` (:func:`certify`,
-  :func:`certify_embeddings`) and :mod:`balls` (proofs in ball arithmetic)
+  :func:`certify_embeddings`, :func:`export`) and :mod:`balls` (proofs in ball arithmetic)
 * :mod:`sweeps`: many cells. :class:`Grid`, :func:`sweep`, :func:`read_run`; :mod:`compute` says who
   computes them
 * :mod:`claims`: :class:`Claim`, :func:`verify`, :class:`Verdict`; conjectures over a :class:`Space`
@@ -37,6 +37,7 @@ from ssem_jax.advice.guides import guide as guide
 from ssem_jax.certificate.certificate import Certificate as Certificate
 from ssem_jax.certificate.certificates import certify as certify
 from ssem_jax.certificate.certificates import certify_embeddings as certify_embeddings
+from ssem_jax.certificate.exports import export as export
 from ssem_jax.claims.claim import Claim as Claim
 from ssem_jax.claims.claim import Verdict as Verdict
 from ssem_jax.claims.collection import verify as verify
@@ -76,6 +77,7 @@ __all__ = [
     "certify",
     "certify_embeddings",
     "equal",
+    "export",
     "gram_loss",
     "guide",
     "read_run",

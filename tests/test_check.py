@@ -123,7 +123,7 @@ def test_the_program_needs_nothing_but_python(tmp_path):
 
 GUIDELINE = {
     "sentence": "alpha >= 1/n and tau <= 1/log m prevent class collapse.",
-    "if": ["alpha >= 1/n", "temperature <= 1/log(m)"],
+    "if": ["alpha >= 1/n", "temperature <= 1/ln(m)"],
     "then": ["delta2 > 1e-6"],
 }
 
@@ -142,6 +142,24 @@ def test_a_sentence_is_refuted_at_a_cell(tmp_path):
     assert not run(tmp_path, outside)[0]
     outside["claims"][-1] = GUIDELINE | {"holds": True}
     assert run(tmp_path, outside)[0]
+
+
+def test_numbers_in_claims_are_exact(tmp_path):
+    """Digits beyond those of a float count."""
+    best = minimiser(3, 4, Fraction(1, 2), Fraction(7, 20))
+    digits = Decimal(best) + Decimal("1e-18")
+    tilts = copy.deepcopy(document(tilt="1e-24")["tilts"])
+    narrow = {
+        "bits": 256,
+        "tilts": tilts,
+        "claims": [f"delta2 <= {digits}"],
+        "optimum": blocks(3, best),
+    }
+    holds, text = run(tmp_path, document() | narrow)
+    assert holds, text
+    narrow["claims"] = [f"delta2 <= {digits - Decimal('2e-18')}"]
+    assert float(digits) == float(digits - Decimal("2e-18"))
+    assert not run(tmp_path, document() | narrow)[0]
 
 
 @pytest.mark.parametrize("value", [None, 0, 1, "false"])
@@ -465,13 +483,13 @@ def mutated(text, rng):
 
 
 def is_true(claim, delta2):
-    """Whether a claim of a mutant is true; other quantities than δ² are held to the enclosure."""
-    comparisons = check.PHASES.get(claim, [claim])
-    found = [c.split() for c in comparisons if c.startswith("delta2")]
-    return all(
-        delta2 < Fraction(bound) if sign[0] == "<" else delta2 > Fraction(bound)
-        for _, sign, bound in found
-    )
+    """Whether a claim of a mutant about δ² is true; others are held to the enclosure."""
+    number = r"(?<![\w.])\d[\d.]*(e[+-]?\d+)?"
+    for comparison in check.PHASES.get(claim, [claim]):
+        exact = re.sub(number, lambda x: f"Fraction('{x[0]}')", comparison)
+        if "delta2" in comparison and not eval(exact, {"Fraction": Fraction, "delta2": delta2}):
+            return False
+    return True
 
 
 def check_mutants(tmp_path, seed, count):

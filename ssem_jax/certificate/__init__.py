@@ -2,7 +2,8 @@
 
 Files: certificate (what is found), certificates (certify and its kin), dual (the dual matrix),
 rounding (every margin), eigenbound (λ_min from below), shares, barrier and brackets (equal
-classes), class_blocks, class_program and class_brackets (classes of any size).
+classes), class_blocks, class_program and class_brackets (classes of any size), places and exports
+(files that an independent program checks).
 """
 
 from ssem_jax.certificate.certificate import COLLAPSE_TOLERANCE as COLLAPSE_TOLERANCE
@@ -15,4 +16,5 @@ from ssem_jax.certificate.certificates import certify_embeddings as certify_embe
 from ssem_jax.certificate.certificates import negative_direction as negative_direction
 from ssem_jax.certificate.class_program import ReducedSolution as ReducedSolution
 from ssem_jax.certificate.class_program import solve_reduced as solve_reduced
+from ssem_jax.certificate.exports import export as export
 from ssem_jax.certificate.shares import QUANTITIES as QUANTITIES

@@ -34,6 +34,7 @@ class Certificate:
         phase: a code of :class:`ssem_jax.Phase`, decided from the brackets.
         failure_probability: of the random start with which `lower` and `gap` were bounded; 0 up to
             `CHOLESKY_LIMIT` embeddings, where nothing is left to chance.
+        embeddings: (N, d) rows that were certified; None where it was made of similarities.
     """
 
     problem: Problem
@@ -46,6 +47,7 @@ class Certificate:
     high: Float[Array, "*batch 5"]
     phase: Int[Array, "*batch"]
     failure_probability: Float[Array, "*batch"]
+    embeddings: Float[Array, "*batch N d"] | None = None
 
     @property
     def convexity(self) -> str:

@@ -375,10 +375,15 @@ def _certify(
     level = np.where(np.isnan(level), np.inf, level)  # where points coincide that may not
     low, high = _brackets(losses, structure, found, level)
     leaves = (dual.value, lower, level - lower, dual.eigenvalue, found, low, high)
-    return _assemble(problem, leaves, 0.0 if formed else FAILURE_PROBABILITY)
+    return _assemble(problem, leaves, 0.0 if formed else FAILURE_PROBABILITY, embeddings)
 
 
-def _assemble(problem: Problem, leaves: tuple[AnyArray, ...], failure: float) -> Certificate:
+def _assemble(
+    problem: Problem,
+    leaves: tuple[AnyArray, ...],
+    failure: float,
+    embeddings: AnyArray | None = None,
+) -> Certificate:
     """A certificate from its leaves, each with the cells in front; the phase is added."""
     value, lower, gap = leaves[:3]
     if np.any(gap < 0):
@@ -389,6 +394,8 @@ def _assemble(problem: Problem, leaves: tuple[AnyArray, ...], failure: float) ->
             "loss that is not convex, has a false one; nothing was certified."
         )
     leaves = (*leaves, decide_phase(*leaves[-2:]), np.full(len(leaves[0]), failure))
+    if embeddings is not None:
+        leaves = (*leaves, embeddings)
     if problem.batch_size is None:
         leaves = tuple(leaf[0] for leaf in leaves)
     return Certificate(problem, *map(jnp.asarray, leaves))

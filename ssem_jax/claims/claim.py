@@ -98,6 +98,19 @@ def _check_said(claim: Claim | Theorem) -> None:
         object.__setattr__(claim, "expected", Verdict(claim.expected))
 
 
+def _check_formal(claim: Claim) -> None:
+    """Two tuples of comparisons; a list, or a text, would be kept and surprise later."""
+    parts = ((), ()) if claim.formal is None else claim.formal
+    good = isinstance(parts, tuple) and len(parts) == 2
+    if not good or not all(
+        isinstance(part, tuple) and all(isinstance(each, str) for each in part) for part in parts
+    ):
+        raise ValueError(
+            f"{claim.name}: its formal statement must be two tuples of comparisons, as "
+            f"(('alpha >= 1/n',), ('delta2 > 1e-6',)); got {shown(claim.formal)}."
+        )
+
+
 def _check_function(name: str, what: str, function: Any) -> None:
     if not callable(function) or isinstance(function, type):
         raise ValueError(f"{name}: its {what} must be a function; got {shown(function)}.")
@@ -123,10 +136,13 @@ class Claim:
             strict, and 0 is undecided.
         expected: the verdict that theory gives; None for a conjecture.
         quantity: the bracket of :class:`Cells` that the statement is about, for pictures.
+        formal: the statement as :mod:`proofs_numeric.check` reads it, comparisons that are given
+            and comparisons that follow, as (("alpha >= 1/n",), ("delta2 > 1e-6",)); a
+            counterexample then travels as a file that says "refuted".
 
     Raises:
         ValueError: a name that is no identifier, an unknown verdict, or what is no function, no
-            domain or no window where one is needed.
+            domain, no window or no comparisons where they are needed.
     """
 
     name: str
@@ -141,9 +157,11 @@ class Claim:
     closed: bool = False
     expected: Verdict | None = None
     quantity: str = "delta2"
+    formal: tuple[tuple[str, ...], tuple[str, ...]] | None = None
 
     def __post_init__(self) -> None:
         _check_said(self)
+        _check_formal(self)
         _check_function(self.name, "margin", self.margin)
         for what in ("where", "exclude"):
             if getattr(self, what) is not None:

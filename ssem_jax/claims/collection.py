@@ -15,6 +15,7 @@ from ssem_jax.claims.claim import SIZES, Claim, Theorem, check_distinct, each_of
 from ssem_jax.claims.judgements import Judgement, judge, judge_theorem
 from ssem_jax.problem.validation import check_choice
 from ssem_jax.sweeps.batches import num_cells
+from ssem_jax.sweeps.exports import Checked
 from ssem_jax.sweeps.folder import versions
 from ssem_jax.sweeps.runs import sweep
 from ssem_jax.sweeps.table import worst_gap
@@ -31,6 +32,7 @@ class Report:
         seconds: wall time.
         seed: of the random starts.
         size: of the domains: "quick", "default" or "full".
+        checked: what an independent program made of the cells' files, where they were written.
     """
 
     judgements: list[Judgement]
@@ -38,11 +40,13 @@ class Report:
     seconds: float
     seed: int = 0
     size: str = "default"
+    checked: Checked | None = None
 
     @property
     def as_expected(self) -> bool:
-        """Whether every verdict is as expected."""
-        return all(judgement.as_expected for judgement in self.judgements)
+        """Whether every verdict is as expected, and every file that was written is proven."""
+        proven = self.checked is None or self.checked.proven == self.checked.files
+        return proven and all(judgement.as_expected for judgement in self.judgements)
 
     @property
     def widest_enclosure(self) -> float | None:
@@ -68,7 +72,7 @@ class Report:
             "seed": self.seed,
             "size": self.size,
             "versions": versions(),
-        }
+        } | ({} if self.checked is None else {"checked": self.checked._asdict()})
 
 
 def verify(

@@ -43,7 +43,8 @@ def judge_file(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for cells, margin maps and results.json; an interrupted search goes on.",
+            help="Folder for cells, margin maps, certificates of counterexamples and "
+            "results.json; an interrupted search goes on.",
             show_default=False,
             parser=folder_named,
             metavar="PATH",
@@ -98,8 +99,10 @@ def judge_file(
 
 
 def _keep_trials(trials: list[Trial], found: dict[str, Any], out: Path) -> None:
-    """results.json, and a margin map of every conjecture about cells."""
+    """results.json, and for every conjecture about cells a map of its margin and the certificates
+    of its counterexample."""
     from ssem_jax.claims import told
+    from ssem_jax.claims.replay import export_counterexample
     from ssem_jax.show.outcomes import draw_margins
     from ssem_jax.show.style import PlotError, save
 
@@ -107,6 +110,11 @@ def _keep_trials(trials: list[Trial], found: dict[str, Any], out: Path) -> None:
     for trial in trials:
         if trial.table is None:
             continue
+        try:
+            for file in export_counterexample(trial.judgement, out) if trial.judgement else ():
+                say(f"{file} is a certificate of the counterexample: ssem check {file}")
+        except ValueError as error:
+            say(f"no certificate of the counterexample of {trial.claim.name}: {error}")
         try:
             parts, axes = told.margin_map(trial)
             title = f"{trial.claim.name}: {trial.judgement.words}" if trial.judgement else ""

@@ -93,7 +93,7 @@ def progress_bar(
         yield lambda count: bar.advance(task, count)
 
 
-def writable(folder: Path) -> Path:
+def writable(folder: Path, option: str = "--out") -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".probe.{os.getpid()}"
@@ -101,7 +101,7 @@ def writable(folder: Path) -> Path:
         probe.unlink()
     except OSError as error:
         raise ValueError(
-            f"cannot write to {folder}: {error.strerror}; choose another folder for --out."
+            f"cannot write to {folder}: {error.strerror}; choose another folder for {option}."
         ) from error
     return folder
 

@@ -23,6 +23,7 @@ from ssem_jax.sweeps import document
 # Importing a file adds its commands to the app, in the order in which `ssem --help` lists them.
 from ssem_jax.cli import (  # noqa: F401
     verify,
+    certificates,
     conjectures,
     sweeps,
     pictures,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,6 +21,7 @@ from ssem_jax.cli.console import (
     app,
     console_of,
     counterexample_text,
+    folder_named,
     number_text,
     progress_bar,
     set_up,
@@ -38,6 +41,15 @@ def verify(
         typer.Option("--rigorous", help="Also prove theorems and enclosures in ball arithmetic."),
     ] = False,
     out: OutOption = None,
+    certificates: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for a file of every certified cell, which an independent program checks.",
+            show_default=False,
+            parser=folder_named,
+            metavar="PATH",
+        ),
+    ] = None,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> int | Answer:
@@ -47,8 +59,10 @@ def verify(
     alpha and temperature, in both pair conventions. Each cell is certified by duality, and each
     claim gets one of three verdicts: HOLDS on all certified cells, REFUTED by a certified
     counterexample, or UNDECIDED. With --rigorous, statements about continuous boxes of parameters
-    are PROVEN in interval arithmetic, and minima are enclosed beyond any rounding. The exit code is
-    0 if all verdicts are those that theory gives.
+    are PROVEN in interval arithmetic, and minima are enclosed beyond any rounding. With
+    --certificates, every certified cell is written to a file, which proofs_numeric/check.py proves
+    in exact arithmetic. The exit code is 0 if all verdicts are those that theory gives, and all
+    files are proven.
     """
     if quick and full:
         raise ValueError("--quick and --full exclude each other; give one of them.")
@@ -70,6 +84,8 @@ def verify(
         report = collection_file.verify(
             collection, theorems=theorems, size=size, seed=seed, out=cells, progress=advance
         )
+    if certificates is not None:
+        report = _with_certificates(report, writable(certificates, "--certificates"))
     if out is not None:
         from ssem_jax.show.report import write as write_report
 
@@ -81,7 +97,26 @@ def verify(
     _show_report(report)
     if out is not None:
         print(f"Cells, report.html and report.json are in {out}.")
+    if certificates is not None:
+        print(f"Certificates are in {certificates}; `ssem check {certificates}` checks them again.")
     return code
+
+
+def _with_certificates(report: Report, folder: Path) -> Report:
+    """The report, and what an independent program says of a file for every certified cell."""
+    import polars as pl
+
+    from ssem_jax.certificate.certificate import GAP_TOLERANCE
+    from ssem_jax.claims.replay import export_counterexample
+    from ssem_jax.sweeps.exports import checked, export_cells
+
+    total = int((report.table["gap"] <= GAP_TOLERANCE).sum())
+    with progress_bar("certificates", total, "files") as advance:
+        files = export_cells(report.table.drop("attainable"), folder, progress=advance)
+    for judgement in report.judgements:
+        if isinstance(judgement.evidence, pl.DataFrame):
+            files += export_counterexample(judgement, folder)
+    return dataclasses.replace(report, checked=checked(files))
 
 
 def _show_report(report: Report) -> None:
@@ -116,6 +151,11 @@ def _show_report(report: Report) -> None:
         f"{summary['low_dimensional']['cells']} cells of lower dimension, where a gap is expected, "
         "are counted apart."
     )
+    if report.checked is not None:
+        megabytes = report.checked.bytes / 2**20
+        console.print(f"Files {report.checked.words}, {megabytes:.1f} MiB of certificates.")
+        for said in report.checked.failures:
+            console.print(said, markup=False)
     unexpected = [j.claim.name for j in report.judgements if not j.as_expected]
     console.print(
         "Every verdict is the one that theory gives."

@@ -151,6 +151,7 @@ def _summary(report: Report, document: dict[str, Any]) -> str:
         "widest enclosure": _number(report.widest_enclosure),
         "size of the run": report.size,
         "seed": str(report.seed),
+        "checked by an independent program": report.checked and report.checked.words.split(": ")[1],
         "wall time": f"{report.seconds:.0f} s",
         "written": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
     }
