@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Protocol
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
@@ -77,7 +76,7 @@ def descent_step(
     The gradient is that of N·L: with the mean over N anchors a step would shrink as N grows.
     """
     points = points - rate * riemannian_gradient(loss, structure, points)
-    return points / jnp.linalg.norm(points, axis=-1, keepdims=True)
+    return sx.geometry.normalize(points)
 
 
 def riemannian_gradient(
@@ -85,8 +84,7 @@ def riemannian_gradient(
 ) -> jax.Array:
     """The gradient of N·L on the product of spheres."""
     slope = jax.grad(lambda at: loss.from_gram(at @ at.T, structure))(points)
-    radial = jnp.sum(slope * points, axis=-1, keepdims=True)
-    return structure.num_embeddings * (slope - radial * points)
+    return structure.num_embeddings * sx.geometry.project(points, slope)
 
 
 def growing(last: int, count: int) -> np.ndarray:

@@ -24,7 +24,7 @@ def compute(fast: bool, progress: Progress) -> Tables:
     progress.begin(1)
     dim, m = STRUCTURE.num_embeddings - 1, STRUCTURE.num_classes
     start = jax.random.normal(jax.random.key(SEED + 3), (1, STRUCTURE.num_embeddings, dim))
-    start = start / jnp.linalg.norm(start, axis=-1, keepdims=True)
+    start = sx.geometry.normalize(start)
     loss = sx.SupCL(ALPHA, TEMPERATURE)
     path = descend(loss, STRUCTURE, start, RATE, STEPS, 1)[shown, 0]
     progress.advance(1)

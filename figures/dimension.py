@@ -62,14 +62,13 @@ def compute(fast: bool, progress: Progress) -> Tables:
     thresholds = pl.DataFrame(rows).filter(pl.col("temperature") != TEMPERATURE)
 
     tau = np.geomspace(0.19, 1.25, 121)
-    z = NUM_CLASSES / ((NUM_CLASSES - 1) * tau)
-    alpha_c = np.asarray(sx.theory.alpha_c(NUM_CLASSES, NUM_INSTANCES, 1, tau))
+    counts = (NUM_CLASSES, NUM_INSTANCES, 1)
     boundary = pl.DataFrame(
         {
             "temperature": tau,
-            "alpha_c": alpha_c,
+            "alpha_c": np.asarray(sx.theory.alpha_c(*counts, tau)),
             # Where collapse stops being a local minimum at d = m-1.
-            "alpha_loc": 1 - (1 - alpha_c) * (1 - z / np.expm1(z)),
+            "alpha_loc": np.asarray(sx.theory.alpha_local(*counts, tau)),
         }
     )
     slices = cells.filter(pl.col("temperature") == TEMPERATURE).select("dim", "alpha", "delta2")

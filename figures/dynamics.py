@@ -31,7 +31,7 @@ MAX_STEPS = 300_000
 def _starts(count: int, offset: int) -> jax.Array:
     shape = (count, STRUCTURE.num_embeddings, STRUCTURE.num_embeddings - 1)
     points = jax.random.normal(jax.random.key(SEED + offset), shape)
-    return points / jnp.linalg.norm(points, axis=-1, keepdims=True)
+    return sx.geometry.normalize(points)
 
 
 def steps_to_converge(alphas: np.ndarray) -> np.ndarray:
@@ -59,7 +59,7 @@ def steps_to_converge(alphas: np.ndarray) -> np.ndarray:
 
 def compute(fast: bool, progress: Progress) -> Tables:
     """Trajectories as block averages of the Gram matrix, the exact optimum, steps to converge."""
-    m, n, p = STRUCTURE.num_classes, STRUCTURE.instances_per_class, STRUCTURE.num_views
+    m, n, p = STRUCTURE.counts
     paths, optima = [], []
     progress.begin(len(CELLS))
     averages = jax.jit(
@@ -123,7 +123,6 @@ def draw(tables: Tables) -> object:
     """Left: trajectories and exact optima. Right: steps to converge over |α - α_c|."""
     figure, axes = show.new_figure(1, 2, height=3.1)
     left, right = axes[0]
-    m, n = STRUCTURE.num_classes, STRUCTURE.instances_per_class
     for place, row in enumerate(tables["optima"].iter_rows(named=True)):
         paths = tables["paths"].filter(name=row["name"])
         for path in paths.partition_by("start", maintain_order=True):
@@ -149,9 +148,12 @@ def draw(tables: Tables) -> object:
             label=rf"$\alpha={row['alpha']:g}$, {row['name']}",
         )
     delta2 = np.linspace(0, 1, 50)
+    family = sx.geometry.similarities_of(
+        sx.geometry.Variances(0 * delta2, delta2, 1 - delta2, 0 * delta2), *STRUCTURE.counts
+    )
     left.plot(
-        1 - delta2 * n / (n - 1),
-        -(1 - delta2) / (m - 1),
+        family.within,
+        family.between,
         color="0.4",
         lw=0.9,
         ls=(0, (4, 2)),

@@ -36,7 +36,7 @@ def compute(fast: bool, progress: Progress) -> Tables:
     order, bounds = [], []
     for mean in ("anchors", "pairs"):
         loss = sx.SupCL(alphas, np.full_like(alphas, ORDER_TEMPERATURE), "include", mean)
-        points, gaps = _solve(structure, structure.num_instances - 1, loss, progress)
+        points, gaps = _solve(structure, structure.total_instances - 1, loss, progress)
         within = jax.vmap(lambda at: sx.geometry.class_variances(at, structure).within)(points)
         for place, name in enumerate(NAMES):
             order.append(

@@ -17,7 +17,7 @@ TEMPERATURE = 0.5
 
 def compute(fast: bool, progress: Progress) -> Tables:
     """Loss of SSEM Gram matrices; the optimum in closed form and by free minimisation."""
-    m, n, p = STRUCTURE.num_classes, STRUCTURE.instances_per_class, STRUCTURE.num_views
+    m, n, p = STRUCTURE.counts
     alpha_c = float(sx.theory.alpha_c(m, n, p, TEMPERATURE))
     deltas = np.linspace(-0.85, 0.85, 121)
     chosen = (0.2, alpha_c, 0.45, 0.55)

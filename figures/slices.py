@@ -30,7 +30,7 @@ def compute(fast: bool, progress: Progress) -> Tables:
         along_tau = [(alpha, tau) for alpha in fixed["temperature"] for tau in temperatures]
         pairs = np.array(along_alpha + along_tau)
         loss = sx.SupCL(pairs[:, 0], pairs[:, 1], self_pairs)
-        problem = sx.Problem(structure, sx.problem.full_dimension(structure, self_pairs), loss)
+        problem = sx.Problem(structure, sx.geometry.full_dimension(structure, self_pairs), loss)
         quantities = ("delta2", "view_variance", "mean_squared")
         ends = [f"{name}_{end}" for name in quantities for end in ("lo", "hi")]
         cells = certified_cells(

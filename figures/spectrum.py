@@ -18,15 +18,13 @@ KINDS = ("view", "instance", "class", "mean")
 
 
 def dual_matrix(loss: sx.GramLoss, gram: jax.Array) -> jax.Array:
-    """N·S: the gradient of N·L plus the multipliers -(g G)_ii on the diagonal."""
-    slope = jax.grad(lambda at: loss.from_gram(at, STRUCTURE))(gram)
-    slope = 0.5 * (slope + slope.T)
-    return STRUCTURE.num_embeddings * (slope - jnp.diag(jnp.sum(slope * gram, axis=1)))
+    """N·S, whose eigenvalues do not shrink as N grows."""
+    return STRUCTURE.num_embeddings * sx.certificate.dual_of_gram(gram, STRUCTURE, loss)
 
 
 def modes() -> np.ndarray:
     """One unit eigenvector of each kind: (4, N)."""
-    p, n = STRUCTURE.num_views, STRUCTURE.instances_per_class
+    p, n = STRUCTURE.num_views, STRUCTURE.num_instances
     vectors = np.zeros((4, STRUCTURE.num_embeddings))
     vectors[0, :2] = 1, -1
     vectors[1, :p], vectors[1, p : 2 * p] = 1, -1
@@ -40,7 +38,7 @@ def compute(fast: bool, progress: Progress) -> Tables:
     alphas = np.asarray(ALPHAS)
     loss = sx.SupCL(alphas, np.full_like(alphas, TEMPERATURE))
     # More dimensions than this convention needs: as many as the slices, whose kernel this shares.
-    problem = sx.Problem(STRUCTURE, sx.problem.full_dimension(STRUCTURE, "exclude"), loss)
+    problem = sx.Problem(STRUCTURE, sx.geometry.full_dimension(STRUCTURE, "exclude"), loss)
     progress.begin(len(ALPHAS))
     solution = sx.solve(problem, jax.random.key(SEED), progress=progress.advance)
     gaps = np.asarray(sx.certify(solution).gap)
@@ -73,7 +71,7 @@ def compute(fast: bool, progress: Progress) -> Tables:
         pl.DataFrame({"kind": kind, "alpha": grid, "eigenvalue": values[:, place]})
         for place, kind in enumerate(KINDS)
     ]
-    m, n, p = STRUCTURE.num_classes, STRUCTURE.instances_per_class, STRUCTURE.num_views
+    m, n, p = STRUCTURE.counts
     alpha_c = float(sx.theory.alpha_c(m, n, p, TEMPERATURE))
     return {
         "spectra": pl.concat(spectra),

@@ -49,8 +49,8 @@ def compute(fast: bool, progress: Progress) -> Tables:
                     "alpha": alphas,
                     "delta2": np.asarray(found.within),
                     "between": np.asarray(found.between),
-                    "expected_delta2": mean.delta2,
-                    "expected_between": mean.between,
+                    "expected_delta2": mean.variances.delta2,
+                    "expected_between": mean.variances.between,
                 }
             )
         )

@@ -31,10 +31,9 @@ def tail_curves(tail: pl.DataFrame) -> pl.DataFrame:
     curves = []
     for mean in tail["mean"].unique(maintain_order=True):
         loss = sx.SupCL(alphas, np.full_like(alphas, tau), "include", mean)
-        found = sx.certificate.solve_reduced(
-            sx.Problem(structure, len(sizes), loss)
-        ).instance_variance
-        for size, delta2 in zip(sizes, np.asarray(found).T, strict=True):
+        found = sx.certificate.solve_reduced(sx.Problem(structure, None, loss))
+        each = np.asarray(found.class_variances.delta2).T
+        for size, delta2 in zip(sizes, each, strict=True):
             own = {"mean": mean, "class_size": size, "alpha": alphas, "delta2": delta2}
             curves.append(pl.DataFrame(own))
     return pl.concat(curves)

@@ -1,8 +1,10 @@
 """The theory of class collapse as runnable numeric proofs: one module for each topic.
 
-Every module states its claims (:class:`ssem_jax.claims.Claim`) at the top level: statement, source,
-domain, margin, and the verdict that theory gives. `ssem verify` judges them all, and
-``python -m proofs_numeric NAME`` judges one.
+It reads like the appendix of a paper. Every module states its claims
+(:class:`ssem_jax.claims.Claim`) at the top level: statement, source, domain, margin, and the
+verdict that theory gives. What solves, certifies or encloses for them stands in :mod:`evidence`,
+where they are judged in :mod:`domains`, and formulas in :mod:`ssem_jax.theory`. `ssem verify`
+judges them all, ``python -m proofs_numeric NAME`` judges one, and README.md has an index.
 """
 
 from __future__ import annotations

@@ -10,14 +10,33 @@ from ssem_jax import claims, compute
 from ssem_jax.compute import cache
 
 
+def index() -> str:
+    """All statements as a table of Markdown, numbered by module: what the README shows."""
+    rows = ["| no. | statement | module | verdict |", "|---|---|---|---|"]
+    for chapter, module in enumerate(proofs_numeric.modules(), 1):
+        name = module.__name__.rpartition(".")[2]
+        stated = [*claims.collect([module]), *claims.collect_theorems([module])]
+        for number, claim in enumerate(stated, 1):
+            statement = claim.statement.replace("|", "\\|")
+            rows.append(
+                f"| {chapter}.{number} | {statement} | [`{name}`]({name}.py) `{claim.name}` | "
+                f"{claim.expected} |"
+            )
+    return "\n".join(rows)
+
+
 def main() -> int:
     """0 if every verdict is as expected, 1 if not, 2 if there is no such claim."""
     parser = argparse.ArgumentParser(prog="python -m proofs_numeric", description=__doc__)
     parser.add_argument("name", nargs="?", help="a claim, or a module of claims")
     parser.add_argument("--list", action="store_true", help="list all claims")
+    parser.add_argument("--index", action="store_true", help="print the index of the README")
     parser.add_argument("--size", choices=("quick", "default", "full"), default="default")
     arguments = parser.parse_args()
     modules = {module.__name__.rpartition(".")[2]: module for module in proofs_numeric.modules()}
+    if arguments.index:
+        print(index())
+        return 0
     if arguments.list or arguments.name is None:
         for name, module in modules.items():
             print(name)

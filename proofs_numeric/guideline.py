@@ -1,28 +1,16 @@
 """Rules of thumb for (α, τ) that keep classes from collapsing: a popular one, and sound ones."""
 
 from proofs_numeric.domains import EXCLUDED, INCLUDED
+from proofs_numeric.evidence import satisfies, spread
 from ssem_jax import theory
-from ssem_jax.certificate import COLLAPSE_TOLERANCE
 from ssem_jax.claims import Claim, Verdict
-
-
-def _spread(cell):
-    return cell.delta2 - COLLAPSE_TOLERANCE
-
-
-def _satisfies(guideline):
-    def condition(cell):
-        return cell.predict(lambda *cells, self_pairs: guideline(*cells)).astype(bool)
-
-    return condition
-
 
 summary_guideline = Claim(
     name="summary_guideline",
     statement="α ≥ 1/n and τ ≤ 1/log m prevent class collapse.",
     source="the sentence of a summary of the paper, not the wording of its theorems",
-    margin=_spread,
-    where=_satisfies(theory.summary_guideline),
+    margin=spread,
+    where=satisfies(theory.summary_guideline),
     exclude=lambda cell: cell.near_boundary(),
     domain=INCLUDED,
     expected=Verdict.REFUTED,
@@ -33,8 +21,8 @@ majority_guideline = Claim(
     name="majority_guideline",
     statement="With self pairs included, α ≥ (n+1)/(2n) and τ ≤ 1/log m prevent class collapse.",
     source="derived here",
-    margin=_spread,
-    where=_satisfies(theory.majority_guideline),
+    margin=spread,
+    where=satisfies(theory.majority_guideline),
     exclude=lambda cell: cell.near_boundary(),
     domain=INCLUDED,
     expected=Verdict.HOLDS,
@@ -45,8 +33,8 @@ power_guideline = Claim(
     statement="With self pairs included, α ≥ 1/n + (1-1/n)/m and τ ≤ 1/(2 log m) prevent class "
     "collapse.",
     source="derived here, with k = 2 of τ ≤ 1/(k log m)",
-    margin=_spread,
-    where=_satisfies(theory.power_guideline),
+    margin=spread,
+    where=satisfies(theory.power_guideline),
     exclude=lambda cell: cell.near_boundary(),
     domain=INCLUDED,
     expected=Verdict.HOLDS,
@@ -56,8 +44,8 @@ excluded_guideline = Claim(
     name="excluded_guideline",
     statement="With self pairs excluded, α ≥ 1/n and τ ≤ 1/log N prevent class collapse.",
     source="derived here",
-    margin=_spread,
-    where=_satisfies(theory.excluded_guideline),
+    margin=spread,
+    where=satisfies(theory.excluded_guideline),
     exclude=lambda cell: cell.near_boundary(),
     domain=EXCLUDED,
     expected=Verdict.HOLDS,

@@ -5,37 +5,21 @@ that are at least as good as the ones found, by the reduced problem of
 :mod:`ssem_jax.certificate.class_brackets`.
 """
 
-from __future__ import annotations
-
 import itertools
-from typing import Any, cast
 
 import numpy as np
-from flint import fmpz_mpoly_ctx
 
+from proofs_numeric import evidence
 from ssem_jax.certificate import COLLAPSE_TOLERANCE
-from ssem_jax.claims import (
-    EQUALITY_TOLERANCE,
-    Cells,
-    Claim,
-    Domain,
-    Interval,
-    Proof,
-    Theorem,
-    Verdict,
-    equal,
-    same_phase,
-)
-from ssem_jax.problem import ClassStructure, Phase
+from ssem_jax.claims import Claim, Domain, Theorem, Verdict, equal
+from ssem_jax.problem import ClassStructure
 from ssem_jax.sweeps import Grid
-from ssem_jax.theory.unequal import minority_collapse_ratio, two_class_threshold
+from ssem_jax.theory import majority_cosine, two_class_threshold
 
 _ORDER = "derived here"
 _BOTH = ("pairs", "anchors")
 _COLD = 0.2
 """The temperature at which limits τ → 0 are judged; off-class terms are e^{-1.5/τ} = 6e-4 there."""
-_COLD_BAND = 0.02
-"""How far thresholds may still lie above their limits at τ = 0.2."""
 
 
 def _grid(sizes, alphas, temperatures, means=_BOTH) -> Grid:
@@ -118,44 +102,16 @@ TWO = Domain(
 )
 
 
-def larger_first(cell: Cells) -> Interval:
-    """Negative where a smaller class is spread and a larger one is collapsed."""
-    variance, low, high = cell.class_delta2, [], []
-    for row, text in enumerate(cell.table["sizes"]):
-        n = np.array([int(size) for size in text.split(",")])
-        larger, smaller = np.nonzero(n[:, None] > n)
-        parts, stays = variance.low[row, larger], variance.high[row, smaller]
-        holds = np.maximum(parts - COLLAPSE_TOLERANCE, COLLAPSE_TOLERANCE - stays)
-        together = COLLAPSE_TOLERANCE - variance.high[row, larger]
-        broken = np.minimum(variance.low[row, smaller] - COLLAPSE_TOLERANCE, together)
-        low.append(holds.min())
-        high.append(-broken.max())
-    return Interval(low, np.maximum(low, high))
-
-
 larger_classes_first = Claim(
     name="larger_classes_first",
     statement="Classes of unequal size, both means: wherever a class is spread, so is every "
     "larger one; larger classes leave collapse at smaller α.",
     source=f"{_ORDER}; proven for m = 2 and the per-anchor mean (larger_class_first_two), "
     "numerical for m ≥ 3",
-    margin=larger_first,
+    margin=evidence.larger_first,
     domain=UNEQUAL,
     expected=Verdict.HOLDS,
 )
-
-
-def _threshold_margin(cell: Cells, limits: np.ndarray) -> Interval:
-    """Each class is collapsed for α up to its limit, and spread from a band above it on."""
-    variance = cell.class_delta2
-    alpha = cell.alpha[:, None]
-    below, above = alpha <= limits + 1e-12, alpha >= limits + _COLD_BAND
-    collapsed, spread = COLLAPSE_TOLERANCE - variance, variance - COLLAPSE_TOLERANCE
-    return np.where(below, collapsed, np.where(above, spread, np.inf)).min(axis=1)
-
-
-def _mean_is(mean: str):
-    return lambda cell: cell.table["mean"].to_numpy() == mean
 
 
 thresholds_per_anchor = Claim(
@@ -163,8 +119,8 @@ thresholds_per_anchor = Claim(
     statement="Per-anchor mean: as τ → 0, class k leaves collapse at α = 1/n_k. At τ = 0.2 it is "
     "collapsed for α ≤ 1/n_k and spread for α ≥ 1/n_k + 0.02.",
     source=_ORDER,
-    margin=lambda cell: _threshold_margin(cell, 1 / cell.class_sizes),
-    where=_mean_is("anchors"),
+    margin=lambda cell: evidence.threshold_margin(cell, 1 / cell.class_sizes),
+    where=evidence.mean_is("anchors"),
     domain=COLD,
     expected=Verdict.HOLDS,
 )
@@ -174,23 +130,13 @@ thresholds_per_pair = Claim(
     statement="Mean over pairs: as τ → 0, all classes leave collapse at one α = Σ n_k / Σ n_k². At "
     "τ = 0.2 all are collapsed up to it, and all are spread from 0.02 above it on.",
     source=_ORDER,
-    margin=lambda cell: _threshold_margin(
+    margin=lambda cell: evidence.threshold_margin(
         cell, (cell.class_sizes.sum(1) / (cell.class_sizes**2).sum(1))[:, None]
     ),
-    where=_mean_is("pairs"),
+    where=evidence.mean_is("pairs"),
     domain=COLD,
     expected=Verdict.HOLDS,
 )
-
-
-def _two_class_phase(cell: Cells) -> Interval:
-    thresholds = []
-    for sizes, tau, mean in cell.table.select("sizes", "temperature", "mean").rows():
-        first, second = map(int, sizes.split(","))
-        thresholds.append(np.min(two_class_threshold((first, second), tau, mean)))
-    return same_phase(
-        cell.phase, np.where(cell.alpha <= thresholds, int(Phase.COLLAPSE), int(Phase.SPREAD))
-    )
 
 
 two_class_boundary = Claim(
@@ -198,21 +144,10 @@ two_class_boundary = Claim(
     statement="m = 2, either mean: collapse ends at the smaller of two thresholds; per anchor "
     "α_k = 1 - (n_k-1)[1/D_k - (n_l/2n_k) y (1/D_1+1/D_2)], y = e^{-2/τ}, D_k = n_k + n_l y.",
     source=_ORDER,
-    margin=_two_class_phase,
+    margin=evidence.two_class_phase,
     domain=TWO,
     expected=Verdict.HOLDS,
 )
-
-
-def _collapsed(cell: Cells) -> np.ndarray:
-    return cell.phase == Phase.COLLAPSE
-
-
-def _angle_spread(cell: Cells) -> Interval:
-    """What the cosines of collapsed class means may differ by, at least and at most."""
-    cosines = cell.class_products
-    spread = np.maximum(cosines.max(axis=1) - cosines.min(axis=1), 0)
-    return cast(Interval, EQUALITY_TOLERANCE - spread)  # functions of NumPy keep intervals
 
 
 no_simplex_under_imbalance = Claim(
@@ -220,50 +155,12 @@ no_simplex_under_imbalance = Claim(
     statement="The class means of collapsed optima form a simplex ETF whatever the class sizes.",
     source="true for balanced classes (Graf et al., ICML 2021); refuted here. Non-uniform class "
     "angles of SupCon under imbalance: arXiv:2605.13943",
-    margin=_angle_spread,
-    where=_collapsed,
+    margin=evidence.angle_spread,
+    where=evidence.collapsed,
     closed=True,
     domain=UNEQUAL,
     expected=Verdict.REFUTED,
 )
-
-
-def majority_cosine(num_minorities: int, ratio: float, temperature: float) -> float:
-    r"""The cosine c of the majority with each of k collapsed minorities, by bisection.
-
-    .. math:: \frac{\rho k x}{\rho k + k x} + \frac{\rho k x + 2 c k z}{1 + \rho k x + (k-1) z} = 0,
-              \quad x = e^{(c-1)/\tau}, \; z = e^{(e-1)/\tau}, \; e = c^2 - \frac{1-c^2}{k-1}
-
-    and c = -1 where the left side is not negative there, which means ρ = n/(k n') is at least
-    the critical ratio.
-    """
-    k, low, high = num_minorities, -1.0, 0.0
-
-    def slope(c: float) -> float:
-        x = np.exp((c - 1) / temperature)
-        z = np.exp((c * c - (1 - c * c) / (k - 1) - 1) / temperature)
-        major = k * ratio * x
-        return major / (k * ratio + k * x) + (major + 2 * c * k * z) / (1 + major + (k - 1) * z)
-
-    if slope(low) >= 0:
-        return low
-    for _ in range(60):
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if slope(middle) < 0 else (low, middle)
-    return 0.5 * (low + high)
-
-
-def _majorities(cell: Cells) -> list[tuple[int, float, float]]:
-    """(k, ρ, τ) of cells whose first class is the majority and whose others are equal."""
-    n = cell.class_sizes
-    return [
-        (len(row) - 1, row[0] / row[1:].sum(), tau)
-        for row, tau in zip(n, cell.temperature, strict=True)
-    ]
-
-
-def _first_product(cell: Cells) -> Interval:
-    return cell.class_products[:, 0]
 
 
 minority_angles = Claim(
@@ -273,20 +170,13 @@ minority_angles = Claim(
     "Sizes (20, 5, 5), or any 4 : 1 : 1, τ = 0.5: c = -0.616 and -0.241.",
     source=_ORDER,
     margin=lambda cell: equal(
-        _first_product(cell), [majority_cosine(*where) for where in _majorities(cell)]
+        evidence.first_product(cell),
+        [majority_cosine(*where) for where in evidence.majorities(cell)],
     ),
-    where=_collapsed,
+    where=evidence.collapsed,
     domain=FOURFOLD,
     expected=Verdict.HOLDS,
 )
-
-
-def _merging(cell: Cells) -> Interval:
-    """Positive where minorities coincide iff the closed form says so."""
-    merged = [ratio >= minority_collapse_ratio(k, tau) for k, ratio, tau in _majorities(cell)]
-    apart = 1 - cell.class_products[:, -1]
-    margin: Any = np.where(merged, COLLAPSE_TOLERANCE - apart, apart - COLLAPSE_TOLERANCE)
-    return margin  # an interval, as functions of NumPy keep them
 
 
 minority_collapse = Claim(
@@ -295,8 +185,8 @@ minority_collapse = Claim(
     "minority classes merge at finite imbalance, iff ρ = n/(k n') has y(1+y)ρ² + [y(1+y)-2]ρ - 2y "
     "≥ 0, y = e^{-2/τ}. For k = 2: n/n' ≥ 24.32 at τ = 1, 6.81 at τ = 2.",
     source=f"{_ORDER}; for cross-entropy in the limit: Fang, He, Long and Su (PNAS 2021)",
-    margin=_merging,
-    where=_collapsed,
+    margin=evidence.merging,
+    where=evidence.collapsed,
     domain=MINORITIES,
     expected=Verdict.HOLDS,
 )
@@ -314,38 +204,10 @@ global_mean_vanishes = Claim(
 )
 
 
-def _two_class_polynomials():
-    """n_2 (n_1-1) E_1 - n_1 (n_2-1) E_2, which has the sign of α_2 - α_1; its factor n_1 - n_2.
-
-    With E_k = 2 n_1 n_2 + 2 n_k² y - n_l (n_1+n_2) y (1+y), the thresholds are
-    α_k = 1 - (n_k-1) E_k / (2 n_k D_1 D_2); n_2 = 2 + a, n_1 = 2 + a + b.
-    """
-    a, b, y = fmpz_mpoly_ctx.get(("a", "b", "y"), "lex").gens()
-    small, large = a + 2, a + b + 2
-    total = small + large
-
-    def bracket(own, other):
-        return 2 * small * large + 2 * own**2 * y - other * total * y * (1 + y)
-
-    first = small * (large - 1) * bracket(large, small)
-    second = large * (small - 1) * bracket(small, large)
-    return first - second, b
-
-
-def _larger_first_two() -> Proof:
-    """The difference is (n_1-n_2) times a polynomial of positive coefficients in a, b and y."""
-    difference, factor = _two_class_polynomials()
-    quotient, remainder = divmod(difference, factor)
-    coefficients = [int(value) for value in quotient.coeffs()]
-    constant = int(quotient.to_dict().get((0, 0, 0), 0))
-    proven = remainder == 0 and min(coefficients) >= 0 and constant > 0
-    return Proof(proven, signs=len(coefficients), rigorous=True)
-
-
 larger_class_first_two = Theorem(
     name="larger_class_first_two",
     statement="m = 2, per-anchor mean: for all real n_1 > n_2 ≥ 2 and all τ > 0 the larger class "
     "has the smaller threshold α_1 < α_2, so it leaves collapse first.",
-    prove=_larger_first_two,
+    prove=evidence.larger_first_two,
     source="integer polynomial arithmetic on the closed-form thresholds",
 )

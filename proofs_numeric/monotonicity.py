@@ -1,31 +1,17 @@
 """How δ*² moves with α, τ, n, m and p."""
 
-import numpy as np
-
 from proofs_numeric.domains import EXCLUDED, INCLUDED
-from ssem_jax.claims import EQUALITY_TOLERANCE, Claim, Verdict
+from proofs_numeric.evidence import falls, no_valley, rises
+from ssem_jax.claims import Claim, Verdict
 
 _SOURCE = "derived here, from the equation for δ*²"
-
-
-def _rises(first, second):
-    return second.delta2 - first.delta2 + EQUALITY_TOLERANCE
-
-
-def _falls(first, second):
-    return first.delta2 - second.delta2 + EQUALITY_TOLERANCE
-
-
-def _no_valley(first, second, third):
-    """δ² of the second is not below both its neighbours."""
-    return np.maximum(_rises(first, second), _falls(second, third))
 
 
 rises_with_alpha = Claim(
     name="rises_with_alpha",
     statement="δ*² does not decrease with α (to 1e-3).",
     source=_SOURCE,
-    margin=_rises,
+    margin=rises,
     along="alpha",
     closed=True,
     domain=INCLUDED,
@@ -36,7 +22,7 @@ rises_with_alpha_excluded = Claim(
     name="rises_with_alpha_excluded",
     statement="With self pairs excluded, δ*² does not decrease with α (to 1e-3).",
     source=_SOURCE,
-    margin=_rises,
+    margin=rises,
     along="alpha",
     closed=True,
     domain=EXCLUDED,
@@ -47,7 +33,7 @@ rises_with_instances = Claim(
     name="rises_with_instances",
     statement="δ*² does not decrease with n, the instances per class (to 1e-3).",
     source=_SOURCE,
-    margin=_rises,
+    margin=rises,
     along="num_instances",
     closed=True,
     domain=INCLUDED,
@@ -58,7 +44,7 @@ falls_with_classes = Claim(
     name="falls_with_classes",
     statement="δ*² does not increase with m, the number of classes (to 1e-3).",
     source=_SOURCE,
-    margin=_falls,
+    margin=falls,
     along="num_classes",
     closed=True,
     domain=INCLUDED,
@@ -69,7 +55,7 @@ falls_with_views = Claim(
     name="falls_with_views",
     statement="With self pairs excluded, δ*² does not increase with p, the views (to 1e-3).",
     source=_SOURCE,
-    margin=_falls,
+    margin=falls,
     along="num_views",
     closed=True,
     domain=EXCLUDED,
@@ -80,7 +66,7 @@ falls_with_temperature = Claim(
     name="falls_with_temperature",
     statement="δ*² does not increase with τ (to 1e-3): a lower temperature spreads more.",
     source="a common reading of the collapse condition; refuted, δ*² → 0 as τ → 0",
-    margin=_falls,
+    margin=falls,
     along="temperature",
     closed=True,
     domain=INCLUDED,
@@ -91,7 +77,7 @@ unimodal_in_temperature = Claim(
     name="unimodal_in_temperature",
     statement="δ*² as a function of τ has no valley (to 1e-3): it rises to one peak and falls.",
     source=_SOURCE,
-    margin=_no_valley,
+    margin=no_valley,
     along="temperature",
     window=3,
     closed=True,

@@ -8,9 +8,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from proofs_numeric.evidence import agrees, is_narrow
-from ssem_jax import balls, theory
-from ssem_jax.claims import Proof, Theorem
+from proofs_numeric import evidence
+from ssem_jax.claims import Theorem
 
 WIDTH = Fraction(1, 10**20)
 """Closed forms in 256-bit balls enclose the minimum far beyond float64."""
@@ -20,30 +19,6 @@ FORMULA = Fraction(1, 10**12)
 _SIZES = ((1000, 1000, 2), (1000, 50, 2), (10, 1000, 2))
 _ALPHAS = np.linspace(0, 1, 33)
 _TEMPERATURES = np.geomspace(0.05, 5, 33)
-
-
-def _enclose(self_pairs: str) -> Proof:
-    widths, undecided, refuted = [], [], None
-    alphas, temperatures = (grid.ravel() for grid in np.meshgrid(_ALPHAS, _TEMPERATURES))
-    for m, n, p in _SIZES:
-        predicted = np.asarray(theory.loss(m, n, p, alphas, temperatures, self_pairs=self_pairs))
-        for alpha, tau, value in zip(alphas, temperatures, predicted, strict=True):
-            found = balls.enclose_closed_form(m, n, p, float(alpha), float(tau), self_pairs)
-            float64 = agrees(float(value), found.ball, FORMULA)
-            where = {"m": m, "n": n, "p": p, "alpha": float(alpha), "tau": float(tau)}
-            widths.append(found.width)
-            if float64 is False:
-                refuted = refuted or where
-            if not (float64 and is_narrow(found, WIDTH)):
-                undecided.append(where)
-    return Proof(
-        not undecided,
-        refuted,
-        undecided=tuple(undecided),
-        widths=tuple(widths),
-        enclosures=len(widths),
-        rigorous=True,
-    )
 
 
 _STATEMENT = (
@@ -56,13 +31,17 @@ _COUNT = len(_SIZES) * len(_ALPHAS) * len(_TEMPERATURES)
 scale_included = Theorem(
     name="scale_included",
     statement=_STATEMENT.format(_COUNT, "included"),
-    prove=lambda: _enclose("include"),
+    prove=lambda: evidence.enclose_closed_forms(
+        _SIZES, _ALPHAS, _TEMPERATURES, "include", WIDTH, FORMULA
+    ),
     source="symmetry-reduced dual certificate",
 )
 
 scale_excluded = Theorem(
     name="scale_excluded",
     statement=_STATEMENT.format(_COUNT, "excluded"),
-    prove=lambda: _enclose("exclude"),
+    prove=lambda: evidence.enclose_closed_forms(
+        _SIZES, _ALPHAS, _TEMPERATURES, "exclude", WIDTH, FORMULA
+    ),
     source="symmetry-reduced dual certificate",
 )

@@ -9,32 +9,22 @@ vanishes. Ends and bands that are no binary fractions are given as decimals or f
 import math
 from fractions import Fraction
 
+from proofs_numeric import evidence
 from ssem_jax import balls
 from ssem_jax.claims import Plane, Proof, Theorem, Verdict
 from ssem_jax.problem import Phase
 
 _BAND = Fraction(1, 100)
-_LEFT_OUT = f"a neighbourhood of the boundary of width {float(_BAND)} on each side in α"
 
 _MANY = (2, 10**6)
 _WIDE = ("0.01", 100)
-
-
-def _boundary(*phases, self_pairs="include", num_views=1, **box):
-    proofs = {
-        phase.name.lower(): balls.prove_boundary(
-            phase, 3, 4, num_views, self_pairs=self_pairs, band=_BAND, **box
-        )
-        for phase in phases
-    }
-    return Proof.of_boxes(_LEFT_OUT, **proofs)
 
 
 boundary_box_included = Theorem(
     name="boundary_box_included",
     statement="m = 3, n = 4, self pairs included: for all τ in [0.2, 2] collapse is optimal if "
     "α ≤ α_c(τ) - 0.01, and instances part if α ≥ α_c(τ) + 0.01.",
-    prove=lambda: _boundary(Phase.COLLAPSE, Phase.SPREAD),
+    prove=lambda: evidence.boundary_on_box(_BAND, Phase.COLLAPSE, Phase.SPREAD),
     source="eigenvalues of the dual matrix at collapse",
     plane=Plane(3, 4, band=float(_BAND)),
 )
@@ -43,7 +33,8 @@ boundary_box_excluded = Theorem(
     name="boundary_box_excluded",
     statement="m = 3, n = 4, p = 2, self pairs excluded: for all τ in [0.1, 2] the optimum is in "
     "view-spread, collapse or spread where α_v(τ) and α_c(τ) say so, 0.01 away from both.",
-    prove=lambda: _boundary(
+    prove=lambda: evidence.boundary_on_box(
+        _BAND,
         Phase.COLLAPSE,
         Phase.SPREAD,
         Phase.VIEW_SPREAD,
@@ -140,26 +131,10 @@ sound_guideline = Theorem(
 )
 
 
-def _refute_summary() -> Proof:
-    proof = balls.refute_summary_guideline(2, 2)
-    low, high = proof.instance_margin
-    refuted = {
-        "m": 2,
-        "n": 2,
-        "p": 1,
-        "alpha": "1/2",
-        "tau": "1/log 2",
-        "phase": proof.phase.name.lower(),
-        "instance eigenvalue": f"in [{low:.6g}, {high:.6g}]",
-    }
-    refutes = proof.phase is Phase.COLLAPSE
-    return Proof(False, refuted if refutes else None, enclosures=1, rigorous=True)
-
-
 summary_guideline_rigorous = Theorem(
     name="summary_guideline_rigorous",
     statement="α ≥ 1/n and τ ≤ 1/log m prevent class collapse.",
-    prove=_refute_summary,
+    prove=evidence.refute_summary,
     source="the sentence of a summary of the paper, not the wording of its theorems",
     expected=Verdict.REFUTED,
     plane=Plane(2, 2, point=(1 / math.log(2), 0.5)),

@@ -3,6 +3,7 @@
 from proofs_numeric.domains import EXCLUDED, INCLUDED, SOURCE
 from ssem_jax import theory
 from ssem_jax.claims import EQUALITY_TOLERANCE, Claim, Verdict, equal
+from ssem_jax.geometry import largest_delta2
 
 _DELTA2 = "the unique root q of (1-α)/(n-1) = (x-y)/(w+(n-1)x+n(m-1)y), or 0 where there is none"
 
@@ -41,10 +42,7 @@ full_simplex = Claim(
     name="full_simplex",
     statement="At α = 1 the optimum is the mn-simplex at every τ: δ² = m(n-1)/(mn-1).",
     source="Wang and Isola (ICML 2020) and later work on InfoNCE; with self pairs included",
-    margin=lambda cell: equal(
-        cell.delta2,
-        cell.num_classes * (cell.num_instances - 1) / (cell.num_classes * cell.num_instances - 1),
-    ),
+    margin=lambda cell: equal(cell.delta2, largest_delta2(cell.num_classes, cell.num_instances)),
     where=lambda cell: cell.alpha == 1,
     domain=INCLUDED,
     expected=Verdict.HOLDS,

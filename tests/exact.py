@@ -171,7 +171,7 @@ def _supcon_in(gram: Gram, structure: ClassStructure, loss: SupConIn) -> arb:
 
 def _sigmoid(gram: Gram, structure: ClassStructure, loss: Sigmoid) -> arb:
     scale, bias = _ball(loss.scale), _ball(loss.bias)
-    instances = range(structure.num_instances)
+    instances = range(structure.total_instances)
     logit = {(i, j): scale * gram[2 * i][2 * j + 1] - bias for i in instances for j in instances}
     terms = [(1 + (-z if i == j else z).exp()).log() for (i, j), z in logit.items()]
     return _sum(terms) / len(instances)

@@ -165,7 +165,7 @@ def settings(seed: int, names: tuple[str, ...] = (*LOSSES, "SupCL", "SupCL")) ->
         structure = STRUCTURES[random.integers(len(STRUCTURES))]
         losses = LOSSES[names[turn % len(names)]](random, structure)
         try:
-            losses.check(structure)
+            losses.check_structure(structure)
         except ValueError:
             continue
         turn += 1
@@ -201,7 +201,7 @@ def collapsed(structure: ClassStructure) -> np.ndarray:
 
 def apart(structure: ClassStructure) -> np.ndarray:
     """Instances on a simplex."""
-    return _pad(simplex(structure.num_instances)[structure.instance_ids])
+    return _pad(simplex(structure.total_instances)[structure.instance_ids])
 
 
 def optimal(setting: Setting) -> np.ndarray | None:
@@ -209,14 +209,14 @@ def optimal(setting: Setting) -> np.ndarray | None:
     structure, losses = setting
     if not structure.is_balanced:
         return None
-    shape = structure.num_classes, structure.instances_per_class, structure.num_views
+    shape = structure.counts
     if type(losses) is sx.SupCL and shape[1] > 1:
         found = theory.similarities(
             *shape, losses.alpha, losses.temperature, self_pairs=losses.self_pairs
         )
         return np.array([_factor(np.asarray(block_gram(structure, *one))) for one in _rows(found)])
     if type(losses) is Sigmoid:
-        found = theory.sigmoid_optimum(structure.num_instances, losses.scale, losses.bias)
+        found = theory.sigmoid_optimum(structure.total_instances, losses.scale, losses.bias)
         return np.array([_towers(structure, *one) for one in _rows(found[:2])])
     return None
 
@@ -227,7 +227,7 @@ def _rows(arrays: Any) -> Iterator[tuple[float, ...]]:
 
 def _towers(structure: ClassStructure, matched: float, unmatched: float) -> np.ndarray:
     """Two towers of K pairs with two cosines across: ±(sum) and difference of simplices."""
-    pairs = structure.num_instances
+    pairs = structure.total_instances
     across = np.full((pairs, pairs), unmatched) + np.eye(pairs) * (matched - unmatched)
     # The blocks within towers that are least: the absolute value of the block across them.
     values, vectors = np.linalg.eigh(across)

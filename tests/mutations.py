@@ -54,7 +54,7 @@ TESTS: dict[str, tuple[int, tuple[str, ...], tuple[str, ...]]] = {
     "solve": (14, ("solver/*.py",), ("solve",)),
     "reduced": (
         16,
-        ("certificate/shares.py", "certificate/barrier.py", "certificate/brackets.py"),
+        ("geometry/shares.py", "certificate/barrier.py", "certificate/brackets.py"),
         ("brackets", "certificate"),
     ),
     "imbalance": (
@@ -141,7 +141,7 @@ WRITTEN: tuple[tuple[str, str, str], ...] = (
     ("pairwise", "p * n * (m - 1) * between**2", "p * n * (m - 1) * between"),
     (
         "metrics",
-        "jnp.asarray(np.asarray(structure.sizes) / structure.num_instances, dtype)",
+        "jnp.asarray(structure.class_shares, dtype)",
         "jnp.full(structure.num_classes, 1 / structure.num_classes, dtype)",
     ),
     ("metrics", "slope = n / (n - 1) + 1 / (m - 1)", "slope = n / (n - 1) - 1 / (m - 1)"),
@@ -155,8 +155,12 @@ WRITTEN: tuple[tuple[str, str, str], ...] = (
         "np.repeat(_simplex(m), n, axis=0)",
         "np.tile(_simplex(m), (n, 1))",
     ),
-    ("theory", "level - n / (n - 1) * found.within", "level - found.within"),
-    ("theory", "mean_squared - (1 - mean_squared) * away", "-(1 - mean_squared) * away"),
+    ("theory", "level - rate.within * found.within", "level - found.within"),
+    (
+        "theory",
+        "mean_squared - (1 - mean_squared) * rate.between",
+        "-(1 - mean_squared) * rate.between",
+    ),
     # Margins: each is dropped.
     ("rounding", "return gamma(2 * dim + 8)", "return 0.0"),
     ("rounding", "gamma(inside) * anchors", "0 * anchors"),

@@ -159,7 +159,7 @@ class Blocks(NamedTuple):
 def balanced_optimum(loss: SupCL, structure: ClassStructure) -> Blocks:
     """The optimum of balanced SupCL: the phase from its boundaries, then one scalar root."""
     alpha, tau = float(loss.alpha), float(loss.temperature)
-    m, n, p = structure.num_classes, structure.instances_per_class, structure.num_views
+    m, n, p = structure.counts
     w = {"include": 1, "exclude": (p - 1) / p, "decouple": 0}[loss.self_pairs]
     r = np.exp(-m / ((m - 1) * tau))
     alpha_c = 1 - (n - 1) * (1 - r) / (n - 1 + w + n * (m - 1) * r)

@@ -22,7 +22,11 @@ from ssem_jax.sweeps.table import least, most
 MODULES = figures.modules()
 GALLERY = figures.GALLERY
 CAPTIONS = (GALLERY.parent / "README.md").read_text(encoding="utf-8")
-IMAGES = [(name, image) for name, module in MODULES.items() for image in module.IMAGES]
+PAGE = "explorer.html"
+"""Written beside the images, and not committed there: its text stands in the package."""
+IMAGES = [
+    (name, image) for name, module in MODULES.items() for image in module.IMAGES if image != PAGE
+]
 STORED = 1e-7
 """Relative rounding of what is stored in single precision."""
 FOUND = 1e-6
@@ -70,9 +74,17 @@ def test_the_gallery_holds_nothing_else():
             assert path.name.split(".")[0] in MODULES
             assert path.stat().st_size <= MAX_NUMBERS
         else:
-            assert path.name in images
+            assert path.name in images | {PAGE}
     linked = re.findall(r"gallery/([\w.]+)\)", CAPTIONS)
     assert set(linked) == images
+
+
+def test_the_explorer_is_in_git_once():
+    page = Path(show.__file__).parent / PAGE
+    assert page.read_text(encoding="utf-8") == show.explorer.page()
+    assert f"({Path('..', *page.parts[-3:]).as_posix()})" in CAPTIONS
+    ignored = (GALLERY.parents[1] / ".gitignore").read_text().splitlines()
+    assert f"figures/gallery/{PAGE}" in ignored
 
 
 def test_every_figure_but_the_explorer_has_numbers():
@@ -402,10 +414,6 @@ def test_dynamics_of_encoders_carry_their_numbers():
     path = pl.DataFrame({"step": [0, 1, 2, 3], "delta2": [0.5, 0.2, 0.304, 0.3]})
     assert module.settling(path, 0.3) == 2
     assert module.settling(path, 0.9) == float("inf")
-
-
-def test_the_committed_explorer_is_the_one_that_is_written():
-    assert (GALLERY / "explorer.html").read_text(encoding="utf-8") == show.explorer.page()
 
 
 def test_the_command_makes_a_figure_from_nothing(tmp_path, capsys):

@@ -207,8 +207,8 @@ def test_the_check_sees_a_witness_that_reaches_another_by_a_detour():
 
 def test_files_are_found_by_their_names():
     room = PACKAGE / "show"
-    source = "from ssem_jax.show import style\nfrom ssem_jax.show.words import TAU"
-    assert files_imported(source) == {room / "style.py", room / "words.py"}
+    source = "from ssem_jax.show import style\nfrom ssem_jax.show.maps import gap_map"
+    assert files_imported(source) == {room / "style.py", room / "maps.py"}
     assert files_imported("import ssem_jax.show") == {room / "__init__.py"}
     assert files_imported("import json\nfrom ssem_jax import SupCL") == {PACKAGE / "__init__.py"}
 

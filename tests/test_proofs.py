@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 from fractions import Fraction
+from pathlib import Path
 from types import FunctionType
 
 import pytest
@@ -364,14 +365,49 @@ def test_the_cache_can_be_switched_off_moved_and_broken(tmp_path, monkeypatch, c
 
 def test_being_within_the_gap_of_a_minimum_refutes_no_statement_that_it_is_elsewhere(monkeypatch):
     """The condition says "not optimal", and the model is above the minimum by half a gap."""
-    from proofs_numeric import sigmoid
-
-    model = float(sigmoid._loss(3, 1.0, 0.0, 1.0, -0.5))
+    model = float(evidence.sigmoid_loss(3, 1.0, 0.0, 1.0, -0.5))
     cell = (3, 1.0, 0.0, model - 5e-10, model - 5e-10, 0.0)
-    monkeypatch.setattr(sigmoid, "minima", lambda: [cell])
-    close = sigmoid._judge(1.0, lambda k: -0.5, lambda k, t, b: (1.0, 2.0))
+    monkeypatch.setattr(evidence, "sigmoid_cells", lambda: [cell])
+    close = evidence.sigmoid_optimal((), 1.0, lambda k: -0.5, lambda k, t, b: (1.0, 2.0))
     assert close.refuted is None
     assert len(close.undecided) == 1
     # Where it is said to be optimal and is beaten by more than a gap, that is refuted.
-    monkeypatch.setattr(sigmoid, "minima", lambda: [(3, 1.0, 0.0, *[model - 1e-6] * 2, 0.0)])
-    assert sigmoid._judge(1.0, lambda k: -0.5, lambda k, t, b: (2.0, 1.0)).refuted is not None
+    monkeypatch.setattr(
+        evidence, "sigmoid_cells", lambda: [(3, 1.0, 0.0, *[model - 1e-6] * 2, 0.0)]
+    )
+    assert (
+        evidence.sigmoid_optimal((), 1.0, lambda k: -0.5, lambda k, t, b: (2.0, 1.0)).refuted
+        is not None
+    )
+
+
+# ---------------------------------------------------------------------------- like an appendix
+
+
+LONGEST = 16
+"""Lines of a function in a file that states: it may lay out a grid or name a condition."""
+
+
+@pytest.mark.parametrize("module", proofs_numeric.modules(), ids=lambda m: m.__name__)
+def test_files_of_statements_only_state(module):
+    """What solves, certifies or encloses stands in `evidence`; closed forms stand in `theory`."""
+    tree = ast.parse(inspect.getsource(module))
+    assert ast.get_docstring(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            assert not {"solve", "certify", "certify_embeddings"} & {a.name for a in node.names}
+            assert not (node.module or "").startswith(("jax", "flint", "ssem_jax.solver"))
+        if isinstance(node, ast.FunctionDef):
+            assert node.end_lineno - node.lineno < LONGEST, node.name
+
+
+def test_the_index_lists_every_statement():
+    from proofs_numeric.__main__ import index
+
+    text = (Path(proofs_numeric.__file__).parent / "README.md").read_text(encoding="utf-8")
+    block = text.partition("<!-- index: python -m proofs_numeric --index -->\n")[2]
+    assert block.partition("\n<!-- end of index -->")[0] == index(), (
+        "write what `python -m proofs_numeric --index` prints into proofs_numeric/README.md"
+    )
+    everything = [*claims.collect(proofs_numeric.modules()), *THEOREMS]
+    assert all(f"`{claim.name}` | {claim.expected} |" in block for claim in everything)

@@ -23,13 +23,6 @@ ROUNDING = 1e-12
 TEMPERATURE = 0.5
 
 
-def local_threshold(m, n, temperature):
-    """α_loc: collapse in R^{m-1} is a local minimum up to here."""
-    z = m / ((m - 1) * temperature)
-    rest = (1 - 1 / n) * (1 - np.exp(-z)) / (1 + (m - 1) * np.exp(-z))  # 1 - α_c
-    return float(1 - rest * (1 - z / np.expm1(z)))
-
-
 def not_beaten(cell):
     """Negative where embeddings in R^{m-1} have a lower loss than collapse; else it is open."""
     collapsed_loss = theory.loss(
@@ -40,7 +33,7 @@ def not_beaten(cell):
     return sx.claims.decided(sx.claims.Interval(-gain, np.where(beaten, -gain, 1)), beaten)
 
 
-_EDGE = local_threshold(4, 3, TEMPERATURE)
+_EDGE = float(theory.alpha_local(4, 3, 1, TEMPERATURE))
 
 transition_is_continuous = sx.Claim(
     name="transition_is_continuous",

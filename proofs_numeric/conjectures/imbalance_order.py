@@ -12,7 +12,7 @@ not from a formula.
 import numpy as np
 
 import ssem_jax as sx
-from proofs_numeric.imbalance import larger_first
+from proofs_numeric.evidence import larger_first
 from ssem_jax.certificate import COLLAPSE_TOLERANCE
 from ssem_jax.claims import run_file
 

@@ -9,8 +9,6 @@ narrower than the batch has classes times instances therefore cannot reach what 
 embeddings describes, but in collapse.
 """
 
-import numpy as np
-
 import ssem_jax as sx
 from ssem_jax import theory
 from ssem_jax.claims import run_file
@@ -18,12 +16,7 @@ from ssem_jax.claims import run_file
 
 def rank_of_optimum(cell):
     m, n, p = cell.num_classes, cell.num_instances, cell.num_views
-    phase = cell.predict(theory.phase)
-    return np.select(
-        [phase == sx.Phase.COLLAPSE, phase == sx.Phase.SPREAD],
-        [m - 1, m * n - 1],
-        m * n * (p - 1) + m - 1,
-    )
+    return sx.geometry.rank_in(cell.predict(theory.phase), m, m * n, p)
 
 
 smallest_dimension = sx.Claim(

@@ -12,19 +12,16 @@ from jaxtyping import Float
 
 from ssem_jax.certificate.certificate import COLLAPSE_TOLERANCE
 from ssem_jax.certificate.class_program import solve_reduced
+from ssem_jax.geometry.shares import ClassVariances, rank_in
 from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.problem import Phase, Problem
 from ssem_jax.problem.structure import ClassStructure
+from ssem_jax.sweeps.words import PHASES
 
 CURVE_POINTS = 33
 """Values of α at which the variances of unbalanced classes are drawn."""
 NEAR = 0.9
 """Cosine of two class means from which on a model can hardly tell the classes apart."""
-PHASES = {
-    Phase.COLLAPSE: "collapse: all embeddings of a class coincide",
-    Phase.SPREAD: "spread: the instances of a class stay apart, their views coincide",
-    Phase.VIEW_SPREAD: "view-spread: instance means coincide, the views of an instance part",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +98,7 @@ class Guide:
 
     def lines(self) -> Iterator[str]:
         """The answer in words, batch table included."""
-        n, dim = self.structure.instances_per_class, dimension_text(self)
+        n, dim = self.structure.num_instances, needed_dimension(self)
         yield f"A batch of {self.structure}, self pairs {self.self_pairs}d."
         yield f"  α = {self.alpha:.4g}{self._why('alpha')}, τ = {self.temperature:.4g}" + self._why(
             "temperature"
@@ -190,8 +187,7 @@ class UnbalancedGuide:
         names: (m,) of the classes.
         thresholds: (m,) the α up to which each class collapses; NaN where it does at every α: a
             class of one instance, and all if L_self has no positive.
-        class_delta2: (m,) δ² of each class at the optimum.
-        class_view: (m,) its view variance.
+        class_variances: (m,) variances within each class at the optimum.
         cosines: (m, m) between class means; -1/(m-1) for balanced classes.
         value: the minimal loss.
         gap: how far it may be above the true minimum.
@@ -206,8 +202,7 @@ class UnbalancedGuide:
     chosen: tuple[str, ...]
     names: tuple[str, ...]
     thresholds: Float[np.ndarray, " m"]
-    class_delta2: Float[np.ndarray, " m"]
-    class_view: Float[np.ndarray, " m"]
+    class_variances: ClassVariances
     cosines: Float[np.ndarray, "m m"]
     value: float
     gap: float
@@ -216,9 +211,7 @@ class UnbalancedGuide:
     @property
     def delta2(self) -> float:
         """Over all instances."""
-        return float(
-            np.asarray(self.structure.sizes) @ self.class_delta2 / sum(self.structure.sizes)
-        )
+        return float(self.structure.class_shares @ self.class_variances.delta2)
 
     @property
     def collapsed(self) -> np.ndarray:
@@ -234,19 +227,19 @@ class UnbalancedGuide:
     def phase(self) -> str:
         """ "collapse" or "spread" where all classes agree, else "mixed"."""
         if self.collapsed.all():
-            views_part = float(np.max(self.class_view)) > COLLAPSE_TOLERANCE
+            views_part = float(np.max(self.class_variances.view)) > COLLAPSE_TOLERANCE
             return "view_spread" if views_part else "collapse"
         return "mixed" if self.collapsed.any() else "spread"
 
     def curves(self) -> tuple[Float[np.ndarray, " K"], Float[np.ndarray, "K m"]]:
         """α from 0 to 1, and δ² of every class there at this τ."""
-        admitted = admits_alpha(self.structure, self.self_pairs)
+        any_alpha = has_self_positives(self.structure, self.self_pairs)
         bends = self.thresholds[~np.isnan(self.thresholds)]
-        alphas = np.union1d(np.linspace(0, 1, CURVE_POINTS), bends) * admitted
+        alphas = np.union1d(np.linspace(0, 1, CURVE_POINTS), bends) * any_alpha
         temperatures = np.full(len(alphas), self.temperature)
         loss = SupCL(alphas, temperatures, self.self_pairs, self.mean)
-        found = solve_reduced(Problem(self.structure, 1, loss))
-        return alphas, np.asarray(found.instance_variance)
+        found = solve_reduced(Problem(self.structure, None, loss))
+        return alphas, np.asarray(found.class_variances.delta2)
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary; `alpha_c` is the first threshold, and `classes` has a row each."""
@@ -254,8 +247,8 @@ class UnbalancedGuide:
             self.names,
             self.structure.sizes,
             self.thresholds.tolist(),
-            self.class_delta2.tolist(),
-            self.class_view.tolist(),
+            self.class_variances.delta2.tolist(),
+            self.class_variances.view.tolist(),
             self.collapsed.tolist(),
             strict=True,
         )
@@ -299,7 +292,7 @@ class UnbalancedGuide:
         for k in np.argsort(-sizes, kind="stable"):
             threshold = self.thresholds[k]
             limit = "always" if np.isnan(threshold) else f"{threshold:.4f}"
-            state = "collapsed" if self.collapsed[k] else f"{self.class_delta2[k]:.4f}"
+            state = "collapsed" if self.collapsed[k] else f"{self.class_variances.delta2[k]:.4f}"
             yield f"  {self.names[k]:<12.12} {sizes[k]:5d}   {limit:>17}    {state:>9}"
         yield ""
         pairs = self.near_pairs()
@@ -323,25 +316,26 @@ class UnbalancedGuide:
         )
         yield (
             "Where theory stops: the whole label list is taken as one batch of free embeddings in a"
-            f" dimension that admits the optimum (d ≥ {dimension_text(self)}). An encoder need not "
-            "reach it, smaller random batches have other class sizes, and nothing here speaks of "
-            "generalisation."
+            f" dimension that admits the optimum (d ≥ {needed_dimension(self)}). An encoder need "
+            "not reach it, smaller random batches have other class sizes, and nothing here speaks "
+            "of generalisation."
         )
 
 
-def admits_alpha(structure: ClassStructure, self_pairs: str) -> bool:
+def has_self_positives(structure: ClassStructure, self_pairs: str) -> bool:
     """Whether L_self has a positive, so that α may differ from 0."""
     return self_pairs == "include" or structure.num_views > 1
 
 
-def dimension_text(answer: Guide | UnbalancedGuide) -> int:
+_PHASES = {phase.name.lower(): phase for phase in Phase} | {"mixed": Phase.SPREAD}
+
+
+def needed_dimension(answer: Guide | UnbalancedGuide) -> int:
     """The smallest d that admits the optimum at hand: classes, views, or all instances."""
-    structure = answer.structure
-    if answer.phase in (Phase.COLLAPSE, "collapse"):
-        return structure.num_classes - 1
-    if answer.phase in (Phase.SPREAD, "spread", "mixed"):
-        return structure.num_instances - 1
-    return structure.num_instances * (structure.num_views - 1) + structure.num_classes - 1
+    structure, phase = answer.structure, answer.phase
+    phase = _PHASES[phase] if isinstance(phase, str) else phase
+    counts = (structure.num_classes, structure.total_instances, structure.num_views)
+    return int(rank_in(phase, *counts))
 
 
 def shape_of(structure: ClassStructure, self_pairs: str) -> dict[str, Any]:

@@ -23,10 +23,11 @@ from ssem_jax.certificate.certificates import (
 )
 from ssem_jax.certificate.class_blocks import CLASS_LIMIT, reducible
 from ssem_jax.certificate.class_program import solve_reduced
+from ssem_jax.geometry.shares import Variances, similarities_of
 from ssem_jax.geometry.similarities import Similarities
 from ssem_jax.losses.base import GramLoss, loss_of
 from ssem_jax.losses.contrast import ClassContrast
-from ssem_jax.losses.declared import admit
+from ssem_jax.losses.declared import check_declared
 from ssem_jax.losses.pairwise import Spectral
 from ssem_jax.losses.supcl import SupCL, SupCon
 from ssem_jax.problem.arrays import AnyArray
@@ -52,7 +53,7 @@ class Audit:
     structure: ClassStructure
     certificate: Certificate
     optimum: Certificate
-    prediction: theory.Variances | None
+    prediction: Variances | None
 
     @property
     def optimal(self) -> bool:
@@ -61,8 +62,6 @@ class Audit:
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary."""
-        found = np.asarray(self.certificate.variances)
-        prediction = self.prediction
         brackets = {
             name: [float(low), float(high)]
             for name, (low, high) in self.certificate.brackets.items()
@@ -78,21 +77,19 @@ class Audit:
             "phase": Phase(int(self.certificate.phase)).name.lower(),
             "optimal_phase": Phase(int(self.optimum.phase)).name.lower(),
             "brackets": brackets,
-            "found": {
-                "delta2": float(found[1]),
-                "view_variance": float(found[0]),
-                "between_variance": float(found[2]),
-                "mean_squared": float(found[3]),
-            },
-            "predicted": None
-            if prediction is None
-            else {
-                "delta2": float(prediction.within - prediction.view),
-                "view_variance": float(prediction.view),
-                "between_variance": float(prediction.between),
-                "mean_squared": float(1 - prediction.total),
-            },
+            "found": _named(self.certificate.variances),
+            "predicted": None if self.prediction is None else _named(self.prediction),
         }
+
+
+def _named(variances: Variances) -> dict[str, float]:
+    """Variances by the names of a table's columns."""
+    return {
+        "delta2": float(variances.delta2),
+        "view_variance": float(variances.view),
+        "between_variance": float(variances.between),
+        "mean_squared": float(variances.mean_squared),
+    }
 
 
 def audit(
@@ -159,7 +156,7 @@ def _check_loss(loss: GramLoss, structure: ClassStructure) -> None:
         raise ValueError(
             f"the loss must be one of the Gram matrix, as SupCL(alpha, temperature); got {loss!r}."
         )
-    loss.check(structure)
+    loss.check_structure(structure)
     shapes = [np.shape(leaf) for leaf in jax.tree.leaves(loss)]
     if any(shapes):
         raise ValueError(
@@ -172,10 +169,10 @@ def _check_loss(loss: GramLoss, structure: ClassStructure) -> None:
             "below and no gap can be told."
         )
     check_size(loss, structure)
-    admit(loss, structure)
+    check_declared(loss, structure)
 
 
-def _optimum(problem: Problem, key: PRNGKeyArray) -> tuple[Certificate, theory.Variances | None]:
+def _optimum(problem: Problem, key: PRNGKeyArray) -> tuple[Certificate, Variances | None]:
     """A certified minimum, by the cheapest way there is; and its variances in closed form."""
     loss, structure = loss_of(problem), problem.structure
     known = _closed_form(loss, structure)
@@ -192,27 +189,17 @@ def _optimum(problem: Problem, key: PRNGKeyArray) -> tuple[Certificate, theory.V
 
 def _closed_form(
     loss: GramLoss, structure: ClassStructure
-) -> tuple[Similarities, theory.Variances] | None:
+) -> tuple[Similarities, Variances] | None:
     """The optimum of balanced classes where theory has it. Subclasses are losses of their own."""
     if not structure.is_balanced:
         return None
-    m, n, p = counts = structure.num_classes, structure.instances_per_class, structure.num_views
-    if type(loss) is SupCon:  # its one mean runs over (n-1)p and p-1 positives
-        loss = SupCL((p - 1) / (n * p - 1), loss.temperature, "exclude")
-    if type(loss) is SupCL:
-        hyper = (float(loss.alpha), float(loss.temperature), loss.self_pairs)
-        return theory.similarities(*counts, *hyper), theory.variances(*counts, *hyper)
     if type(loss) is Spectral:
-        best = theory.spectral_optimum(*counts, loss.alpha, loss.scale)
-        view, instance = best.view_variance, best.delta2
-        similarities = Similarities(
-            1 - view * p / max(p - 1, 1),
-            1 - (view + instance * n / (n - 1) if n > 1 else 0),
-            best.mean_squared - best.between / (m - 1),
-        )
-        total, within = 1 - best.mean_squared, view + instance
-        return similarities, theory.Variances(total, within, best.between, view)
-    return None
+        found = theory.spectral_optimum(*structure.counts, loss.alpha, loss.scale).variances
+    elif type(loss) in (SupCL, SupCon):
+        found = theory.variances(structure, loss)
+    else:
+        return None
+    return similarities_of(found, *structure.counts), found
 
 
 def read_embeddings(path: str | os.PathLike[str]) -> np.ndarray:

@@ -19,12 +19,13 @@ from typing import Any
 import numpy as np
 
 from ssem_jax import theory
-from ssem_jax.advice.answers import Guide, UnbalancedGuide, admits_alpha
+from ssem_jax.advice.answers import Guide, UnbalancedGuide, has_self_positives
 from ssem_jax.advice.thresholds import collapse_thresholds
 from ssem_jax.certificate.class_program import solve_reduced
+from ssem_jax.geometry.shares import ClassVariances, largest_delta2
 from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.problem import Phase, Problem
-from ssem_jax.problem.structure import ClassStructure, check_structure, full_dimension
+from ssem_jax.problem.structure import ClassStructure, check_structure
 from ssem_jax.problem.validation import concrete, shown
 
 MODERATE = 0.3
@@ -97,17 +98,17 @@ def guide(
             "every class has one instance in the batch, so L_sup has no positive pair and there is "
             "no variance within classes; use 2 or more instances per class."
         )
-    loss.check(structure)
+    loss.check_structure(structure)
     if structure.is_balanced:
         return _balanced(structure, alpha, temperature, self_pairs, delta2)
-    mean_size = max(round(structure.num_instances / structure.num_classes), 2)
+    mean_size = max(round(structure.total_instances / structure.num_classes), 2)
     typical = ClassStructure.balanced(structure.num_classes, mean_size, structure.num_views)
     design = _Design(typical, self_pairs, delta2)
     chosen_alpha, chosen_temperature, chosen = design.choose(alpha, temperature)
     loss = SupCL(chosen_alpha, chosen_temperature, self_pairs, mean)
-    found = solve_reduced(Problem(structure, full_dimension(structure, self_pairs), loss))
+    found = solve_reduced(Problem(structure, None, loss))
     thresholds = np.full(structure.num_classes, np.nan)
-    if admits_alpha(structure, self_pairs):
+    if has_self_positives(structure, self_pairs):
         convention = {"mean": mean, "self_pairs": self_pairs}
         thresholds = collapse_thresholds(structure, chosen_temperature, **convention)
     return UnbalancedGuide(
@@ -119,12 +120,11 @@ def guide(
         chosen,
         names or tuple(map(str, range(structure.num_classes))),
         thresholds,
-        np.asarray(found.instance_variance),
-        np.asarray(found.view_variance),
+        ClassVariances(*map(np.asarray, found.class_variances)),
         np.asarray(found.cosines),
         float(found.value),
         float(found.gap),
-        float(found.total_variance),
+        float(found.variances.total),
     )
 
 
@@ -132,16 +132,16 @@ class _Design:
     """The closed forms of one balanced batch, evaluated in vectors of one length, and inverted."""
 
     def __init__(self, structure: ClassStructure, self_pairs: str, wanted: float | None) -> None:
-        m, n = structure.num_classes, structure.instances_per_class
+        m, n = structure.num_classes, structure.num_instances
         self.counts, self.self_pairs = (m, n, structure.num_views), self_pairs
-        self.largest = m * (n - 1) / (m * n - 1)
+        self.largest = largest_delta2(m, n)
         if wanted is not None and not 0 < wanted <= self.largest:
             raise ValueError(
                 f"delta2 must lie above 0, class collapse, and be at most {self.largest:.6g}, the "
                 f"largest of {structure}; got {wanted:g}."
             )
         self.wanted = min(MODERATE, self.largest) if wanted is None else wanted
-        self.admitted = admits_alpha(structure, self_pairs)
+        self.any_alpha = has_self_positives(structure, self_pairs)
 
     def evaluate(self, function: Callable[..., Any], *hyper: Any, counts: Any = None) -> np.ndarray:
         """A closed form at up to WIDTH values."""
@@ -151,7 +151,7 @@ class _Design:
         return np.asarray(function(*filled, self_pairs=self.self_pairs))[:length]
 
     def one(self, function: Callable[..., Any], *hyper: float) -> float:
-        """The same at one value."""
+        """A closed form at one value."""
         return float(self.evaluate(function, *hyper)[0])
 
     def delta2(self, alpha: float, temperatures: Any) -> np.ndarray:
@@ -202,7 +202,7 @@ class _Design:
         """α and τ, and which of them were not given."""
         missing = {"alpha": alpha, "temperature": temperature}
         chosen = tuple(name for name, value in missing.items() if value is None)
-        if alpha is None and not self.admitted:
+        if alpha is None and not self.any_alpha:
             alpha = 0.0  # the only one that is admitted
         if alpha is None and temperature is None:
             grid = np.unique([float(f"{tau:.2g}") for tau in np.geomspace(*TEMPERATURES, WIDTH)])
@@ -242,7 +242,7 @@ def _balanced(
         view_variance=design.one(theory.view_variance, alpha, temperature),
         largest=design.largest,
         peak=design.peak(alpha),
-        alpha_for_wanted=float(design.alphas(temperature)[0]) if design.admitted else None,
+        alpha_for_wanted=float(design.alphas(temperature)[0]) if design.any_alpha else None,
         temperatures_for_wanted=design.temperatures(alpha),
         batch=_other_batches(design, alpha, temperature),
     )

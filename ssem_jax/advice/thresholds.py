@@ -64,9 +64,8 @@ def collapse_thresholds(
     """
     check_structure(structure)
     sizes = np.asarray(structure.sizes)
-    cells_of(
-        Problem(structure, 1, SupCL(0.5, temperature, self_pairs, mean)), "solved", CLASS_LIMIT
-    )
+    loss = SupCL(0.5, temperature, self_pairs, mean)
+    cells_of(Problem(structure, None, loss), "solved", CLASS_LIMIT)
     pinned = _Pinned(structure, float(temperature), self_pairs, mean)
     thresholds = np.where(sizes > 1, 0.0, np.nan)
     # Classes of equal size have equal thresholds: permuting them changes nothing.
@@ -113,7 +112,7 @@ class _Pinned:
     def __init__(self, structure: ClassStructure, temperature: float, *convention: str) -> None:
         m = structure.num_classes
         self.problem = lambda alpha: Problem(
-            structure, len(alpha), SupCL(alpha, np.full(len(alpha), temperature), *convention)
+            structure, None, SupCL(alpha, np.full(len(alpha), temperature), *convention)
         )
         self.present = np.tile(present_rows(structure), (m, 1, 1))
         self.present[np.arange(m), np.arange(m), m] = 0
@@ -144,8 +143,8 @@ def _thresholds_at_collapse(
 ) -> Float[np.ndarray, " m"]:
     """Where each class would part if all others stayed collapsed; per-anchor mean, included."""
     loss = SupCL(0.0, temperature, "include", "anchors")
-    cosines = np.asarray(solve_reduced(Problem(structure, 1, loss)).class_gram)
-    n, total = np.asarray(structure.sizes, float), structure.num_instances
+    cosines = np.asarray(solve_reduced(Problem(structure, None, loss)).class_gram)
+    n, total = np.asarray(structure.sizes, float), structure.total_instances
     # The diagonal of C is 1 in collapse; weights are divided by e^{1/τ}.
     factors = np.exp((cosines - 1) / temperature)
     np.fill_diagonal(factors, 1)

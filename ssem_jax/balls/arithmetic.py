@@ -19,7 +19,7 @@ from flint import arb, ctx, fmpq, fmpz
 from jaxtyping import Array
 
 from ssem_jax.problem.arrays import Hyper
-from ssem_jax.problem.validation import check_count
+from ssem_jax.problem.validation import check_count, shown
 
 Exact = float | int | str | Fraction | Decimal | fmpz | fmpq | arb | Callable[[], arb]
 """A number that is read without rounding."""
@@ -55,8 +55,15 @@ def to_ball(value: Exact | Hyper) -> arb:
     """
     if callable(value):
         value = value()
-    if isinstance(value, str) or (isinstance(value, Decimal) and value.is_finite()):
-        value = Fraction(value)
+    try:
+        if isinstance(value, str) or (isinstance(value, Decimal) and value.is_finite()):
+            value = Fraction(value)
+        if value is None:
+            raise ValueError
+    except ValueError:
+        raise ValueError(
+            f'a ball is made of a number, a fraction or a decimal as "0.1"; got {shown(value)}.'
+        ) from None
     if isinstance(value, Fraction):
         value = fmpq(value.numerator, value.denominator)
     if not isinstance(value, arb | fmpq | fmpz):

@@ -27,7 +27,7 @@ from ssem_jax.balls.arithmetic import (
 )
 from ssem_jax.losses.base import GramLoss
 from ssem_jax.losses.supcl import SupCL
-from ssem_jax.problem.structure import ClassStructure
+from ssem_jax.problem.structure import ClassStructure, check_structure
 from ssem_jax.problem.validation import check_choice
 
 _LADDER_FLOOR = -100
@@ -251,8 +251,9 @@ def enclose_minimum(
             f"ball enclosures are written for SupCL; got {type(loss).__name__}. "
             "Use `certify_embeddings` for other convex losses."
         )
+    check_structure(structure)
     check_choice("self_pairs", loss.self_pairs, ("include", "exclude"))
-    loss.check(structure)
+    loss.check_structure(structure)
     if points.ndim != 2 or len(points) != structure.num_embeddings:
         raise ValueError(
             f"{structure} has {structure.num_embeddings} embeddings, one per row; "

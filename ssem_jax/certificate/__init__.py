@@ -1,20 +1,21 @@
 """Witness 3: duality. Lower bounds, gaps, and brackets for every near-optimal embedding.
 
 Files: certificate (what is found), certificates (certify and its kin), dual (the dual matrix),
-rounding (every margin), eigenbound (λ_min from below), shares, barrier and brackets (equal
-classes), class_blocks, class_program and class_brackets (classes of any size), places and exports
-(files that an independent program checks).
+rounding (every margin), eigenbound (λ_min from below), barrier and brackets (equal classes),
+class_blocks, class_program and class_brackets (classes of any size), places and exports (files that
+an independent program checks).
 """
 
 from ssem_jax.certificate.certificate import COLLAPSE_TOLERANCE as COLLAPSE_TOLERANCE
 from ssem_jax.certificate.certificate import GAP_TOLERANCE as GAP_TOLERANCE
+from ssem_jax.certificate.certificate import QUANTITIES as QUANTITIES
 from ssem_jax.certificate.certificate import Certificate as Certificate
 from ssem_jax.certificate.certificate import decide_phase as decide_phase
 from ssem_jax.certificate.certificates import certify as certify
 from ssem_jax.certificate.certificates import certify_blocks as certify_blocks
 from ssem_jax.certificate.certificates import certify_embeddings as certify_embeddings
+from ssem_jax.certificate.certificates import dual_of_gram as dual_of_gram
 from ssem_jax.certificate.certificates import negative_direction as negative_direction
 from ssem_jax.certificate.class_program import ReducedSolution as ReducedSolution
 from ssem_jax.certificate.class_program import solve_reduced as solve_reduced
 from ssem_jax.certificate.exports import export as export
-from ssem_jax.certificate.shares import QUANTITIES as QUANTITIES

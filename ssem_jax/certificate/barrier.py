@@ -84,7 +84,7 @@ def _cut(
 def _best_cut(
     local: Local, point: _Point, level: Array, direction: Numbers, present: Numbers
 ) -> Array:
-    """The same with the best of the tilts at which two residuals are equal, one of the class.
+    """The outer bound of the best tilt at which two residuals are equal, one of the class.
 
     The bound is piecewise linear in 1/t, so its minimum lies where residuals meet; and at a point
     on an edge of the simplex the tilt that levels both ends is free of the rounding of g.

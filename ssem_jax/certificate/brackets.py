@@ -55,10 +55,10 @@ from ssem_jax.certificate.barrier import (
     total,
     upper_bound,
 )
-from ssem_jax.certificate.shares import Shares, has_block_form, shares_at
 from ssem_jax.compute.kernels import Kernel
+from ssem_jax.geometry.shares import VarianceSimplex
 from ssem_jax.geometry.similarities import Similarities
-from ssem_jax.losses.base import PROVEN, GramLoss, convexity_of
+from ssem_jax.losses.base import PROVEN, GramLoss, convexity_of, has_block_form
 from ssem_jax.losses.contrast import Blocks, ClassContrast
 from ssem_jax.problem.arrays import AnyArray
 
@@ -107,12 +107,12 @@ def _margin(loss: GramLoss, blocks: Any, size: Array) -> Margin:
     return margin
 
 
-def _expand(loss: GramLoss, blocks: Any, shares: Shares) -> Callable[[Numbers], Local]:
+def _expand(loss: GramLoss, blocks: Any, simplex: VarianceSimplex) -> Callable[[Numbers], Local]:
     """f with gradient and Hessian, at shares in `ORDER`."""
     free, rest = ORDER[:3], ORDER[3]
-    rates = [[row[k] - row[rest] for k in free] for row in shares.similarity]
+    rates = [[row[k] - row[rest] for k in free] for row in simplex.similarity]
     at_rest = [
-        offset + row[rest] for offset, row in zip(shares.offset, shares.similarity, strict=True)
+        offset + row[rest] for offset, row in zip(simplex.offset, simplex.similarity, strict=True)
     ]
 
     def of_similarities(similarities: Numbers) -> Array:
@@ -176,11 +176,16 @@ class Reduced(NamedTuple):
 
 
 def _bound_cell(
-    loss: GramLoss, blocks: Any, shares: Shares, aims: Array, variances: Array, level: Array
+    loss: GramLoss,
+    blocks: Any,
+    simplex: VarianceSimplex,
+    aims: Array,
+    variances: Array,
+    level: Array,
 ) -> tuple[rounding.Scalar, ...]:
-    expand = _expand(loss, blocks, shares)
-    theta = shares_at(shares, variances)
-    start, present = [theta[k] for k in ORDER], [shares.present[k] for k in ORDER]
+    expand = _expand(loss, blocks, simplex)
+    theta = simplex.point(variances)
+    start, present = [theta[k] for k in ORDER], [simplex.present[k] for k in ORDER]
     local = expand(start)
     mean = dot(local.slope, start)
     slack = [
@@ -202,13 +207,13 @@ def _bound_cell(
 def _bound_lanes(
     losses: GramLoss,
     blocks: Any,
-    shares: Shares,
+    simplex: VarianceSimplex,
     aims: Array,
     variances: Array,
     levels: Array,
 ) -> tuple[rounding.Scalar, ...]:
     def cell(loss: GramLoss, variances: Array, level: Array) -> tuple[rounding.Scalar, ...]:
-        return _bound_cell(loss, blocks, shares, aims, variances, level)
+        return _bound_cell(loss, blocks, simplex, aims, variances, level)
 
     return jax.vmap(cell)(losses, variances, levels)
 
@@ -222,12 +227,12 @@ class _Plan(NamedTuple):
     row: np.ndarray
 
 
-def _plan(shares: Shares) -> _Plan:
+def _plan(simplex: VarianceSimplex) -> _Plan:
     """The quantities without those that are constant, or multiples of one before."""
-    rows = np.concatenate([np.eye(4)[[0, 1, 3]], shares.similarity[1:]])
-    base = np.concatenate([np.zeros(3), shares.offset[1:]]) + rows[:, ORDER[3]]
+    rows = np.concatenate([np.eye(4)[[0, 1, 3]], simplex.similarity[1:]])
+    base = np.concatenate([np.zeros(3), simplex.offset[1:]]) + rows[:, ORDER[3]]
     free = list(ORDER[:3])
-    rows = (rows[:, free] - rows[:, ORDER[3:]]) * np.asarray(shares.present)[free]
+    rows = (rows[:, free] - rows[:, ORDER[3:]]) * np.asarray(simplex.present)[free]
     aims: list[np.ndarray] = []
     factor, row = np.zeros(len(rows)), np.zeros(len(rows), int)
     for number, aim in enumerate(rows):
@@ -247,7 +252,7 @@ def _plan(shares: Shares) -> _Plan:
 def bound_cells(
     losses: GramLoss,
     blocks: Any,
-    shares: Shares,
+    simplex: VarianceSimplex,
     variances: Float[AnyArray, "B 4"],
     levels: Float[AnyArray, " B"],
 ) -> Reduced:
@@ -256,14 +261,14 @@ def bound_cells(
     Args:
         losses: the loss, with a batch axis on every leaf.
         blocks: what the loss prepared of the structure.
-        shares: the variance simplex of the structure.
-        variances: (B, 4) view, instance, class and squared-mean variances of symmetrised points.
+        simplex: of the variance shares of the structure.
+        variances: (B, 4) of symmetrised points, in the order of :class:`geometry.Variances`.
         levels: (B,) the loss up to which near-optimal points are bracketed; raised to the loss of
             the symmetrised point where that is higher.
     """
-    plan = _plan(shares)
+    plan = _plan(simplex)
     aims = np.concatenate([plan.aims, -plan.aims])
-    found = _bound_lanes(losses, blocks, shares, aims, variances, levels)
+    found = _bound_lanes(losses, blocks, simplex, aims, variances, levels)
     value, margin, lower, eigenvalue, ends = map(np.asarray, found)
     most, least = np.split(ends, [len(plan.aims)], axis=1)
     one, other = plan.factor * most[:, plan.row], -plan.factor * least[:, plan.row]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from ssem_jax.certificate.shares import QUANTITIES
+from ssem_jax.geometry.shares import Variances
 from ssem_jax.losses.base import convexity_of, loss_of
 from ssem_jax.problem.arrays import AnyArray
 from ssem_jax.problem.problem import Phase, Problem
@@ -15,6 +15,15 @@ GAP_TOLERANCE = 1e-9
 """A cell counts as certified when its gap is at most this."""
 COLLAPSE_TOLERANCE = 1e-6
 """A variance bracketed under this is collapsed, one bracketed above it is spread."""
+
+QUANTITIES = (
+    "view_variance",
+    "delta2",
+    "mean_squared",
+    "within_similarity",
+    "between_similarity",
+)
+"""What is bounded. The view similarity is 1 - p/(p-1) times the view variance."""
 
 
 @pytree_dataclass
@@ -29,7 +38,7 @@ class Certificate:
             certified: a loss below a lower bound is a contradiction and raises.
         eigenvalue: a lower bound of λ_min of the dual matrix, a few roundings below it where it is
             0; beyond `DENSE_LIMIT` embeddings it may be four times as far below 0 as λ_min.
-        variances: (4,) of the embeddings: view, instance (δ²), class, and squared mean.
+        variances: of the embeddings, as :func:`ssem_jax.geometry.variances` measures them.
         low: (5,) and `high` (5,): brackets in the order of `ssem_jax.certificate.QUANTITIES`.
         phase: a code of :class:`ssem_jax.Phase`, decided from the brackets.
         failure_probability: of the random start with which `lower` and `gap` were bounded; 0 up to
@@ -42,7 +51,7 @@ class Certificate:
     lower: Float[Array, "*batch"]
     gap: Float[Array, "*batch"]
     eigenvalue: Float[Array, "*batch"]
-    variances: Float[Array, "*batch 4"]
+    variances: Variances
     low: Float[Array, "*batch 5"]
     high: Float[Array, "*batch 5"]
     phase: Int[Array, "*batch"]

@@ -60,24 +60,19 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ssem_jax.certificate import rounding
 from ssem_jax.certificate.brackets import Reduced, bound_cells
-from ssem_jax.certificate.certificate import Certificate, decide_phase
+from ssem_jax.certificate.certificate import QUANTITIES, Certificate, decide_phase
 from ssem_jax.certificate.class_blocks import reducible
 from ssem_jax.certificate.class_brackets import bracket_quantities
 from ssem_jax.certificate.class_program import ReducedSolution
 from ssem_jax.certificate.dual import Dual, bound_by_products, bound_chunk, bound_factored
 from ssem_jax.certificate.eigenbound import FAILURE_PROBABILITY
-from ssem_jax.certificate.shares import (
-    QUANTITIES,
-    has_block_form,
-    shares_of,
-    shares_of_similarities,
-)
 from ssem_jax.compute.kernels import Kernel, chunk_capacity, run_chunks
 from ssem_jax.geometry.metrics import variances
+from ssem_jax.geometry.shares import Variances, multiplicities, variance_simplex, variances_of
 from ssem_jax.geometry.similarities import Similarities
 from ssem_jax.geometry.sphere import normalize, rescaled
-from ssem_jax.losses.base import PROVEN, GramLoss, convexity_of, loss_of
-from ssem_jax.losses.declared import admit
+from ssem_jax.losses.base import PROVEN, GramLoss, convexity_of, has_block_form, loss_of
+from ssem_jax.losses.declared import check_declared
 from ssem_jax.losses.probes import rows_of_shares
 from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.arrays import AnyArray
@@ -98,8 +93,7 @@ CHOLESKY_LIMIT = 8192
 
 
 def _found(embeddings: Float[Array, "B N d"], structure: ClassStructure) -> Array:
-    found = jax.vmap(lambda one: variances(one, structure))(embeddings)
-    return jnp.stack([found.view, found.delta2, found.between, found.mean_sq], axis=-1)
+    return jnp.stack(jax.vmap(lambda one: variances(one, structure))(embeddings), axis=-1)
 
 
 _variances = Kernel(_found, static_argnums=1)
@@ -238,24 +232,25 @@ def certify_blocks(problem: Problem, similarities: Similarities) -> Certificate:
             "Use certify_embeddings."
         )
     losses, size = problem.cells()
-    shares = shares_of(structure)
-    theta = np.broadcast_to(shares_of_similarities(shares, similarities), (size, 4))
+    given = Similarities(*(np.asarray(one, np.float64) for one in similarities))
+    theta = np.stack(np.broadcast_arrays(*variances_of(given, *structure.counts)), axis=-1)
+    theta = np.broadcast_to(theta, (size, 4))
     theta = np.where(np.abs(theta) <= SHARE_ROUNDING, 0, theta)
-    good = np.all(theta >= 0, axis=1) & np.all(theta <= shares.present, axis=1)
+    good = np.all(theta >= 0, axis=1) & np.all(theta <= variance_simplex(structure).present, axis=1)
     if not good.all():
         raise ValueError(
             f"no unit vectors have the similarities of cell {int(np.argmin(good))}: their view, "
             f"instance, class and mean variances would be {theta[np.argmin(good)].tolist()}."
         )
-    m, n, p = structure.num_classes, structure.instances_per_class, structure.num_views
-    rank = int(np.max((theta > 0) @ [m * n * (p - 1), m * (n - 1), m - 1, 1]))
-    if rank > problem.dim:
+    taken = multiplicities(structure.num_classes, structure.total_instances, structure.num_views)
+    rank = int(np.max((theta > 0) @ np.asarray(taken)))
+    if problem.dim is not None and rank > problem.dim:
         raise ValueError(
             f"embeddings with these similarities span {rank} dimensions; got dim = {problem.dim}. "
             "Raise dim."
         )
     proven = convexity_of(losses) == PROVEN
-    admit(losses, structure, None if proven else rows_of_shares(structure, theta))
+    check_declared(losses, structure, None if proven else rows_of_shares(structure, theta))
     rounding.check_functions()
     found = _bound_blocks(losses, structure, theta, np.full(size, -np.inf))
     gap = found.value + found.rounding - found.lower
@@ -283,15 +278,7 @@ def certify_classes(solution: ReducedSolution) -> Certificate:
         np.broadcast_to(each, (size,)) for each in (solution.value, solution.lower, solution.gap)
     )
     counts = np.asarray(structure.sizes) * structure.num_views
-    share, m = counts / counts.sum(), structure.num_classes
-    gram = np.asarray(solution.class_gram).reshape(size, m, m)
-    view, instance = (
-        np.asarray(each).reshape(size, m) @ share
-        for each in (solution.view_variance, solution.instance_variance)
-    )
-    mean_sq = gram @ share @ share
-    between = np.diagonal(gram, axis1=1, axis2=2) @ share - mean_sq
-    found = np.stack([view, instance, between, mean_sq], axis=1)
+    found, m = np.stack(solution.variances, axis=-1).reshape(size, 4), structure.num_classes
     scale = np.sqrt(np.outer(counts, counts))
     dual = np.asarray(solution.class_dual).reshape(size, m, m) / scale
     eigenvalue = np.linalg.eigvalsh(dual)[:, 0]
@@ -313,11 +300,12 @@ def _check_concrete(problem: Problem, points: Any) -> None:
 def check_size(loss: GramLoss, structure: ClassStructure) -> None:
     """Raise a ValueError where there are more embeddings than a dual matrix is formed of, and no
     other way to certify the loss."""
-    if structure.num_embeddings > CHOLESKY_LIMIT and type(loss) is not SupCL:
+    swept = type(loss) is SupCL and not loss.decoupled
+    if structure.num_embeddings > CHOLESKY_LIMIT and not swept:
+        name = type(loss).__name__ + (" with instances decoupled" if type(loss) is SupCL else "")
         raise ValueError(
             f"only SupCL is certified without its dual matrix, which is formed up to "
-            f"{CHOLESKY_LIMIT} embeddings; got {structure.num_embeddings} and "
-            f"{type(loss).__name__}."
+            f"{CHOLESKY_LIMIT} embeddings; got {structure.num_embeddings} and {name}."
         )
 
 
@@ -346,9 +334,10 @@ def _certify(
     losses, size = problem.cells()
     keys = None if formed or start is None else cell_keys(problem, start)
     rounding.check_functions()
-    embeddings = np.asarray(embeddings).reshape(size, num_points, problem.dim)
-    admit(losses, structure, embeddings)
-    prepared, plain = losses.prepare(structure), losses.unconventional()
+    dim = problem.given_dim
+    embeddings = np.asarray(embeddings).reshape(size, num_points, dim)
+    check_declared(losses, structure, embeddings)
+    prepared, plain = losses.prepare(structure), losses.without_conventions()
 
     def bound_one(cell: int) -> Dual:
         points = jnp.asarray(embeddings[cell])
@@ -364,9 +353,7 @@ def _certify(
             found = jax.tree.map(lambda *one: jnp.stack(one), *map(bound_one, cells[: int(count)]))
         return found, _variances(points, structure)
 
-    capacity = chunk_capacity(
-        num_points * (max(num_points, problem.dim) if formed else problem.dim)
-    )
+    capacity = chunk_capacity(num_points * (max(num_points, dim) if formed else dim))
     dual, found = _gather(run_chunks(bound, np.arange(size), capacity), size)
     # Without convexity a tangent bounds nothing.
     bounded = np.where(losses.convex & np.isfinite(dual.lower), dual.lower, -np.inf)
@@ -393,12 +380,14 @@ def _assemble(
             f"bound of {lower[cell]!r} for all embeddings. A reference of another problem, or a "
             "loss that is not convex, has a false one; nothing was certified."
         )
-    leaves = (*leaves, decide_phase(*leaves[-2:]), np.full(len(leaves[0]), failure))
+    *firsts, found, low, high = leaves
+    chances = np.full(len(value), failure)
+    fields: Any = (*firsts, Variances(*found.T), low, high, decide_phase(low, high), chances)
     if embeddings is not None:
-        leaves = (*leaves, embeddings)
+        fields = (*fields, embeddings)
     if problem.batch_size is None:
-        leaves = tuple(leaf[0] for leaf in leaves)
-    return Certificate(problem, *map(jnp.asarray, leaves))
+        fields = jax.tree.map(lambda leaf: leaf[0], fields)
+    return Certificate(problem, *jax.tree.map(jnp.asarray, fields))
 
 
 def _cell(losses: Any, cells: np.ndarray | int) -> Any:
@@ -429,12 +418,12 @@ def _bound_blocks(
     losses: GramLoss, structure: ClassStructure, found: np.ndarray, level: np.ndarray
 ) -> Reduced:
     """The reduced problem of every cell, bounded; brackets within what the quantities can be."""
-    blocks, shares = losses.prepare_blocks(structure), shares_of(structure)
-    plain = losses.unconventional()
+    blocks, simplex = losses.prepare_blocks(structure), variance_simplex(structure)
+    plain = losses.without_conventions()
 
     def bound(cells: np.ndarray, count: Array) -> Reduced:
         chosen = jax.tree.map(lambda leaf: leaf[cells], plain)
-        return bound_cells(chosen, blocks, shares, found[cells], level[cells])
+        return bound_cells(chosen, blocks, simplex, found[cells], level[cells])
 
     capacity = BRACKET_CAPACITY if has_block_form(losses) else DENSE_BRACKET_CAPACITY
     reduced = _gather(run_chunks(bound, np.arange(len(level)), capacity), len(level))
@@ -456,6 +445,21 @@ def _gather(chunks: Any, size: int) -> Any:
     return whole
 
 
+def dual_of_gram(
+    gram: Float[Array, "N N"], structure: ClassStructure, loss: GramLoss
+) -> Float[Array, "N N"]:
+    r"""The dual matrix at a Gram matrix of unit diagonal; to look at, for it has no margins.
+
+    .. math:: S = \operatorname{sym} \nabla L + \operatorname{Diag} \lambda, \qquad
+              \lambda_i = -(\operatorname{sym} \nabla L \; G)_{ii}
+    """
+    check_structure(structure)
+    check_loss(loss)
+    slope = jax.grad(loss.value)(gram, loss.prepare(structure))
+    slope = 0.5 * (slope + slope.T)
+    return slope - jnp.diag(jnp.sum(slope * gram, axis=1))
+
+
 def negative_direction(
     embeddings: Float[AnyArray, "N d"], structure: ClassStructure, loss: GramLoss
 ) -> tuple[Float[Array, ""], Float[Array, " N"]]:
@@ -464,11 +468,6 @@ def negative_direction(
     Where λ_min < 0 the embeddings can be improved in a space with one more dimension e: the loss
     falls along U + t v eᵀ (rows normalised), by -λ_min t² to leading order at a critical point.
     """
-    check_structure(structure)
-    check_loss(loss)
     points = normalize(jnp.asarray(embeddings))
-    gram = points @ points.T
-    slope = jax.grad(loss.value)(gram, loss.prepare(structure))
-    slope = 0.5 * (slope + slope.T)
-    eigenvalues, vectors = jnp.linalg.eigh(slope - jnp.diag(jnp.sum(slope * gram, axis=1)))
+    eigenvalues, vectors = jnp.linalg.eigh(dual_of_gram(points @ points.T, structure, loss))
     return eigenvalues[0], vectors[:, 0]

@@ -11,10 +11,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ssem_jax.certificate.rounding import row_sums
+from ssem_jax.geometry.shares import own_similarities
 from ssem_jax.geometry.similarities import Similarities, block_gram
 from ssem_jax.losses.base import PROVEN, GramLoss, convexity_of, loss_of
 from ssem_jax.losses.contrast import ClassContrast
-from ssem_jax.losses.declared import admit
+from ssem_jax.losses.declared import check_declared
 from ssem_jax.problem.arrays import AnyArray
 from ssem_jax.problem.problem import Problem, check_problem
 from ssem_jax.problem.structure import ClassStructure
@@ -34,12 +35,12 @@ class ClassBlocks(NamedTuple):
 
     Attributes:
         view: (m,) view variance θ_k of every class.
-        instance: (m,) instance variance δ²_k.
+        delta2: (m,) instance variance δ²_k.
         gram: (m, m) Gram matrix C of the class means.
     """
 
     view: Float[AnyArray, "*batch m"]
-    instance: Float[AnyArray, "*batch m"]
+    delta2: Float[AnyArray, "*batch m"]
     gram: Float[AnyArray, "*batch m m"]
 
 
@@ -123,10 +124,9 @@ def class_loss(
 
 def class_similarities_of(sizes: Any, num_views: Any, blocks: ClassBlocks) -> Similarities:
     """The similarities that belong to variances."""
-    pairs = jnp.maximum(sizes - 1, 1)
-    view = 1 - blocks.view * num_views / jnp.maximum(num_views - 1, 1)
-    within = jnp.where(sizes > 1, 1 - blocks.view - blocks.instance * sizes / pairs, 1)
-    return Similarities(view, within, blocks.gram)
+    return Similarities(
+        *own_similarities(blocks.view, blocks.delta2, sizes, num_views), blocks.gram
+    )
 
 
 def present_rows(structure: ClassStructure) -> Float[np.ndarray, "m k"]:
@@ -205,5 +205,5 @@ def cells_of(problem: Problem, verb: str, limit: int) -> tuple[GramLoss, int]:
             f"{type(loss).__name__} is reduced by way of its Gram matrix up to "
             f"{DENSE_BLOCK_LIMIT} embeddings; got {structure.num_embeddings}. Use solve."
         )
-    admit(loss, structure)
+    check_declared(loss, structure)
     return problem.cells()

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from ssem_jax.certificate.barrier import total
 from ssem_jax.certificate.brackets import EPS
+from ssem_jax.certificate.certificate import QUANTITIES
 from ssem_jax.certificate.class_blocks import (
     BRACKET_CLASS_LIMIT,
     ClassBlocks,
@@ -31,7 +32,6 @@ from ssem_jax.certificate.class_program import (
     run_cells,
     solve_cell,
 )
-from ssem_jax.certificate.shares import QUANTITIES
 from ssem_jax.compute.kernels import map_first
 from ssem_jax.losses.base import GramLoss
 from ssem_jax.problem.arrays import AnyArray
@@ -191,7 +191,7 @@ def bracket_quantities(
         levels: (B,) the loss up to which embeddings are bracketed.
     """
     m = structure.num_classes
-    share = np.asarray(structure.sizes) / structure.num_instances
+    share = structure.class_shares
     nothing, no_gram = np.zeros(m), np.zeros((m, m))
     functionals = stacked(
         [
@@ -217,11 +217,11 @@ def _bracket(
     diagonal = np.diagonal(gram, axis1=1, axis2=2)
     off = np.sum(np.abs(gram), axis=(1, 2)) - np.sum(np.abs(diagonal), axis=1)
     # |C_kl| ≤ 1, and every class shares out 1 among its mean, its instances and its views.
-    shares = np.stack([diagonal, functionals.instance] + [functionals.view] * (p > 1))
+    shares = np.stack([diagonal, functionals.delta2] + [functionals.view] * (p > 1))
     least, most = shares.min(0).sum(1) - off, shares.max(0).sum(1) + off
     # A quadratic form c cᵀ is nonnegative.
     forms = np.linalg.eigvalsh(0.5 * (gram + gram.transpose(0, 2, 1)))[:, 0] >= -EPS
-    variances = np.minimum(functionals.view, functionals.instance).min(1) >= 0
+    variances = np.minimum(functionals.view, functionals.delta2).min(1) >= 0
     least = np.where(forms & variances, np.maximum(least, 0), least)
     functionals = jax.tree.map(jnp.asarray, functionals)
     trivial = (jnp.asarray(least), jnp.asarray(most))

@@ -31,6 +31,7 @@ from ssem_jax.certificate.class_blocks import (
 from ssem_jax.certificate.eigenbound import factored
 from ssem_jax.certificate.rounding import row_sums
 from ssem_jax.compute.kernels import map_first, run_chunks
+from ssem_jax.geometry.shares import ClassVariances, Variances
 from ssem_jax.geometry.similarities import Similarities
 from ssem_jax.geometry.sphere import normalize
 from ssem_jax.losses.base import GramLoss
@@ -255,9 +256,9 @@ def dual_at(
     value, slope = jax.value_and_grad(function)(blocks)
     gram = 0.5 * (slope.gram + slope.gram.T)
     products = row_sums(gram * blocks.gram)
-    multipliers = -(slope.view * blocks.view + slope.instance * blocks.instance + products)
+    multipliers = -(slope.view * blocks.view + slope.delta2 * blocks.delta2 + products)
     matrix = gram + jnp.diag(multipliers)
-    instance, view = slope.instance + multipliers, slope.view + multipliers
+    instance, view = slope.delta2 + multipliers, slope.view + multipliers
     sums = jnp.sum(row_sums(jnp.abs(gram))) + jnp.sum(jnp.abs(multipliers))
     margin = relative * (1 + jnp.abs(value) + terms + sums)
     found = factored(matrix, FREE * margin / m)
@@ -362,7 +363,7 @@ def run_cells(
 ) -> Any:
     """A kernel on chunks of cells, over the threads; results in the order of the cells."""
     rows, present = class_rows(losses, structure), jnp.asarray(present_rows(structure))
-    plain = losses.unconventional()
+    plain = losses.without_conventions()
 
     def work(cells: np.ndarray, count: int) -> Any:
         chosen = jax.tree.map(lambda leaf: jnp.asarray(leaf[cells]), plain)
@@ -379,10 +380,9 @@ class ReducedSolution:
     """The optimum over all embeddings in all dimensions, by class; batched if the problem is.
 
     Attributes:
-        problem: what was solved; its dimension plays no role.
+        problem: what was solved; its dimension, None if none was given, plays no role.
         class_gram: (m, m) Gram matrix C of the class means.
-        instance_variance: (m,) variance of the instance means of each class, δ²_k.
-        view_variance: (m,) variance of the views of each class about their instance means.
+        class_variances: (m,) variances of each class, of its views and δ²_k of its instance means.
         value: the loss, attained.
         lower: a lower bound of the loss of all embeddings in all dimensions.
         gap: value - lower, with the rounding of both on the safe side.
@@ -394,24 +394,13 @@ class ReducedSolution:
 
     problem: Problem
     class_gram: Float[AnyArray, "*batch m m"]
-    instance_variance: Float[AnyArray, "*batch m"]
-    view_variance: Float[AnyArray, "*batch m"]
+    class_variances: ClassVariances
     value: Float[AnyArray, "*batch"]
     lower: Float[AnyArray, "*batch"]
     gap: Float[AnyArray, "*batch"]
     instance_slack: Float[AnyArray, "*batch m"]
     view_slack: Float[AnyArray, "*batch m"]
     class_dual: Float[AnyArray, "*batch m m"]
-
-    @property
-    def within(self) -> Float[AnyArray, "*batch m"] | float:
-        """(m,) similarity of two instances of a class; 1 for a class of one instance."""
-        return self._similarities.within
-
-    @property
-    def view(self) -> Float[AnyArray, "*batch m"] | float:
-        """(m,) similarity of two views of an instance; 1 if p = 1."""
-        return self._similarities.view
 
     @property
     def cosines(self) -> Float[np.ndarray, "*batch m m"]:
@@ -421,19 +410,21 @@ class ReducedSolution:
         return np.asarray(self.class_gram) / (norms[..., :, None] * norms[..., None, :])
 
     @property
-    def total_variance(self) -> Float[np.ndarray, "*batch"] | np.floating:
-        """1 - the squared norm of the global mean."""
-        structure = self.problem.structure
-        share = np.asarray(structure.sizes) / structure.num_instances
-        return 1 - np.asarray(self.class_gram) @ share @ share
+    def similarities(self) -> Similarities:
+        """(m,) of two views of an instance and of two instances of a class, 1 where there are none;
+        and the (m, m) inner products of the class means."""
+        sizes, p = self.problem.structure.sizes, float(self.problem.structure.num_views)
+        blocks = ClassBlocks(*self.class_variances, self.class_gram)
+        return class_similarities_of(np.asarray(sizes, float), p, blocks)
 
     @property
-    def _similarities(self) -> Similarities:
-        structure = self.problem.structure
-        blocks = ClassBlocks(self.view_variance, self.instance_variance, self.class_gram)
-        return class_similarities_of(
-            np.asarray(structure.sizes, float), float(structure.num_views), blocks
-        )
+    def variances(self) -> Variances:
+        """Those of the embeddings of all classes."""
+        share, gram = self.problem.structure.class_shares, np.asarray(self.class_gram)
+        view, delta2 = (np.asarray(each) @ share for each in self.class_variances)
+        mean_squared = gram @ share @ share
+        between = np.diagonal(gram, axis1=-2, axis2=-1) @ share - mean_squared
+        return Variances(view, delta2, between, mean_squared)
 
 
 def solve_reduced(problem: Problem) -> ReducedSolution:
@@ -468,10 +459,9 @@ def solve_reduced(problem: Problem) -> ReducedSolution:
         return solve_chunk(chosen, rows, *tiled, count)
 
     cell = run_cells(losses, problem.structure, size, kernel)
-    leaves = (
+    leaves: Any = (
         cell.blocks.gram,
-        cell.blocks.instance,
-        cell.blocks.view,
+        ClassVariances(cell.blocks.view, cell.blocks.delta2),
         cell.value,
         cell.dual.lower,
         cell.gap,
@@ -480,5 +470,5 @@ def solve_reduced(problem: Problem) -> ReducedSolution:
         cell.dual.gram,
     )
     if problem.batch_size is None:
-        leaves = tuple(leaf[0] for leaf in leaves)
+        leaves = jax.tree.map(lambda leaf: leaf[0], leaves)
     return ReducedSolution(problem, *leaves)

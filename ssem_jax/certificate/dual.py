@@ -155,7 +155,7 @@ form_dual = jax.jit(dual_matrix)
 
 
 def bound_factored(loss: GramLoss, prepared: Any, embeddings: Array) -> Dual:
-    """The same from a factorisation in place."""
+    """Value and lower bound of one cell, from a factorisation in place."""
     dual, found = form_dual(loss, prepared, embeddings)
     matrix = np.array(dual)
     dual.delete()
@@ -166,7 +166,7 @@ def bound_factored(loss: GramLoss, prepared: Any, embeddings: Array) -> Dual:
 def bound_by_products(
     loss: SupCL, structure: ClassStructure, embeddings: Array, key: PRNGKeyArray
 ) -> Dual:
-    """The same from products with a dual matrix that is never formed."""
+    """Value and lower bound of one cell, from products with a dual matrix that is never formed."""
     size, dim = embeddings.shape
     dual = blockwise_dual(loss, embeddings, structure)
     tau, omega = dual.temperature, jnp.sum(dual.anchors)

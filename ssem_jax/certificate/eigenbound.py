@@ -182,7 +182,7 @@ def factored(matrix: Float[Array, "N N"], free: Array | float = 0.0) -> Factored
 
 
 def factored_in_place(matrix: Float[np.ndarray, "N N"], free: float = 0.0) -> Factored:
-    r"""The same for a large matrix, which is overwritten and never copied; on the host.
+    r"""A large matrix shifted and factored; it is overwritten and never copied. On the host.
 
     Shifts are searched upwards, so that a positive semidefinite matrix costs a factorisation or
     two. One that fails proves nothing; it raises the shift.

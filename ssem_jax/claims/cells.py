@@ -13,10 +13,11 @@ from ssem_jax.certificate.certificate import GAP_TOLERANCE
 from ssem_jax.certificate.class_blocks import ClassBlocks, gram_functionals, instance_functionals
 from ssem_jax.certificate.class_brackets import bracket_reduced
 from ssem_jax.claims.interval import Interval
+from ssem_jax.geometry.shares import full_dimension, rank_in
 from ssem_jax.losses.base import GramLoss
 from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.problem import Phase, Problem
-from ssem_jax.problem.structure import ClassStructure, full_dimension
+from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.problem.validation import check_type, shown
 from ssem_jax.sweeps.table import SHAPE, hyper_names, problems, sizes_of
 
@@ -252,9 +253,4 @@ def attainable(cells: Cells) -> np.ndarray:
             found[row] = dim >= full_dimension(structure, self_pairs)
         return found
     m, n, p = cells.num_classes, cells.num_instances, cells.num_views
-    needed = np.select(
-        [cells.predict(theory.phase) == phase for phase in (Phase.COLLAPSE, Phase.SPREAD)],
-        [m - 1, m * n - 1],
-        m * n * (p - 1) + m - 1,
-    )
-    return cells.dim >= needed
+    return cells.dim >= rank_in(cells.predict(theory.phase), m, m * n, p)

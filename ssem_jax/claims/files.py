@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import itertools
 import sys
+from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from ssem_jax.claims.claim import Claim, Theorem, collect, collect_theorems
 from ssem_jax.claims.refinement import search_all
@@ -24,7 +27,8 @@ def load(path: str | Path) -> ModuleType:
     """A file of conjectures as a module.
 
     Raises:
-        ValueError: no such file, one that does not run, or that is named like another module.
+        ValueError: no such file, one that does not run, that is named like another module, or in
+            which a name is bound twice so that a conjecture is lost.
     """
     file = Path(path)
     if not file.is_file() or file.suffix != ".py":
@@ -40,13 +44,50 @@ def load(path: str | Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[file.stem] = module  # losses defined there are found again by name
     _LOADED.add(file.stem)
+    names = _Names(vars(module))
     try:
-        spec.loader.exec_module(module)
+        code = spec.loader.get_code(file.stem)  # pyright: ignore[reportAttributeAccessIssue]
+        exec(code, vars(module), names)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a sys.exit among them, which would end the run as if all held
         raise ValueError(f"{file} does not run: {one_line(error, str(file))}") from error
+    for name, claim in names.lost():
+        raise ValueError(
+            f"{file} binds {name} twice, which loses the conjecture {claim.name}; give each a name "
+            "of its own."
+        )
     return module
+
+
+class _Names(MutableMapping[str, Any]):
+    """The names of a module as its code binds them, and the conjectures that it binds over."""
+
+    def __init__(self, names: dict[str, Any]) -> None:
+        self.names, self.replaced = names, []
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if isinstance(self.names.get(name), Claim | Theorem):
+            self.replaced.append((name, self.names[name]))
+        self.names[name] = value
+
+    def __getitem__(self, name: str) -> Any:
+        return self.names[name]
+
+    def __delitem__(self, name: str) -> None:
+        del self.names[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def lost(self) -> Iterator[tuple[str, Claim | Theorem]]:
+        """Conjectures that were bound, and that no name is bound to any more."""
+        held = [one for one in self.names.values() if isinstance(one, list | tuple)]
+        kept = {id(value) for value in itertools.chain(self.names.values(), *held)}
+        return ((name, claim) for name, claim in self.replaced if id(claim) not in kept)
 
 
 _LOADED: set[str] = set()

@@ -43,6 +43,7 @@ from ssem_jax.losses.base import DECLARED, NOT_CONVEX, PROVEN, GramLoss
 from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.validation import check_type
 from ssem_jax.sweeps.table import fixed_columns, hyper_names, in_order
+from ssem_jax.sweeps.words import typed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,6 +168,7 @@ def weigh(claim: Claim, table: pl.DataFrame) -> Weighed:
     Raises:
         ClaimError: the margin or a condition raises, or returns what is no number for every cell.
     """
+    check_type("claim", claim, Claim, "a Claim")
     cells = Cells(table, claim.domain.loss)
     rows = np.arange(len(table))
     if claim.where is not None and len(rows):
@@ -366,6 +368,7 @@ def predict(claim: Claim, cells: pl.DataFrame) -> np.ndarray:
     Raises:
         ValueError: the claim is no equality.
     """
+    check_type("claim", claim, Claim, "a Claim")
     margin = claim.margin(Cells(cells))
     if not isinstance(margin, Equality):
         raise ValueError(f"{claim.name} predicts no number; give a claim made with `equal`.")
@@ -374,6 +377,7 @@ def predict(claim: Claim, cells: pl.DataFrame) -> np.ndarray:
 
 def judge_theorem(theorem: Theorem) -> Judgement:
     """Run the proof of a theorem."""
+    check_type("theorem", theorem, Theorem, "a Theorem")
     proof = theorem.prove()
     if proof.refuted is not None:
         verdict, reason = Verdict.REFUTED, ""
@@ -434,9 +438,6 @@ def _smallest(groups: Sequence[Cells], rows: np.ndarray, margin: Interval) -> di
     return row
 
 
-_SHORT = {"temperature": "tau"}
-
-
 def coordinates(row: dict[str, Any], loss: Callable[..., GramLoss] = SupCL) -> str:
     """A row of the table as the coordinates of its cell, in one line."""
     balanced = row["num_instances"] is not None
@@ -445,7 +446,7 @@ def coordinates(row: dict[str, Any], loss: Callable[..., GramLoss] = SupCL) -> s
     )
     hyper = {name: row[name] for name in hyper_names(loss) if row.get(name) is not None}
     written = [
-        f"{_SHORT.get(name, name)}={value:.6g}" if isinstance(value, float) else f"{name}={value}"
+        f"{typed(name)}={value:.6g}" if isinstance(value, float) else f"{name}={value}"
         for name, value in hyper.items()
     ]
     return ", ".join([shape, f"p={row['num_views']}", f"d={row['dim']}", *written])

@@ -34,6 +34,7 @@ M instances.
 from __future__ import annotations
 
 import enum
+from typing import Any
 
 import jax
 import numpy as np
@@ -44,6 +45,7 @@ from ssem_jax.certificate.class_blocks import instance_functionals, reducible
 from ssem_jax.certificate.class_brackets import bracket_reduced
 from ssem_jax.claims.cells import Cells
 from ssem_jax.claims.interval import Interval, decided
+from ssem_jax.geometry.shares import multiplicities
 from ssem_jax.losses.base import GramLoss, loss_of
 from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.problem import Problem
@@ -68,7 +70,7 @@ class Attainment(enum.IntEnum):
 
 def is_unique(loss: GramLoss, structure: ClassStructure) -> np.ndarray:
     """(B,) whether the Gram matrix of an unconstrained optimum is proven unique, for each cell."""
-    losses, size = Problem(structure, 1, loss).cells()
+    losses, size = Problem(structure, None, loss).cells()
     if type(losses) is not SupCL or losses.self_pairs not in ("include", "exclude"):
         return np.zeros(size, bool)
     if losses.self_pairs == "exclude":
@@ -86,23 +88,23 @@ def rank_bounds(problem: Problem, seed: int = 0) -> tuple[np.ndarray, np.ndarray
         seed: of the random starts of the unconstrained problem.
     """
     structure, loss = problem.structure, loss_of(problem)
-    m, p = structure.num_classes, structure.num_views
+    m = structure.num_classes
+    taken = multiplicities(m, structure.total_instances, structure.num_views)
     if structure.is_balanced:
-        n = structure.instances_per_class
         free = Problem(structure, admitting_dimension(structure, loss), loss)
         key = jax.random.key(seed)
         brackets = certify(solve(free, key), certificate_key(key)).brackets
         named = ("view_variance", "delta2", "mean_squared")
         view, instance, mean = (Interval(*map(np.atleast_1d, brackets[name])) for name in named)
         between = 1 - (view + instance + mean)
-        counts = (m * n * (p - 1), m * (n - 1), m - 1, 1)
-        shares = list(zip((view, instance, between, mean), counts, strict=True))
+        parts = (view, instance, between, mean)
+        shares: list[tuple[Interval, Any]] = list(zip(parts, taken, strict=True))
     elif reducible(loss, structure):
         ends = bracket_reduced(problem, -np.inf, instance_functionals(m))  # at the minimum itself
         instance = Interval(*map(np.atleast_2d, ends))
         shares = [(instance[:, k], size - 1) for k, size in enumerate(structure.sizes)]
         anything = Interval(np.zeros(len(instance)), np.ones(len(instance)))
-        shares.append((anything, m + structure.num_instances * (p - 1)))
+        shares.append((anything, taken.view + taken.between + taken.mean_squared))
     else:
         size = problem.batch_size or 1
         return np.zeros(size, int), np.full(size, structure.num_embeddings)
@@ -125,11 +127,11 @@ def attainment(cells: Cells, seed: int = 0) -> np.ndarray:
     certified = cells.certified
     found = np.where(certified, Attainment.ATTAINED, Attainment.UNKNOWN)
     for rows, problem in cells.problems():
-        if problem.dim >= admitting_dimension(problem.structure, loss_of(problem)):
+        if problem.given_dim >= admitting_dimension(problem.structure, loss_of(problem)):
             continue
         least, most = rank_bounds(problem, seed)
-        attained = certified[rows] & (most <= problem.dim)
-        proven = is_unique(loss_of(problem), problem.structure) & (least > problem.dim)
+        attained = certified[rows] & (most <= problem.given_dim)
+        proven = is_unique(loss_of(problem), problem.structure) & (least > problem.given_dim)
         missed = proven & ~certified[rows]
         codes = [Attainment.ATTAINED, Attainment.NOT_ATTAINED]
         found[rows] = np.select([attained, missed], codes, Attainment.UNKNOWN)

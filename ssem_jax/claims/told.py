@@ -14,6 +14,7 @@ from ssem_jax.claims.space import Space
 from ssem_jax.claims.trial import Trial
 from ssem_jax.sweeps.folder import versions
 from ssem_jax.sweeps.table import fixed_columns, least
+from ssem_jax.sweeps.words import typed
 
 # ----------------------------------------------------------------------------- what is printed
 
@@ -94,14 +95,13 @@ def margin_map(trial: Trial) -> tuple[list[tuple[str, pl.DataFrame]], list[tuple
 
 def _titled(row: dict[str, Any], varying: Sequence[str]) -> Iterator[str]:
     """What tells a slice from the others."""
-    symbols = {"num_classes": "m", "num_instances": "n", "num_views": "p", "dim": "d"}
     balanced = row["num_instances"] is not None
     for name in varying:
         if (name == "sizes" and balanced) or row[name] is None:
             continue
         if name in ("num_classes", "num_instances") and not balanced:
             continue
-        yield f"{symbols.get(name, name)}={row[name]}"
+        yield f"{typed(name)}={row[name]}"
 
 
 def report(trials: Sequence[Trial], seconds: float, seed: int) -> dict[str, Any]:

@@ -29,7 +29,8 @@ def parse_numbers(option: str, text: str) -> tuple[float, ...]:
 
 
 def parse_integers(option: str, text: str) -> tuple[int, ...]:
-    """Integers from the same notation; ranges are rounded and keep each value once.
+    """Integers from a list or range as :func:`parse_numbers` reads it; a range is rounded and keeps
+    each value once.
 
     Raises:
         ValueError: anything that is no integer.

@@ -1,6 +1,33 @@
 """Who computes: kernels in chunks on threads, batches on workers, the compilation cache.
 
-Nothing here knows what is computed.
+Nothing here knows what is computed. A sweep is computed in batches, by the threads of one process
+or by any executor with the interface of `concurrent.futures`; the table is the same. On the command
+line: ``--executor processes --workers 8`` shares out the cores of this machine, ``--executor dask``
+makes a dask cluster on it, ``--scheduler tcp://host:8786`` finds one (extra: cluster).
+
+dask's own deployers start the workers, which need ssem-jax but not the run folder. A batch uses all
+cores that its process may use, or as many threads as `SSEM_THREADS` says; so give a worker one dask
+thread, or set that variable to 1:
+
+>>> from dask.distributed import Client, LocalCluster  # one machine
+>>> from dask_jobqueue import SLURMCluster  # SLURM
+>>> from dask_kubernetes.operator import KubeCluster  # Kubernetes
+>>>
+>>> if __name__ == "__main__":
+...     jax.config.update("jax_enable_x64", True)
+...     cluster = LocalCluster(n_workers=2, threads_per_worker=1, env={"SSEM_THREADS": "4"})
+...     # SLURMCluster(cores=1, processes=1, job_cpu=8, memory="16GB"), then cluster.scale(jobs=10)
+...     # or KubeCluster(name="ssem", image="IMAGE", n_workers=10, env={"SSEM_THREADS": "1"})
+...     grid = sx.Grid([structure], ["full"], alphas, temperatures)
+...     with Client(cluster) as client:
+...         table = sx.sweep(grid.problems(), out="runs/a", executor=client.get_executor())
+
+`cluster.scheduler_address` is what ``--scheduler`` takes. Under MPI,
+``mpiexec -n 9 python -m mpi4py.futures script.py`` with ``executor=MPIPoolExecutor()`` does that,
+too. Compiled kernels are kept in the user's cache folder; ``SSEM_CACHE=folder`` moves it,
+``SSEM_CACHE=off`` switches it off.
+
+Files: kernels, workers (executors), cache.
 """
 
 from ssem_jax.compute.cache import set_up_jax as set_up_jax

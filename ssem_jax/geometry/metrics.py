@@ -8,7 +8,7 @@ differentiated, and vmapped over a batch of embeddings.
 With μ the mean of all embeddings, μ_k of class k, ν of an instance over its views,
 
 .. math::
-   1 = \underbrace{\|\mu\|^2}_\text{mean\_sq}
+   1 = \underbrace{\|\mu\|^2}_\text{mean\_squared}
      + \underbrace{\langle \|\mu_k - \mu\|^2 \rangle}_\text{between}
      + \underbrace{\langle \|\nu - \mu_k\|^2 \rangle}_{\delta^2}
      + \underbrace{\langle \|u - \nu\|^2 \rangle}_\text{view},
@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ssem_jax.geometry.shares import ClassVariances, Variances
 from ssem_jax.geometry.similarities import Similarities
 from ssem_jax.geometry.simplex import ssem_gram
 from ssem_jax.geometry.sphere import normalize, product
@@ -32,40 +33,6 @@ from ssem_jax.problem.structure import ClassStructure, check_structure
 from ssem_jax.problem.validation import as_array
 
 Scalar = Float[Array, ""]
-
-
-class Variances(NamedTuple):
-    """The variance of embeddings and its parts, in squared length (unit rows: at most 1).
-
-    Attributes:
-        total: mean squared distance to the global mean, = between + within.
-        between: of the class means to the global mean.
-        within: of the embeddings to their class mean, = delta2 + view.
-        delta2: of the instance means to their class mean (δ² of SSEM).
-        view: of the views to their instance mean.
-        mean_sq: squared norm of the global mean, = 1 - total for unit rows.
-    """
-
-    total: Scalar | float
-    between: Scalar | float
-    within: Scalar | float
-    delta2: Scalar | float
-    view: Scalar | float
-    mean_sq: Scalar | float
-
-
-class ClassVariances(NamedTuple):
-    """The within-class variance of every class and its parts, in squared length.
-
-    Attributes:
-        within: (m,) mean squared distance of embeddings to their class mean, = delta2 + view.
-        delta2: (m,) of instance means to their class mean.
-        view: (m,) of views to their instance mean.
-    """
-
-    within: Float[Array, " m"]
-    delta2: Float[Array, " m"]
-    view: Float[Array, " m"]
 
 
 class SSEMFit(NamedTuple):
@@ -139,7 +106,7 @@ def class_variances(embeddings: Float[Array, "N d"], structure: ClassStructure) 
         structure: m classes.
 
     Returns:
-        (m,) within, delta2 and view variance.
+        (m,) view and delta2, and within, their sum.
 
     Raises:
         ValueError: the number of rows is not N.
@@ -150,7 +117,7 @@ def class_variances(embeddings: Float[Array, "N d"], structure: ClassStructure) 
     centres = _means(embeddings, ids)[ids]
     delta2 = _means(jnp.sum((instances - centres) ** 2, axis=1), ids)
     view = _means(jnp.sum((embeddings - instances) ** 2, axis=1), ids)
-    return ClassVariances(delta2 + view, delta2, view)
+    return ClassVariances(view, delta2)
 
 
 def variances(embeddings: Float[Array, "N d"], structure: ClassStructure) -> Variances:
@@ -161,7 +128,7 @@ def variances(embeddings: Float[Array, "N d"], structure: ClassStructure) -> Var
         structure: m classes, balanced or not.
 
     Returns:
-        Scalars total, between, within, delta2, view, mean_sq.
+        Scalars view, delta2, between and mean_squared; within and total are sums of them.
 
     Raises:
         ValueError: the number of rows is not N.
@@ -175,8 +142,9 @@ def variances(embeddings: Float[Array, "N d"], structure: ClassStructure) -> Var
     parts = class_variances(embeddings, structure)
     mean = jnp.mean(embeddings, axis=0)
     apart = jnp.sum((class_means(embeddings, structure) - mean[None]) ** 2, axis=1)
-    between, delta2, view = (product(share, each) for each in (apart, parts.delta2, parts.view))
-    return _assemble(between, delta2, view, product(mean, mean))
+    each = (apart, parts.delta2, parts.view)
+    between, delta2, view = (product(share, jnp.asarray(one)) for one in each)
+    return Variances(view, delta2, between, product(mean, mean))
 
 
 def variances_from_gram(gram: Float[Array, "N N"], structure: ClassStructure) -> Variances:
@@ -190,7 +158,7 @@ def variances_from_gram(gram: Float[Array, "N N"], structure: ClassStructure) ->
         structure: m classes, balanced or not.
 
     Returns:
-        Scalars total, between, within, delta2, view, mean_sq.
+        Scalars view, delta2, between and mean_squared; within and total are sums of them.
 
     Raises:
         ValueError: the matrix is not N × N.
@@ -200,7 +168,7 @@ def variances_from_gram(gram: Float[Array, "N N"], structure: ClassStructure) ->
     share = _shares(structure, gram.dtype)
     instance_sq = product(share, 1 + (structure.num_views - 1) * view) / structure.num_views
     class_sq, mean_sq = product(share, jnp.diag(products)), product(product(share, products), share)
-    return _assemble(class_sq - mean_sq, instance_sq - class_sq, 1 - instance_sq, mean_sq)
+    return Variances(1 - instance_sq, instance_sq - class_sq, class_sq - mean_sq, mean_sq)
 
 
 def class_similarities(gram: Float[Array, "N N"], structure: ClassStructure) -> Similarities:
@@ -292,7 +260,7 @@ def fit_delta2(gram: Float[Array, "N N"], structure: ClassStructure) -> Scalar:
         ValueError: classes of different size, or the matrix is not N × N.
     """
     _, within, between = block_similarities(gram, structure)
-    m, n = structure.num_classes, structure.instances_per_class
+    m, n = structure.num_classes, structure.num_instances
     if n == 1:
         return jnp.zeros((), gram.dtype)
     slope = n / (n - 1) + 1 / (m - 1)
@@ -330,12 +298,7 @@ def _means(rows: Float[Array, "N ..."], ids: np.ndarray) -> Float[Array, "groups
 
 def _shares(structure: ClassStructure, dtype: jnp.dtype) -> Float[Array, " m"]:
     """The share of all embeddings that each class has."""
-    return jnp.asarray(np.asarray(structure.sizes) / structure.num_instances, dtype)
-
-
-def _assemble(between: Scalar, delta2: Scalar, view: Scalar, mean_sq: Scalar) -> Variances:
-    within = delta2 + view
-    return Variances(between + within, between, within, delta2, view, mean_sq)
+    return jnp.asarray(structure.class_shares, dtype)
 
 
 def _rows(embeddings: Float[Array, "rows d"], structure: ClassStructure) -> Float[Array, "N d"]:

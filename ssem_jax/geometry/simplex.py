@@ -74,7 +74,7 @@ def ssem_gram(structure: ClassStructure, delta2: Float[Array, ""] | float) -> Fl
         Lee, Oh, Lee and Sohn (AISTATS 2025, arXiv:2503.08203).
     """
     _check_ssem(structure, delta2)
-    m, n = structure.num_classes, structure.instances_per_class
+    m, n = structure.num_classes, structure.num_instances
     within = 1 - delta2 * n / max(n - 1, 1)
     return block_gram(structure, 1.0, within, -(1 - delta2) / (m - 1))
 
@@ -106,7 +106,7 @@ def ssem_embeddings(
         Lee, Oh, Lee and Sohn (AISTATS 2025, arXiv:2503.08203).
     """
     _check_ssem(structure, delta2)
-    m, n = structure.num_classes, structure.instances_per_class
+    m, n = structure.num_classes, structure.num_instances
     value = concrete(delta2)
     coordinates = []
     if value is None or value < 1:
@@ -146,7 +146,7 @@ def _check_ssem(structure: ClassStructure, delta2: Float[Array, ""] | float) -> 
         raise ValueError(
             f"delta2 must be one number; got shape {np.shape(delta2)}. Use jax.vmap for many."
         )
-    most = 1 if structure.instances_per_class > 1 else 0
+    most = 1 if structure.num_instances > 1 else 0
     if value is not None and not 0 <= value <= most:
         raise ValueError(
             f"delta2 must lie in [0, {most}] for {structure}; got {float(value):g}. It is the "

@@ -27,6 +27,4 @@ from ssem_jax.losses.supcl import decoupled_contrast as decoupled_contrast
 from ssem_jax.losses.supcl import info_nce as info_nce
 from ssem_jax.losses.symmetry import SymmetryViolation as SymmetryViolation
 from ssem_jax.losses.symmetry import check_symmetric as check_symmetric
-from ssem_jax.losses.tiles import blockwise_loss as blockwise_loss
-from ssem_jax.losses.tiles import blockwise_supcl as blockwise_supcl
 from ssem_jax.losses.weighted import WeightedSupCL as WeightedSupCL

@@ -42,7 +42,7 @@ of whoever wrote it (of which samples were checked), or nothing, for it is not c
 _DERIVED = {
     "of_blocks": ("of_blocks",),
     "prepare_blocks": ("of_blocks", "prepare_blocks"),
-    "unconventional": ("unconventional",),
+    "without_conventions": ("without_conventions",),
     "sensitivity": ("sensitivity",),
     "magnitude": ("magnitude",),
 }
@@ -51,7 +51,7 @@ one, or else it falls back to what holds for every loss."""
 _NO_FORMULA = {
     *_DERIVED,
     *("convex", "symmetric", "like_classes", "proven"),
-    *("check", "heated", "admitted", "_abc_impl"),
+    *("check_structure", "heated", "checked_gram", "_abc_impl"),
 }
 """Names that may differ from those of the parent while the formula is the same."""
 
@@ -69,6 +69,11 @@ def convexity_of(loss: GramLoss) -> str:
 def loss_of(problem: Problem) -> GramLoss:
     """The loss of a problem: whose room, below this one, knows no more of it than it needs."""
     return cast(GramLoss, problem.loss)
+
+
+def has_block_form(loss: GramLoss) -> bool:
+    """Whether the loss writes itself as a function of three similarities."""
+    return type(loss).of_blocks is not GramLoss.of_blocks
 
 
 def _changes(cls: type) -> set[str]:
@@ -195,7 +200,7 @@ class GramLoss(abc.ABC):
         """
         return self.from_gram(block_gram(blocks, *similarities), blocks)
 
-    def unconventional(self) -> GramLoss:
+    def without_conventions(self) -> GramLoss:
         """The loss without the static choices that `prepare` has absorbed.
 
         Two losses that are equal here share one compiled kernel.
@@ -262,18 +267,18 @@ class GramLoss(abc.ABC):
         hot = jnp.maximum(tau, HOT_TEMPERATURE)
         return dataclasses.replace(self, temperature=tau * (hot / tau) ** (1 - stage))
 
-    def check(self, structure: ClassStructure) -> None:  # noqa: B027 (most losses admit any)
+    def check_structure(self, structure: ClassStructure) -> None:  # noqa: B027 (most losses admit any)
         """Raise a ValueError where the structure does not admit this loss."""
 
-    def admitted(self, gram: Float[Array, "N N"], structure: ClassStructure) -> Array:
+    def checked_gram(self, gram: Float[Array, "N N"], structure: ClassStructure) -> Array:
         """A Gram matrix, in 32 bits at least, that fits the structure; one cell of a loss.
 
         Raises:
-            ValueError: what :meth:`check` raises, G is not N × N, or hyper-parameters that carry a
-                batch axis.
+            ValueError: what :meth:`check_structure` raises, G is not N × N, or hyper-parameters
+                that carry a batch axis.
         """
         check_structure(structure)
-        self.check(structure)
+        self.check_structure(structure)
         shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(self)]
         if any(shapes):
             raise ValueError(
@@ -291,7 +296,7 @@ class GramLoss(abc.ABC):
     def __call__(self, embeddings: Float[Array, "N d"], structure: ClassStructure) -> Scalar:
         """L(U Uᵀ) of embeddings, whose rows are normalised first.
 
-        For SupCL of many embeddings, `ssem_jax.losses.blockwise_loss` avoids the N × N matrix.
+        For SupCL of many embeddings, :func:`ssem_jax.supcl_loss` avoids the N × N matrix.
         """
         rows = whole(jnp.asarray(embeddings))
         unit = normalize(rows.astype(jnp.promote_types(rows.dtype, jnp.float32)))
@@ -319,7 +324,7 @@ class PreparedLoss(GramLoss):
             ValueError: a structure that the loss does not admit, G is not N × N, or
                 hyper-parameters that carry a batch axis.
         """
-        return self.value(self.admitted(gram, structure), self.prepare(structure))
+        return self.value(self.checked_gram(gram, structure), self.prepare(structure))
 
 
 def traced_fields(loss: GramLoss) -> list[tuple[str, Any]]:

@@ -15,7 +15,12 @@ from jaxtyping import Array, Float, Int
 from ssem_jax.geometry.similarities import Similarities
 from ssem_jax.losses.base import PreparedLoss, Scalar
 from ssem_jax.problem.structure import ClassStructure
-from ssem_jax.problem.validation import concrete
+from ssem_jax.problem.validation import (
+    check_choice,
+    check_mixing,
+    check_temperature,
+    concrete,
+)
 
 SELF_PAIRS = ("include", "exclude", "decouple")
 MEANS = ("pairs", "anchors")
@@ -146,12 +151,8 @@ class ClassContrast(PreparedLoss):
 
     def prepare_blocks(self, structure: ClassStructure) -> Blocks:
         """The counts of a balanced structure."""
-        return Blocks(
-            np.float64(structure.num_classes),
-            np.float64(structure.instances_per_class),
-            np.float64(structure.num_views),
-            np.float64(self.self_pairs == "include"),
-        )
+        m, n, p = map(np.float64, structure.counts)
+        return Blocks(m, n, p, np.float64(self.self_pairs == "include"))
 
     def of_blocks(self, similarities: Similarities, blocks: Blocks) -> Scalar:
         r"""L of three similarities: every anchor has the same row.
@@ -196,6 +197,41 @@ class ClassContrast(PreparedLoss):
         return 1 + jnp.abs(value) + (4 / self.temperature if self.decoupled else 0)
 
 
+class Mixture(ClassContrast):
+    """(1-α)·L_sup + α·L_self in one of the conventions; a subclass has those fields."""
+
+    alpha: Any
+    mean: Any
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_mixing(self.alpha)
+        check_temperature(self.temperature)
+        check_choice("self_pairs", self.self_pairs, SELF_PAIRS)
+        check_choice("mean", self.mean, MEANS)
+
+    def check_structure(self, structure: ClassStructure) -> None:
+        """Raise a ValueError unless every term that α weighs has a positive pair."""
+        alpha = concrete(self.alpha)
+        if alpha is None:
+            return
+        if max(structure.sizes) == 1 and np.any(alpha < 1):
+            raise ValueError(
+                f"L_sup has no positive pair: every class of {structure} has one instance, "
+                f"and alpha = {float(alpha.min()):g}. Use alpha = 1 or more instances per class."
+            )
+        if self.self_pairs != "include" and structure.num_views == 1 and np.any(alpha > 0):
+            raise ValueError(
+                "num_views must be at least 2 when alpha > 0 and self pairs are "
+                f"{self.self_pairs}d; got 1. Use alpha = 0, add views, or include self pairs."
+            )
+
+    @property
+    def mixing(self) -> tuple[Any, Any]:
+        """1-α and α."""
+        return 1 - self.alpha, self.alpha
+
+
 def positive_weight(
     num_positives: np.ndarray, mean: str, of_anchors: np.ndarray | float = 1.0
 ) -> np.ndarray:
@@ -207,20 +243,3 @@ def positive_weight(
     if mean == "pairs":
         return of_anchors / math.fsum(of_anchors * num_positives)
     return of_anchors / np.maximum(num_positives, 1) / math.fsum(of_anchors)
-
-
-def check_positives(loss: Any, structure: ClassStructure) -> None:
-    """Raise a ValueError unless every term that α weighs has a positive pair."""
-    alpha = concrete(loss.alpha)
-    if alpha is None:
-        return
-    if max(structure.sizes) == 1 and np.any(alpha < 1):
-        raise ValueError(
-            f"L_sup has no positive pair: every class of {structure} has one instance, "
-            f"and alpha = {float(alpha.min()):g}. Use alpha = 1 or more instances per class."
-        )
-    if loss.self_pairs != "include" and structure.num_views == 1 and np.any(alpha > 0):
-        raise ValueError(
-            "num_views must be at least 2 when alpha > 0 and self pairs are "
-            f"{loss.self_pairs}d; got 1. Use alpha = 0, add views, or include self pairs."
-        )

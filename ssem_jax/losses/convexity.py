@@ -383,7 +383,7 @@ def check_convex(
     num_pairs = check_count("num_pairs", num_pairs, 1)
     check_loss(loss)
     check_structure(structure)
-    loss.check(structure)
+    loss.check_structure(structure)
     rng, forms = generator(key), forms_of(loss, structure)
     drawn = [random_pair(rng, structure) for _ in range(num_pairs)]
     first, second = (np.stack(side) for side in zip(*drawn, strict=True))

@@ -1,7 +1,7 @@
 r"""What is declared is looked at before it is believed: no loss certifies anything unseen.
 
-:func:`admit` is asked before every certificate. A loss that is proven passes, if its numbers are
-what its constructor admits. Of every other one
+:func:`check_declared` is called before every certificate. A loss that is proven passes, if its
+numbers are what its constructor takes. Of every other one
 
 * **every cell** of a batch is checked for convexity, and for symmetry if it declares that, once for
   a loss, a structure and its numbers (:mod:`ssem_jax.losses.convexity`);
@@ -106,7 +106,7 @@ class FormViolation(NamedTuple):
 _ADMITTED: set[Any] = set()
 
 
-def admit(
+def check_declared(
     loss: GramLoss,
     structure: ClassStructure,
     points: Float[np.ndarray, "B N d"] | None = None,
@@ -195,7 +195,7 @@ def _other_form(loss: GramLoss, forms: Forms, structure: ClassStructure) -> Form
     rng = generator(jax.random.key(1))
     weights = rng.dirichlet(np.full(4, 0.5), BLOCK_SAMPLES)
     mixtures = np.clip(np.tensordot(weights, corners(structure), 1), -1, 1)
-    n, p = structure.instances_per_class, structure.num_views
+    n, p = structure.num_instances, structure.num_views
     view, within = mixtures[:, 0, min(1, p - 1)], mixtures[:, 0, p if n > 1 else 0]
     similarities = Similarities(view, within, mixtures[:, 0, n * p])
     if p == 1:

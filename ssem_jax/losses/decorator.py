@@ -81,7 +81,7 @@ def gram_loss(
         "convex": convex,
         "symmetric": symmetric,
         "function": staticmethod(function),
-        "admits": staticmethod(check or (lambda structure: None)),
+        "structure_check": staticmethod(check or (lambda structure: None)),
     }
     for parameter in parameters[2:]:
         bare = parameter.default is kinds.empty
@@ -101,7 +101,7 @@ class _FunctionLoss(GramLoss):
     convex: ClassVar[bool] = False  # each function says its own
 
     function: ClassVar[Callable[..., Any]]
-    admits: ClassVar[Callable[[ClassStructure], None]]
+    structure_check: ClassVar[Callable[[ClassStructure], None]]
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -111,9 +111,9 @@ class _FunctionLoss(GramLoss):
         if (temperature := getattr(self, "temperature", None)) is not None:
             check_temperature(temperature)
 
-    def check(self, structure: ClassStructure) -> None:
+    def check_structure(self, structure: ClassStructure) -> None:
         """What `gram_loss` was given to check."""
-        type(self).admits(structure)
+        type(self).structure_check(structure)
 
     def from_gram(self, gram: Float[Array, "N N"], structure: ClassStructure) -> Scalar:
         """The function of a Gram matrix with unit diagonal.
@@ -122,7 +122,7 @@ class _FunctionLoss(GramLoss):
             ValueError: as :func:`gram_loss` says, and where the function returns no scalar.
         """
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        value = self.function(self.admitted(gram, structure), structure, **fields)
+        value = self.function(self.checked_gram(gram, structure), structure, **fields)
         if jnp.shape(value) != ():
             raise ValueError(
                 f"{type(self).__name__} must return one number; got shape {jnp.shape(value)}. "

@@ -86,7 +86,7 @@ def forms_of(loss: GramLoss, structure: ClassStructure) -> Forms:
     def batched(of: GramLoss) -> GramLoss:
         return jax.tree.map(lambda leaf: np.broadcast_to(np.asarray(leaf, float), (size,)), of)
 
-    return Forms(size, batched(loss.unconventional()), loss.prepare(structure), batched(loss))
+    return Forms(size, batched(loss.without_conventions()), loss.prepare(structure), batched(loss))
 
 
 def margin(form: Form, gram: Array, values: Array) -> Array:

@@ -79,7 +79,7 @@ class Sigmoid(PreparedLoss):
         bias: b, subtracted from the logits (the negative of the bias as SigLIP publishes it).
 
     Raises:
-        ValueError: with :meth:`check`, a structure without exactly two views.
+        ValueError: with :meth:`check_structure`, a structure without exactly two views.
 
     References:
         Zhai, Mustafa, Kolesnikov and Beyer (ICCV 2023); Lee, Chung, Yun and Sohn (AISTATS 2024) for
@@ -97,7 +97,7 @@ class Sigmoid(PreparedLoss):
         check_positive("scale", self.scale)
         concrete(self.bias, "bias")
 
-    def check(self, structure: ClassStructure) -> None:
+    def check_structure(self, structure: ClassStructure) -> None:
         """Raise a ValueError unless every instance has two views."""
         if structure.num_views != 2:
             raise ValueError(
@@ -139,7 +139,8 @@ class Spectral(PreparedLoss):
         scale: μ > 0. A traced leaf; may carry a batch axis.
 
     Raises:
-        ValueError: α or μ out of range; with :meth:`check`, α < 1 and no class of two instances.
+        ValueError: α or μ out of range; with :meth:`check_structure`, α < 1 and no class of two
+            instances.
 
     References:
         HaoChen, Wei, Gaidon and Ma (NeurIPS 2021, arXiv:2106.04156), section 3.
@@ -157,7 +158,7 @@ class Spectral(PreparedLoss):
         check_mixing(self.alpha)
         check_positive("scale", self.scale)
 
-    def check(self, structure: ClassStructure) -> None:
+    def check_structure(self, structure: ClassStructure) -> None:
         """Raise a ValueError unless there are the positives that α asks for."""
         alpha = concrete(self.alpha)
         if max(structure.sizes) == 1 and alpha is not None and np.any(alpha < 1):
@@ -183,7 +184,7 @@ class Spectral(PreparedLoss):
 
     def prepare_blocks(self, structure: ClassStructure) -> tuple[np.float64, ...]:
         """m, n and p."""
-        counts = (structure.num_classes, structure.instances_per_class, structure.num_views)
+        counts = structure.counts
         return tuple(map(np.float64, counts))
 
     def of_blocks(self, similarities: Similarities, blocks: tuple[np.float64, ...]) -> Scalar:
@@ -248,7 +249,7 @@ class SoftSupCon(PreparedLoss):
 
     Raises:
         ValueError: weights that are negative or on a diagonal that is excluded; with
-            :meth:`check`, weights of another size, or all 0.
+            :meth:`check_structure`, weights of another size, or all 0.
 
     References:
         Khosla et al. (NeurIPS 2020), equation 2, with the mean over positives made a weighted one.
@@ -273,7 +274,7 @@ class SoftSupCon(PreparedLoss):
                 "set the diagonal of the weights to 0, or include self pairs."
             )
 
-    def check(self, structure: ClassStructure) -> None:
+    def check_structure(self, structure: ClassStructure) -> None:
         """Raise a ValueError unless there is a weight for every pair, and one above 0."""
         array = self.weights.array
         if len(array) != structure.num_embeddings or not array.any():
@@ -308,7 +309,7 @@ class SoftSupCon(PreparedLoss):
         """2/τ: weights and softmaxes both sum to 1."""
         return 2 / jnp.asarray(self.temperature, gram.dtype)
 
-    def unconventional(self) -> SoftSupCon:
+    def without_conventions(self) -> SoftSupCon:
         """The loss without its weights and convention; `prepare` holds them."""
         return SoftSupCon(self.temperature, _NO_WEIGHTS, "include")
 
@@ -327,7 +328,7 @@ class _ClassLoss(PreparedLoss):
         super().__post_init__()
         check_temperature(self.temperature)
 
-    def check(self, structure: ClassStructure) -> None:
+    def check_structure(self, structure: ClassStructure) -> None:
         """Raise a ValueError unless some class has two embeddings."""
         if max(structure.sizes) * structure.num_views == 1:
             raise ValueError(
@@ -361,7 +362,8 @@ class Sincere(_ClassLoss):
         temperature: τ > 0. A traced leaf; may carry a batch axis.
 
     Raises:
-        ValueError: τ not positive and finite; with :meth:`check`, a structure without positives.
+        ValueError: τ not positive and finite; with :meth:`check_structure`, a structure without
+            positives.
 
     References:
         Feeney and Hughes (2023, arXiv:2309.14277).
@@ -395,7 +397,8 @@ class SupConIn(_ClassLoss):
         temperature: τ > 0. A traced leaf; may carry a batch axis.
 
     Raises:
-        ValueError: τ not positive and finite; with :meth:`check`, a structure without positives.
+        ValueError: τ not positive and finite; with :meth:`check_structure`, a structure without
+            positives.
 
     References:
         Khosla et al. (NeurIPS 2020, arXiv:2004.11362), equation 3.
@@ -432,7 +435,7 @@ class AlignUniform(PreparedLoss):
         scale: t > 0. A traced leaf; may carry a batch axis.
 
     Raises:
-        ValueError: λ or t not positive; with :meth:`check`, a structure with one view.
+        ValueError: λ or t not positive; with :meth:`check_structure`, a structure with one view.
 
     References:
         Wang and Isola (ICML 2020, arXiv:2005.10242), section 4, with α = 2 there.
@@ -450,7 +453,7 @@ class AlignUniform(PreparedLoss):
         check_positive("weight", self.weight)
         check_positive("scale", self.scale)
 
-    def check(self, structure: ClassStructure) -> None:
+    def check_structure(self, structure: ClassStructure) -> None:
         """Raise a ValueError unless instances have two views or more."""
         if structure.num_views == 1:
             raise ValueError(f"alignment needs two views of an instance; {structure} has one.")

@@ -30,22 +30,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
-from ssem_jax.losses.contrast import (
-    MEANS,
-    SELF_PAIRS,
-    Blocks,
-    ClassContrast,
-    check_positives,
-    positive_weight,
-)
+from ssem_jax.losses.contrast import Blocks, ClassContrast, Mixture, positive_weight
 from ssem_jax.problem.arrays import Hyper
 from ssem_jax.problem.pytrees import pytree_dataclass
 from ssem_jax.problem.structure import ClassStructure
-from ssem_jax.problem.validation import check_choice, check_mixing, check_temperature
+from ssem_jax.problem.validation import check_temperature
 
 
 @pytree_dataclass
-class SupCL(ClassContrast):
+class SupCL(Mixture):
     r"""The supervised contrastive loss (1-α)·L_sup + α·L_self at temperature τ.
 
     The formula and the conventions stand in this module's docstring. It is convex in G, and
@@ -60,7 +53,7 @@ class SupCL(ClassContrast):
 
     Raises:
         ValueError: α outside [0, 1], τ not positive and finite, an unknown convention; with
-            :meth:`check`, a structure without the positives that α asks for.
+            :meth:`check_structure`, a structure without the positives that α asks for.
 
     References:
         Lee, Oh, Lee and Sohn (AISTATS 2025, arXiv:2503.08203) for the combined loss; Khosla et
@@ -76,22 +69,6 @@ class SupCL(ClassContrast):
     self_pairs: str = dataclasses.field(default="include", metadata={"static": True})
     mean: str = dataclasses.field(default="pairs", metadata={"static": True})
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_mixing(self.alpha)
-        check_temperature(self.temperature)
-        check_choice("self_pairs", self.self_pairs, SELF_PAIRS)
-        check_choice("mean", self.mean, MEANS)
-
-    def check(self, structure: ClassStructure) -> None:
-        """Raise a ValueError unless every term that α weighs has a positive pair."""
-        check_positives(self, structure)
-
-    @property
-    def mixing(self) -> tuple[Any, Any]:
-        """1-α and α."""
-        return 1 - self.alpha, self.alpha
-
     def weights(
         self,
         num_sup: Int[np.ndarray, " N"],
@@ -101,7 +78,7 @@ class SupCL(ClassContrast):
         """Alike for all pairs, or for all anchors."""
         return positive_weight(num_sup, self.mean), positive_weight(num_own, self.mean)
 
-    def unconventional(self) -> SupCL:
+    def without_conventions(self) -> SupCL:
         """The loss in the default convention; `prepare` holds the one that it was given.
 
         Decoupled losses keep theirs: their values need other rounding margins.
@@ -163,7 +140,8 @@ class SupCon(ClassContrast):
         temperature: τ > 0. A traced leaf; may carry a batch axis.
 
     Raises:
-        ValueError: τ not positive and finite; with :meth:`check`, a structure without positives.
+        ValueError: τ not positive and finite; with :meth:`check_structure`, a structure without
+            positives.
 
     References:
         Khosla et al. (NeurIPS 2020, arXiv:2004.11362), equation 2.
@@ -180,7 +158,7 @@ class SupCon(ClassContrast):
         super().__post_init__()
         check_temperature(self.temperature)
 
-    def check(self, structure: ClassStructure) -> None:
+    def check_structure(self, structure: ClassStructure) -> None:
         """Raise a ValueError unless some class has two embeddings."""
         if max(structure.sizes) * structure.num_views == 1:
             raise ValueError(

@@ -104,7 +104,7 @@ def check_symmetric(
     num_permutations = check_count("num_permutations", num_permutations, 1)
     check_loss(loss)
     check_structure(structure)
-    loss.check(structure)
+    loss.check_structure(structure)
     rng, forms = generator(key), forms_of(loss, structure)
     names = ("views", "instances", "classes") if loss.like_classes else ("views", "instances")
     kinds = [names[place % len(names)] for place in range(num_permutations)]

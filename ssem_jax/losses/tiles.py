@@ -1,5 +1,7 @@
 r"""The supervised contrastive loss of many embeddings, in memory that grows with N and not N².
 
+The engine of :func:`ssem_jax.supcl_loss`, which is the door to it, and of large certificates.
+
 :class:`ssem_jax.SupCL` is a function of the Gram matrix, which a large batch cannot afford. With
 weights W_ij of the positive pairs, of row sums a_i, the loss of unit rows u_i splits into
 
@@ -40,17 +42,17 @@ from jaxtyping import Array, Float, Int
 
 from ssem_jax.compute.kernels import whole
 from ssem_jax.geometry.sphere import normalize, product
+from ssem_jax.losses.contrast import MEANS, SELF_PAIRS
 from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.arrays import AnyArray, Hyper
 from ssem_jax.problem.pytrees import pytree_dataclass
-from ssem_jax.problem.structure import ClassStructure, check_structure
+from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.problem.validation import (
     as_array,
     check_choice,
     check_count,
     check_mixing,
     check_temperature,
-    check_type,
 )
 
 Scalar = Float[Array, ""]
@@ -93,7 +95,7 @@ def blockwise_supcl(
             the same id in two classes names two instances, so ids may start anew in every class.
         alpha: α in [0, 1], the weight of L_self.
         temperature: τ > 0.
-        self_pairs: "include" or "exclude" the pairs (i, i).
+        self_pairs: "include" or "exclude" the pairs (i, i), or "decouple" instances.
         mean: over positive "pairs", or over "anchors".
         block_size: rows of a tile of the Gram matrix.
         axis_name: the mesh axis over which the batch is sharded, as many rows on each device; ids
@@ -104,8 +106,8 @@ def blockwise_supcl(
 
     Raises:
         ValueError: fewer than two rows, ids of another shape or type, α outside [0, 1], τ not
-            positive and finite, either of them an array, an unknown convention, or a block size
-            below 1.
+            positive and finite, either of them an array, an unknown convention, a single instance
+            that is decoupled (where ids are not traced), or a block size below 1.
 
     References:
         Lee, Oh, Lee and Sohn (AISTATS 2025, arXiv:2503.08203) for the combined loss; Milakov and
@@ -119,8 +121,8 @@ def blockwise_supcl(
             f"alpha and temperature must be numbers here; got shapes {np.shape(alpha)} and "
             f"{np.shape(temperature)}. Use jax.vmap over the loss for a batch."
         )
-    check_choice("self_pairs", self_pairs, ("include", "exclude"))
-    check_choice("mean", mean, ("pairs", "anchors"))
+    check_choice("self_pairs", self_pairs, SELF_PAIRS)
+    check_choice("mean", mean, MEANS)
     block_size = check_count("block_size", block_size, 1)
     rows, class_ids, instance_ids = map(
         whole, (jnp.asarray(as_array(embeddings, "embeddings")), class_ids, instance_ids)
@@ -139,45 +141,25 @@ def blockwise_supcl(
     (classes, relatives), (instances, views) = group(class_ids), group(instance_ids, class_ids)
     alpha, temperature = (jnp.asarray(number, unit.dtype) for number in (alpha, temperature))
     included = self_pairs == "include"
+    if self_pairs == "decouple" and isinstance(views, np.ndarray) and np.all(views == len(unit)):
+        raise ValueError(
+            "embeddings of one instance have nobody to be contrasted with where instances are "
+            'decoupled; add instances, or use self_pairs="exclude".'
+        )
+    contrast = Contrast(self_pairs, jnp.asarray(instances))
     relatives, views = (jnp.asarray(sizes, unit.dtype) for sizes in (relatives, views))
     num_sup, num_own = relatives - views, views - (not included)
     sup = (1 - alpha) * _weight(num_sup, mean)
     own = alpha * _weight(num_own, mean)
     # The stub of custom_vjp forgets what the function returns.
     totals = cast(
-        Array, _log_totals(unit, _distinct(temperature, unit), included, block_size, axis_name)
+        Array, _log_totals(unit, _distinct(temperature, unit), contrast, block_size, axis_name)
     )
     apart = _apart(unit, classes, relatives, sup) + _apart(unit, instances, views, own - sup)
     if not included:
         apart -= jnp.sum(own * (1 - jnp.sum(unit * unit, axis=1)))
     value = jnp.sum((sup * num_sup + own * num_own) * totals) + apart / temperature
     return value if axis_name is None else jax.lax.pmean(value, axis_name)
-
-
-def blockwise_loss(
-    loss: SupCL,
-    embeddings: Float[AnyArray, "N d"],
-    structure: ClassStructure,
-    block_size: int = BLOCK_SIZE,
-) -> Scalar:
-    """`loss(embeddings, structure)`, by :func:`blockwise_supcl`.
-
-    Args:
-        loss: α, τ and the conventions.
-        embeddings: (N, d) rows ordered by class, instance and view.
-        structure: their class structure.
-        block_size: rows of a tile of the Gram matrix.
-
-    Raises:
-        ValueError: the structure has no positive pair that α asks for, another number of rows, and
-            what :func:`blockwise_supcl` raises.
-    """
-    check_structure(structure)
-    check_type("loss", loss, SupCL, "SupCL, as SupCL(0.5, 0.1)")
-    loss.check(structure)
-    ids = (structure.class_ids, structure.instance_ids)
-    hyper = (loss.alpha, loss.temperature, loss.self_pairs, loss.mean)
-    return blockwise_supcl(embeddings, *ids, *hyper, block_size)
 
 
 # ------------------------------------------------------------------------------------- positives
@@ -249,6 +231,28 @@ def _apart(
 # --------------------------------------------------------------------------------- denominators
 
 
+@pytree_dataclass
+class Contrast:
+    """Which pairs stand in the denominators.
+
+    Attributes:
+        self_pairs: the convention.
+        instances: (N,) instance of every row.
+    """
+
+    self_pairs: str = dataclasses.field(metadata={"static": True})
+    instances: Int[Array, " N"]
+
+    def holds(self, row: Array, column: Array, blocks: Int[Array, "n b"]) -> Array | bool:
+        """(b, b) whether the rows of one block contrast with those of another."""
+        if self.self_pairs == "include":
+            return True
+        if self.self_pairs == "decouple":
+            return blocks[row][:, None] != blocks[column]
+        within = jnp.arange(blocks.shape[1])
+        return (row != column) | (within[:, None] != within)
+
+
 class _Tile(NamedTuple):
     """A block of rows against a block of columns, on or above the diagonal."""
 
@@ -278,13 +282,13 @@ def _sweep(
     start: Array,
     unit: Float[Array, "N d"],
     temperature: Scalar,
-    included: bool,
+    contrast: Contrast,
     block_size: int,
     axis_name: str | None = None,
 ) -> Array:
     """`step` for every tile on or above the diagonal, on a carry of one block for each of U; with
     an axis, for this device's share of the tiles."""
-    blocks = _blocks(unit, block_size)
+    blocks, instances = _blocks(unit, block_size), _blocks(contrast.instances, block_size)
     num_blocks, block, _ = blocks.shape
     within = jnp.arange(block)
 
@@ -292,7 +296,7 @@ def _sweep(
         row, column = place
         left, right = blocks[row], blocks[column]
         i, j = row * block + within[:, None], column * block + within
-        kept = (i < len(unit)) & (j < len(unit)) & (included | (i != j))
+        kept = (i < len(unit)) & (j < len(unit)) & contrast.holds(row, column, instances)
         exponents = jnp.where(kept, (product(left, right.T) - 1) / temperature, -jnp.inf)
         return step(carry, _Tile(row, column, left, right, exponents)), None
 
@@ -327,11 +331,11 @@ def _is_plain(totals: Float[Array, " N"]) -> Array:
     return jnp.min(totals) > float(np.log(limits.tiny) - 2 * np.log(limits.eps))
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+@partial(jax.custom_vjp, nondiff_argnums=(3, 4))
 def _log_totals(
     unit: Float[Array, "N d"],
     temperature: Scalar,
-    included: bool,
+    contrast: Contrast,
     block_size: int,
     axis_name: str | None = None,
 ) -> Float[Array, " N"]:
@@ -353,7 +357,7 @@ def _log_totals(
 
     def swept(step: Callable[[Array, _Tile], Array], start: float) -> Float[Array, " N"]:
         carry = jnp.full_like(_blocks(unit[:, 0], block_size), start)
-        carry = _sweep(step, carry, unit, temperature, included, block_size, axis_name)
+        carry = _sweep(step, carry, unit, temperature, contrast, block_size, axis_name)
         return carry.ravel()[: len(unit)]
 
     def careful() -> Float[Array, " N"]:
@@ -365,21 +369,21 @@ def _log_totals(
     return _distinct(jax.lax.cond(_is_plain(totals), lambda: totals, careful), unit)
 
 
-def _log_totals_forward(unit: Array, temperature: Array, *static: Any):
-    totals = _log_totals(unit, temperature, *static)
-    return totals, (unit, temperature, totals)
+def _log_totals_forward(unit: Array, temperature: Array, contrast: Contrast, *static: Any):
+    totals = _log_totals(unit, temperature, contrast, *static)
+    return totals, (unit, temperature, contrast, totals)
 
 
 def _log_totals_backward(
-    included: bool, block_size: int, axis_name: str | None, residuals: tuple, of_totals: Array
+    block_size: int, axis_name: str | None, residuals: tuple, of_totals: Array
 ):
-    unit, temperature, totals = residuals
+    unit, temperature, contrast, totals = residuals
     cotangent = of_totals if axis_name is None else jax.lax.psum(of_totals, axis_name)
-    of_unit = _pulled(unit, unit, temperature, totals, cotangent, included, block_size, axis_name)
+    of_unit = _pulled(unit, unit, temperature, totals, cotangent, contrast, block_size, axis_name)
     of_unit = of_unit / temperature
     # Each ℓ depends on τ through (G - 1)/τ alone, whose derivatives along U are at hand.
     of_temperature = jnp.sum(of_totals) / temperature - jnp.sum(unit * of_unit) / 2
-    return of_unit, of_temperature / temperature
+    return of_unit, of_temperature / temperature, None
 
 
 def _pulled(
@@ -388,7 +392,7 @@ def _pulled(
     temperature: Scalar,
     totals: Float[Array, " N"],
     anchors: Float[Array, " N"],
-    included: bool,
+    contrast: Contrast,
     block_size: int,
     axis_name: str | None = None,
 ) -> Float[Array, "N b"]:
@@ -412,7 +416,7 @@ def _pulled(
             return carry.at[tile.column].add(tile.mirrored(of_columns))
 
         start = jnp.zeros_like(right)
-        carry = _sweep(add, start, unit, temperature, included, block_size, axis_name)
+        carry = _sweep(add, start, unit, temperature, contrast, block_size, axis_name)
         return carry.reshape(-1, vectors.shape[1])[: len(vectors)]
 
     return jax.lax.cond(_is_plain(totals), lambda: swept(plain), lambda: swept(careful))
@@ -438,7 +442,7 @@ class BlockDual:
     Attributes:
         value: L(G).
         unit: (N, d) unit rows U.
-        class_id: (N,) class of every row, and `instance_id` (N,) its instance.
+        class_id: (N,) class of every row.
         sup: (N,) weight W_ij of a pair of the same class and different instances.
         own: (N,) weight W_ij of a pair of the same instance.
         anchors: (N,) row sums a of W.
@@ -446,14 +450,13 @@ class BlockDual:
         temperature: τ.
         multipliers: (N,) λ, so that Σλ + ⟨sym ∇L, G⟩ is zero but for rounding.
         norm: the largest row sum of the magnitudes that S is summed from, so that ‖S‖ is less.
-        included: whether self pairs are.
+        contrast: which pairs stand in the denominators.
         block_size: rows of a tile.
     """
 
     value: Scalar
     unit: Float[Array, "N d"]
     class_id: Int[Array, " N"]
-    instance_id: Int[Array, " N"]
     sup: Float[Array, " N"]
     own: Float[Array, " N"]
     anchors: Float[Array, " N"]
@@ -461,7 +464,7 @@ class BlockDual:
     temperature: Scalar
     multipliers: Float[Array, " N"]
     norm: Scalar
-    included: bool = dataclasses.field(metadata={"static": True})
+    contrast: Contrast
     block_size: int = dataclasses.field(metadata={"static": True})
 
     @jax.jit
@@ -472,15 +475,15 @@ class BlockDual:
 
     def _slope_product(self, vectors: Float[Array, "N b"]) -> tuple[Array, Array]:
         """The two terms of sym ∇L times vectors: the denominators' and the positives'."""
-        hyper = (self.temperature, self.totals, self.anchors, self.included, self.block_size)
+        hyper = (self.temperature, self.totals, self.anchors, self.contrast, self.block_size)
         pulled = _pulled(vectors, self.unit, *hyper) / (2 * self.temperature)
 
         def total(of_rows: Array, groups: Array) -> Array:
             return jax.ops.segment_sum(of_rows, groups, len(of_rows))[groups]
 
         # Weights are constant along groups, whose rows all have groups of one size: W = Wᵀ.
-        relatives, views = total(vectors, self.class_id), total(vectors, self.instance_id)
-        own = views if self.included else views - vectors
+        relatives, views = total(vectors, self.class_id), total(vectors, self.contrast.instances)
+        own = views if self.contrast.self_pairs == "include" else views - vectors
         positive = self.sup[:, None] * (relatives - views) + self.own[:, None] * own
         return pulled, positive / self.temperature
 
@@ -502,24 +505,25 @@ def blockwise_dual(
     """
     unit, pairs = normalize(embeddings), loss.prepare(structure)
     alpha, temperature = (jnp.asarray(leaf, unit.dtype) for leaf in (loss.alpha, loss.temperature))
-    included = loss.self_pairs == "include"
+    contrast = Contrast(loss.self_pairs, jnp.asarray(pairs.instance_id))
     sup, own = (1 - alpha) * pairs.sup, alpha * pairs.own
     class_id, views = jnp.asarray(pairs.class_id), structure.num_views
     relatives = jnp.asarray(structure.sizes)[class_id] * views
-    anchors = sup * (relatives - views) + own * (views - (not included))
+    anchors = sup * (relatives - views) + own * (views - (loss.self_pairs != "include"))
+    ids = (pairs.class_id, pairs.instance_id)
+    hyper = (loss.alpha, loss.temperature, loss.self_pairs, loss.mean, block_size)
     dual = BlockDual(
-        value=blockwise_loss(loss, embeddings, structure, block_size),
+        value=blockwise_supcl(embeddings, *ids, *hyper),
         unit=unit,
         class_id=class_id,
-        instance_id=jnp.asarray(pairs.instance_id),
         sup=sup,
         own=own,
         anchors=anchors,
-        totals=_log_totals(unit, temperature, included, block_size),
+        totals=_log_totals(unit, temperature, contrast, block_size),
         temperature=temperature,
         multipliers=jnp.zeros(len(unit)),
         norm=jnp.zeros(()),
-        included=included,
+        contrast=contrast,
         block_size=block_size,
     )
     pulled, positive = dual._slope_product(jnp.concatenate([unit, jnp.ones((len(unit), 1))], 1))

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Int
 
-from ssem_jax.losses.contrast import (
-    MEANS,
-    SELF_PAIRS,
-    ClassContrast,
-    check_positives,
-    positive_weight,
-)
+from ssem_jax.losses.contrast import Mixture, positive_weight
 from ssem_jax.problem.arrays import Hyper
 from ssem_jax.problem.pytrees import pytree_dataclass
 from ssem_jax.problem.structure import ClassStructure
-from ssem_jax.problem.validation import check_choice, check_mixing, check_temperature, concrete
+from ssem_jax.problem.validation import concrete
 
 
 @pytree_dataclass
-class WeightedSupCL(ClassContrast):
+class WeightedSupCL(Mixture):
     r"""SupCL whose anchors weigh as their class, against imbalance.
 
     .. math:: L = (1-\alpha) L_\mathrm{sup} + \alpha L_\mathrm{self}, \qquad
@@ -58,14 +52,10 @@ class WeightedSupCL(ClassContrast):
     temperature: Hyper
     class_weights: tuple[float, ...] = dataclasses.field(metadata={"static": True})
     self_pairs: str = dataclasses.field(default="include", metadata={"static": True})
-    mean: str = dataclasses.field(default="anchors", metadata={"static": True})
+    mean: str = dataclasses.field(default="pairs", metadata={"static": True})
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_mixing(self.alpha)
-        check_temperature(self.temperature)
-        check_choice("self_pairs", self.self_pairs, SELF_PAIRS)
-        check_choice("mean", self.mean, MEANS)
         given = concrete(self.class_weights, "class_weights", may_be_empty=True)
         weights = np.ravel(np.asarray(given))
         object.__setattr__(self, "class_weights", tuple(weights.tolist()))
@@ -74,9 +64,9 @@ class WeightedSupCL(ClassContrast):
                 f"class_weights must be nonnegative and finite; got {self.class_weights}."
             )
 
-    def check(self, structure: ClassStructure) -> None:
+    def check_structure(self, structure: ClassStructure) -> None:
         """Raise a ValueError unless there are the positives that α asks for, and their weights."""
-        check_positives(self, structure)
+        super().check_structure(structure)
         if len(self.class_weights) != structure.num_classes:
             raise ValueError(
                 f"class_weights must have one number for each of the {structure.num_classes} "
@@ -91,11 +81,6 @@ class WeightedSupCL(ClassContrast):
                     f"class_weights {self.class_weights} leave no positive pair in {structure}."
                 )
 
-    @property
-    def mixing(self) -> tuple[Any, Any]:
-        """1-α and α."""
-        return 1 - self.alpha, self.alpha
-
     def weights(
         self,
         num_sup: Int[np.ndarray, " N"],
@@ -109,7 +94,7 @@ class WeightedSupCL(ClassContrast):
             positive_weight(num_own, self.mean, omega),
         )
 
-    def unconventional(self) -> WeightedSupCL:
+    def without_conventions(self) -> WeightedSupCL:
         """The loss without its weights and conventions; `prepare` holds them."""
         kept = "decouple" if self.decoupled else "include"
-        return dataclasses.replace(self, class_weights=(), self_pairs=kept, mean="anchors")
+        return dataclasses.replace(self, class_weights=(), self_pairs=kept, mean="pairs")

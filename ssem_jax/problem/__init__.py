@@ -14,7 +14,6 @@ from ssem_jax.problem.solution import Solution as Solution
 from ssem_jax.problem.solution import Status as Status
 from ssem_jax.problem.structure import ClassStructure as ClassStructure
 from ssem_jax.problem.structure import check_structure as check_structure
-from ssem_jax.problem.structure import full_dimension as full_dimension
 from ssem_jax.problem.validation import as_array as as_array
 from ssem_jax.problem.validation import as_key as as_key
 from ssem_jax.problem.validation import check_choice as check_choice

@@ -23,7 +23,7 @@ class Loss(Protocol):
     A pytree whose leaves are its hyper-parameters.
     """
 
-    def check(self, structure: ClassStructure) -> None:
+    def check_structure(self, structure: ClassStructure) -> None:
         """Raise a ValueError where the structure does not admit this loss."""
         ...
 
@@ -51,7 +51,8 @@ class Problem:
 
     Args:
         structure: the class structure.
-        dim: d ≥ 1, the embedding dimension.
+        dim: d ≥ 1, the embedding dimension; or None for every dimension, which certificates and
+            brackets speak of and no solver takes.
         loss: the loss, for example :class:`ssem_jax.SupCL`.
 
     Raises:
@@ -60,15 +61,30 @@ class Problem:
     """
 
     structure: ClassStructure = dataclasses.field(metadata={"static": True})
-    dim: int = dataclasses.field(metadata={"static": True})
+    dim: int | None = dataclasses.field(metadata={"static": True})
     loss: Loss
 
     def __post_init__(self) -> None:
         check_structure(self.structure)
-        object.__setattr__(self, "dim", check_count("dim", self.dim, 1))
+        if self.dim is not None:
+            object.__setattr__(self, "dim", check_count("dim", self.dim, 1))
         check_loss(self.loss)
-        self.loss.check(self.structure)
+        self.loss.check_structure(self.structure)
         _ = self.batch_size
+
+    @property
+    def given_dim(self) -> int:
+        """d, for who places embeddings somewhere.
+
+        Raises:
+            ValueError: the problem is that of every dimension.
+        """
+        if self.dim is None:
+            raise ValueError(
+                "embeddings need a dimension; got dim=None, which stands for every dimension. Give "
+                "one, as geometry.full_dimension(structure)."
+            )
+        return self.dim
 
     @property
     def batch_size(self) -> int | None:

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ssem_jax.problem.validation import check_choice, check_count, check_type, shown
+from ssem_jax.problem.validation import check_count, check_type, shown
 
 
 @jax.tree_util.register_static
@@ -99,14 +99,14 @@ class ClassStructure:
         return len(self.sizes)
 
     @property
-    def num_instances(self) -> int:
+    def total_instances(self) -> int:
         """M, the instances of all classes together."""
         return sum(self.sizes)
 
     @property
     def num_embeddings(self) -> int:
         """N = p M."""
-        return self.num_instances * self.num_views
+        return self.total_instances * self.num_views
 
     @property
     def is_balanced(self) -> bool:
@@ -114,7 +114,7 @@ class ClassStructure:
         return len(set(self.sizes)) == 1
 
     @property
-    def instances_per_class(self) -> int:
+    def num_instances(self) -> int:
         """n, the common class size.
 
         Raises:
@@ -122,10 +122,24 @@ class ClassStructure:
         """
         if not self.is_balanced:
             raise ValueError(
-                f"instances_per_class needs classes of equal size; got sizes {self.sizes}. "
+                f"num_instances needs classes of equal size; got sizes {self.sizes}. "
                 "Use `sizes` instead."
             )
         return self.sizes[0]
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """m, n and p of equal classes, as closed forms take them.
+
+        Raises:
+            ValueError: the classes differ in size.
+        """
+        return self.num_classes, self.num_instances, self.num_views
+
+    @property
+    def class_shares(self) -> np.ndarray:
+        """(m,) the share of all embeddings that each class has."""
+        return np.asarray(self.sizes) / self.total_instances
 
     @cached_property
     def class_ids(self) -> np.ndarray:
@@ -136,7 +150,7 @@ class ClassStructure:
     @cached_property
     def instance_ids(self) -> np.ndarray:
         """(N,) instance of every embedding, counted through all classes."""
-        return np.repeat(np.arange(self.num_instances), self.num_views)
+        return np.repeat(np.arange(self.total_instances), self.num_views)
 
     def __str__(self) -> str:
         sizes = (
@@ -175,19 +189,3 @@ def check_structure(structure: Any) -> None:
     check_type(
         "structure", structure, ClassStructure, "a ClassStructure, as ClassStructure((5, 5, 5))"
     )
-
-
-def full_dimension(structure: ClassStructure, self_pairs: str = "include") -> int:
-    """The smallest d that admits an unconstrained optimum at every (α, τ).
-
-    With M instances, m classes and p views: M-1 when self pairs are included or instances are
-    decoupled; when they are excluded and p ≥ 2 the view-spread phase needs M(p-1) + m - 1, so the
-    larger of the two.
-    """
-    check_structure(structure)
-    check_choice("self_pairs", self_pairs, ("include", "exclude", "decouple"))
-    spread = structure.num_instances - 1
-    if self_pairs != "exclude" or structure.num_views == 1:
-        return spread
-    view_spread = structure.num_instances * (structure.num_views - 1) + structure.num_classes - 1
-    return max(spread, view_spread)

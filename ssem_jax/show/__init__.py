@@ -45,15 +45,16 @@ FILES = {
         "slice_values",
         "with_parts",
     ),
-    "words": ("ALPHA", "TAU", "WORDS", "axis", "plain", "short"),
+    "ssem_jax.sweeps.words": ("ALPHA", "TAU", "WORDS", "axis", "plain", "short"),
 }
-"""The files of the room that are asked for by name, and the public names that they give it."""
+"""The files that are asked for by name, and the public names that they give the room; words stand
+further down, where claims take theirs, too."""
 
 
 def __getattr__(name: str) -> Any:
     """A public name or a file of the room, imported when it is first asked for."""
     for file, names in FILES.items():
-        if name == file or name in names:
-            module = import_module(f"{__name__}.{file}")
-            return module if name == file else getattr(module, name)
+        if name == file.rpartition(".")[2] or name in names:
+            module = import_module(file if "." in file else f"{__name__}.{file}")
+            return getattr(module, name) if name in names else module
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

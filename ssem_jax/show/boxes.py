@@ -22,7 +22,7 @@ from ssem_jax.show.style import (
     new_figure,
     plain_log_ticks,
 )
-from ssem_jax.show.words import ALPHA, TAU, WORDS, short
+from ssem_jax.sweeps.words import ALPHA, TAU, WORDS, short
 
 
 def draw_cover(

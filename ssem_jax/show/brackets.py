@@ -20,7 +20,7 @@ from ssem_jax.show.style import (
     new_figure,
     plain_log_ticks,
 )
-from ssem_jax.show.words import axis
+from ssem_jax.sweeps.words import axis
 
 LEAST_SPAN = 0.05
 """Least range of an axis of brackets, so that rounding does not look like a variation."""

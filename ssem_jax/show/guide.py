@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ssem_jax import theory
-from ssem_jax.advice.answers import Guide, UnbalancedGuide
+from ssem_jax.advice.answers import Guide, UnbalancedGuide, has_self_positives
 from ssem_jax.show.style import (
     COLORS,
     VARIANCE_TICKS,
@@ -25,7 +25,7 @@ from ssem_jax.show.style import (
     plain_log_ticks,
 )
 from ssem_jax.show.tables import BOUNDARY_POINTS
-from ssem_jax.show.words import ALPHA, TAU, axis
+from ssem_jax.sweeps.words import ALPHA, TAU, axis, short
 
 GUIDE_WIDTH = 7.6
 """Width in inches of the two panels of a guide."""
@@ -59,9 +59,11 @@ def draw_guide(answer: Guide | UnbalancedGuide) -> Figure:
         color_bar(figure, mesh, axes[0, 1], axis("delta2"), ticks=VARIANCE_TICKS)
         excluded = answer.self_pairs == "exclude"
         figure.suptitle(f"{answer.structure}, self pairs {answer.self_pairs}d", fontsize=9)
-        entries = [Line2D([], [], color="black", lw=1.3, label=r"$\alpha_c(\tau)$: collapse below")]
+        entries = [
+            Line2D([], [], color="black", lw=1.3, label=f"{short('alpha_c')}: collapse below")
+        ]
         if excluded:
-            dashes = {"ls": (0, (4, 1.5)), "label": r"$\alpha_v(\tau)$: views part below"}
+            dashes = {"ls": (0, (4, 1.5)), "label": f"{short('alpha_v')}: views part below"}
             entries.append(Line2D([], [], color="black", lw=1.3, **dashes))
         entries.append(Line2D([], [], ls="", **_HERE, label="this batch"))
         figure.legend(handles=entries, loc="outside lower right", ncols=3)
@@ -82,7 +84,7 @@ def delta2_along_tau(answer: Guide, ax: Axes, temperatures: np.ndarray) -> list[
     Returns:
         The curves.
     """
-    counts, alpha = _guide_counts(answer), answer.alpha
+    counts, alpha = answer.structure.counts, answer.alpha
     beside = (alpha / 2, (1 + alpha) / 2) if alpha > 0 else ()
     curves = []
     styles = zip((alpha, *beside), ("-", (0, (4, 1.5)), (0, (1, 1.2))), COLORS, strict=False)
@@ -92,7 +94,7 @@ def delta2_along_tau(answer: Guide, ax: Axes, temperatures: np.ndarray) -> list[
     if temperatures[0] < answer.tau_c < temperatures[-1]:
         ax.axvline(answer.tau_c, color=COLORS[0], lw=0.8)
         ax.annotate(
-            rf"$\tau_c$ = {answer.tau_c:.3g}",
+            f"{short('tau_c')} = {answer.tau_c:.3g}",
             (answer.tau_c, 0.97),
             xycoords=("data", "axes fraction"),
             xytext=(3, 0),
@@ -134,16 +136,16 @@ def guide_map(answer: Guide, ax: Axes, temperatures: np.ndarray) -> QuadMesh:
     Returns:
         The heat map.
     """
-    counts, self_pairs = _guide_counts(answer), answer.self_pairs
-    admitted = self_pairs == "include" or answer.structure.num_views > 1
-    alphas = np.linspace(0, 1, BOUNDARY_POINTS) if admitted else np.zeros(2)
+    counts, self_pairs = answer.structure.counts, answer.self_pairs
+    any_alpha = has_self_positives(answer.structure, self_pairs)
+    alphas = np.linspace(0, 1, BOUNDARY_POINTS) if any_alpha else np.zeros(2)
     spread = theory.delta2(*counts, alphas[:, None], temperatures, self_pairs)
-    rows = alphas if admitted else np.array([0.0, 1.0])
+    rows = alphas if any_alpha else np.array([0.0, 1.0])
     mesh = ax.pcolormesh(
         temperatures, rows, spread, cmap="Blues", norm=PowerNorm(0.5, 0, 1), rasterized=True
     )
     boundaries: list[tuple[Callable[..., Any], Any]] = [(theory.alpha_c, "-")]
-    if self_pairs == "exclude" and admitted:
+    if self_pairs == "exclude" and any_alpha:
         boundaries.append((theory.alpha_v, (0, (4, 1.5))))
     for boundary, dashes in boundaries:
         line = boundary(*counts, temperatures, self_pairs)
@@ -173,17 +175,18 @@ def class_variances_along_alpha(answer: UnbalancedGuide, ax: Axes) -> list[Line2
     for size, curve in sorted(zip(sizes, variances.T, strict=True), key=lambda pair: -pair[0]):
         lines += ax.plot(alphas, curve, color=scale.to_rgba(size), lw=1.2)
     ax.axvline(answer.alpha, color="black", lw=0.9, ls=(0, (3, 2)))
-    here = np.full(len(sizes), answer.alpha)
-    ax.scatter(here, answer.class_delta2, c=scale.to_rgba(sizes), edgecolors="black", lw=0.6, s=22)
-    ax.set(xlabel=ALPHA, ylabel=r"$\delta^2$ of a class (sq. length)", xlim=(0, 1), ylim=(-0.02, 1))
-    ax.set_title(rf"$\tau$ = {answer.temperature:.3g}, points at $\alpha$ = {answer.alpha:.3g}")
+    here, delta2 = np.full(len(sizes), answer.alpha), answer.class_variances.delta2
+    ax.scatter(here, delta2, c=scale.to_rgba(sizes), edgecolors="black", lw=0.6, s=22)
+    ax.set(
+        xlabel=ALPHA,
+        ylabel=f"{short('delta2')} of a class (sq. length)",
+        xlim=(0, 1),
+        ylim=(-0.02, 1),
+    )
+    at = f"points at {short('alpha')} = {answer.alpha:.3g}"
+    ax.set_title(f"{short('temperature')} = {answer.temperature:.3g}, {at}")
     bar = color_bar(ax.figure, scale, ax, "instances in the class")
     bar.ax.yaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
     bar.ax.yaxis.set_minor_formatter(ticker.NullFormatter())
     bar.set_ticks(np.unique(sizes)[:: -(-len(np.unique(sizes)) // 6)])
     return lines
-
-
-def _guide_counts(answer: Guide) -> tuple[int, int, int]:
-    structure = answer.structure
-    return structure.num_classes, structure.instances_per_class, structure.num_views

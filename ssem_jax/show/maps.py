@@ -26,7 +26,7 @@ from ssem_jax.show.style import (
     plain_log_ticks,
 )
 from ssem_jax.show.tables import cell_edges, counts_of, panels, require_columns, rows_of_panel
-from ssem_jax.show.words import ALPHA, TAU, axis
+from ssem_jax.sweeps.words import ALPHA, TAU, axis, short
 
 LEAST_GAP = 1e-16
 """Gaps are drawn no smaller than this."""
@@ -214,10 +214,10 @@ def _map_axes(ax: Axes, grid: CellGrid) -> None:
 
 def phase_legend(figure: Figure, marginal: bool = True, excluded: bool = False) -> None:
     """The key of a phase diagram, below its panels."""
-    entries: list[Any] = [Line2D([], [], color="black", lw=1.3, label=r"theory $\alpha_c(\tau)$")]
+    entries: list[Any] = [Line2D([], [], color="black", lw=1.3, label=f"theory {short('alpha_c')}")]
     if excluded:
         entries.append(
-            Line2D([], [], color="black", ls=(0, (4, 1.5)), label=r"theory $\alpha_v(\tau)$")
+            Line2D([], [], color="black", ls=(0, (4, 1.5)), label=f"theory {short('alpha_v')}")
         )
     if marginal:
         entries.append(

@@ -25,8 +25,8 @@ from ssem_jax.show.style import (
     plain_log_ticks,
 )
 from ssem_jax.show.tables import boundary_table
-from ssem_jax.show.words import ALPHA, TAU, short
 from ssem_jax.sweeps.table import most
+from ssem_jax.sweeps.words import ALPHA, TAU, short
 
 
 def outcome_map(table: pl.DataFrame, ax: Axes, boundary: pl.DataFrame | None = None) -> Any:
@@ -97,7 +97,7 @@ def draw_outcomes(
                 **{"marker": "o", "ms": 13, "mfc": "none", "mec": REFUTED_COLOR, "mew": 1.6},
                 zorder=5,
             )
-        color_bar(figure, drawn[0].delta2, axes, r"$\delta^2$", ticks=VARIANCE_TICKS)
+        color_bar(figure, drawn[0].delta2, axes, short("delta2"), ticks=VARIANCE_TICKS)
         views = [artists.view_variance for artists in drawn if artists.view_variance is not None]
         if views:
             color_bar(figure, views[0], axes, "view variance", ticks=VARIANCE_TICKS)

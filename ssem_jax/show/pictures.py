@@ -20,8 +20,8 @@ from ssem_jax.show import boxes, brackets, tables
 from ssem_jax.show.outcomes import draw_outcomes
 from ssem_jax.show.style import PlotError
 from ssem_jax.show.svg import inline_svg
-from ssem_jax.show.words import COORDINATES, number, plain, short
 from ssem_jax.sweeps.table import least, most
+from ssem_jax.sweeps.words import COORDINATES, number, plain, short
 
 MAPS = 3
 """Shapes of which a map is drawn, at most."""
@@ -212,7 +212,11 @@ def _of_proof(judgement: Judgement, proof: Proof) -> tuple[Any, str]:
     if plane is not None and plane.point is not None:
         tau = plane.point[0]
         boundary = _plane_boundary(plane, {"temperature": (tau / 8, tau * 4)})
-        names = ("called safe by the sentence", r"boundary $\alpha_c(\tau)$", "the counterexample")
+        names = (
+            "called safe by the sentence",
+            f"boundary {short('alpha_c')}",
+            "the counterexample",
+        )
         return boxes.draw_corner(boundary, plane.point, names), (
             f"m = {plane.num_classes}, n = {plane.num_instances}, p = {plane.num_views}: the red "
             "cross is a corner of the hatched region that the sentence calls safe, yet it lies "

@@ -23,9 +23,9 @@ from ssem_jax.claims.collection import Report
 from ssem_jax.claims.interval import EQUALITY_TOLERANCE
 from ssem_jax.claims.judgements import Judgement
 from ssem_jax.show.pictures import picture
-from ssem_jax.show.words import COORDINATES, number, plain
 from ssem_jax.sweeps.document import write as write_document
 from ssem_jax.sweeps.folder import versions
+from ssem_jax.sweeps.words import COORDINATES, number, plain
 
 PAGE, DOCUMENT = "report.html", "report.json"
 """Names of the two files."""

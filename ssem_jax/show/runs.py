@@ -41,6 +41,7 @@ def draw_run(
         raise PlotError(f"a run can be drawn as {', '.join(KINDS)}; got {kind!r}.")
     if Path(path).suffix.lower() not in FORMATS:
         raise PlotError(f"a figure is saved as {', '.join(FORMATS)}; got {Path(path).name!r}.")
+    require_columns(table)
     if table.is_empty():
         raise PlotError("the run has no finished cell; repeat the sweep command to go on with it.")
     require_columns(table, "alpha", "temperature")

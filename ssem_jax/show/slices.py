@@ -21,7 +21,7 @@ from ssem_jax.show.style import (
     plain_log_ticks,
 )
 from ssem_jax.show.tables import panels, require_columns, rows_of_panel, slice_values, with_parts
-from ssem_jax.show.words import axis
+from ssem_jax.sweeps.words import axis, short
 
 SHOWN = ("delta2", "view_variance", "within_variance", "between_variance", "value")
 """Quantities that slices can show."""
@@ -74,7 +74,8 @@ def slice_panel(
         )
     require_columns(table, "alpha", "temperature")
     table = with_parts(table)
-    other, symbol = ("temperature", r"\tau") if along == "alpha" else ("alpha", r"\alpha")
+    other = "temperature" if along == "alpha" else "alpha"
+    symbol = short(other).strip("$")
     ends = (f"{quantity}_lo", f"{quantity}_hi")
     bracketed = all(name in table.columns for name in ends)
     found = SliceArtists([], [], [])
@@ -144,7 +145,7 @@ def bracket_widths(
         ax.set_xscale("log")
         plain_log_ticks(ax)
     ax.set_xlabel(axis(along))
-    ax.set_ylabel(r"bracket width, $\delta^2$")
+    ax.set_ylabel(f"bracket width, {short('delta2')}")
     return lines
 
 

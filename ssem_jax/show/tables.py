@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from ssem_jax import theory
+from ssem_jax.problem.validation import check_type
 from ssem_jax.show.style import PlotError
 
 BOUNDARY_POINTS = 161
@@ -31,6 +32,7 @@ SHAPE = ("sizes", "num_views", "dim", "loss", "loss_code", "self_pairs", "mean")
 
 def panels(table: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
     """The table split by shape and convention, each with a title that tells it from the others."""
+    require_columns(table)
     keys = [name for name in SHAPE if name in table.columns]
     several = {name for name in keys if table[name].n_unique() > 1}
     if {"sizes", "num_views", "dim"} <= set(keys):
@@ -184,6 +186,8 @@ def cell_edges(values: np.ndarray, logarithmic: bool = False) -> np.ndarray:
 
 
 def require_columns(table: pl.DataFrame, *columns: str) -> None:
+    """Raise a ValueError unless it is a table with a value of each of these in every cell."""
+    check_type("table", table, pl.DataFrame, "a table of ssem_jax.sweep")
     for name in columns:
         if name not in table.columns or table[name].null_count():
             raise PlotError(

@@ -181,7 +181,7 @@ class _Batch:
         num_points = self.structure.num_embeddings
         prepared = self.losses.prepare(self.structure)
         spread = SPREAD_LOSS.prepare(self.structure)
-        losses = self.losses.unconventional()
+        losses = self.losses.without_conventions()
 
         def attempt(chunk: np.ndarray, count: int) -> _Outcome:
             keys = jax.vmap(jax.random.fold_in, (0, None))(self.keys[chunk], start_index)
@@ -246,7 +246,8 @@ def solve(
         The solution, with a batch axis if the problem has one.
 
     Raises:
-        ValueError: 64-bit mode is off, num_starts < 1, or called under ``jax.jit``.
+        ValueError: 64-bit mode is off, num_starts < 1, a problem of every dimension, or called
+            under ``jax.jit``.
     """
     require_x64()
     check_problem(problem)
@@ -259,7 +260,7 @@ def solve(
         )
     key = as_key(key)
     losses, size = problem.cells()
-    batch = _Batch(problem.structure, problem.dim, losses, cell_keys(problem, key))
+    batch = _Batch(problem.structure, problem.given_dim, losses, cell_keys(problem, key))
     cells, starts = np.arange(size), np.zeros(size, int)
     for start_index, num_stages in _attempts(num_starts):
         first = batch.best is None

@@ -1,7 +1,8 @@
 """Many cells: grids, tidy tables, identities, run folders.
 
 Files: grid, table (row ↔ Problem, both ways), identity (what a result is of), batches, folder (the
-only run folder), runs (`sweep`), document (JSON that every reader knows).
+only run folder), runs (`sweep`), document (JSON that every reader knows), words
+(what columns and symbols are called).
 """
 
 from ssem_jax.sweeps.batches import num_cells as num_cells

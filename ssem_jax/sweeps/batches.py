@@ -12,9 +12,9 @@ from ssem_jax import theory
 from ssem_jax.certificate.certificate import Certificate
 from ssem_jax.certificate.certificates import certificate_key, certify, certify_blocks
 from ssem_jax.compute import cache
+from ssem_jax.geometry.shares import full_dimension
 from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.problem import Problem
-from ssem_jax.problem.structure import full_dimension
 from ssem_jax.problem.validation import in_64_bits
 from ssem_jax.solver.attempts import solve
 from ssem_jax.sweeps.table import tabulate
@@ -30,7 +30,7 @@ Progress = Callable[[int], None]
 def split(problem: Problem, witness: str = "solve") -> Iterator[Problem]:
     """The problem in batches that fit into a part."""
     losses, size = problem.cells()
-    floats = problem.structure.num_embeddings * problem.dim
+    floats = problem.structure.num_embeddings * problem.given_dim
     step = int(np.clip(PART_FLOATS // floats, 1, PART_CELLS[witness]))
     for first in range(0, size, step):
         part = jax.tree.map(lambda leaf, first=first: leaf[first : first + step], losses)
@@ -60,14 +60,12 @@ def certify_theory(problem: Problem) -> Certificate:
             "minimum instead, with the witness solve."
         )
     least = full_dimension(structure, losses.self_pairs)
-    if problem.dim < least:
+    if problem.given_dim < least:
         raise ValueError(
             f"theory's optimum needs dim of at least {least}; got {problem.dim}. Raise it, or "
             "certify a minimum instead, with the witness solve."
         )
-    counts = (structure.num_classes, structure.instances_per_class, structure.num_views)
-    optimum = theory.similarities(*counts, losses.alpha, losses.temperature, losses.self_pairs)
-    return certify_blocks(problem, optimum)
+    return certify_blocks(problem, theory.similarities(structure, losses))
 
 
 def compute_batch(

@@ -1,4 +1,4 @@
-"""The run folder: sealed parts, a manifest, a lock."""
+"""The run folder, of sweeps and of experiments: sealed parts, a manifest, a lock."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ import polars as pl
 from ssem_jax.certificate.certificate import GAP_TOLERANCE
 from ssem_jax.losses.base import loss_of
 from ssem_jax.problem.problem import Problem
-from ssem_jax.problem.validation import shown
+from ssem_jax.problem.validation import check_type, shown
 from ssem_jax.sweeps.batches import num_cells
 from ssem_jax.sweeps.identity import NoIdentityError, digest, own_code
 from ssem_jax.sweeps.table import join, static_fields, text_of, worst_gap
@@ -83,21 +83,19 @@ class RunFolder:
 
     @classmethod
     def open(
-        cls, path: Path, batches: Sequence[Problem], seed: int, num_starts: int, witness: str
+        cls, path: Path, identities: Sequence[str], facts: Mapping[str, Any], differences: str
     ) -> RunFolder:
         """Create a run folder, or go on with the same run.
 
+        Args:
+            path: the folder.
+            identities: of the parts: the same name, the same contents.
+            facts: what the manifest says besides.
+            differences: what may differ in another run, for the message.
+
         Raises:
-            RunError: not writable, or it holds another run or no run at all; or a loss has no
-                identity.
+            RunError: not writable, or it holds another run or no run at all.
         """
-        try:
-            identities = [identity_of(batch, seed, num_starts, witness) for batch in batches]
-        except NoIdentityError as error:
-            raise RunError(
-                "a run of this loss cannot be kept, for it could not be told from a run of another "
-                f"one: {error} Sweep without `out`, and write the table that it returns yourself."
-            ) from error
         claims = None
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -113,27 +111,22 @@ class RunFolder:
                 if f".{os.getpid()}-" not in stale.name:
                     stale.unlink(missing_ok=True)
             if (path / MANIFEST).exists():
-                manifest = read_manifest(path)
+                manifest = read_manifest(path, experiment="experiment" in facts)
                 _compare(path, manifest["versions"])
             else:
                 manifest = {
                     "format": FORMAT,
                     "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                    "witness": witness,
-                    "seed": seed,
-                    "num_starts": num_starts,
-                    "cells": num_cells(batches),
-                    "batches": identities,
-                    "shapes": [described(batch) for batch in batches],
+                    **facts,
+                    "batches": list(identities),
                     "versions": versions(),
                 }
                 manifest = sealed(manifest)
                 _write(path / MANIFEST, json.dumps(manifest, indent=2).encode())
-            if manifest["batches"] != identities:
+            if manifest["batches"] != list(identities):
                 raise RunError(
-                    f"{path} holds another run (other grid, seed, starts or witness, or the code "
-                    "of the loss, of this package or of Python is another); choose a new folder "
-                    "for --out, or repeat the command that made it."
+                    f"{path} holds another run ({differences}); choose a new folder for --out, or "
+                    "repeat the command that made it."
                 )
             _lock(claims, 0, release=True)
         except BaseException as error:
@@ -188,7 +181,7 @@ class RunFolder:
             fault = "is truncated, or no part of this run"
         if number not in self.noted:
             self.noted.add(number)
-            LOG.warning("%s %s and does not count; the sweep computes it again.", path, fault)
+            LOG.warning("%s %s and does not count; it is computed again.", path, fault)
         return None
 
     def write_part(self, number: int, table: pl.DataFrame) -> None:
@@ -260,12 +253,12 @@ def sealed(manifest: Mapping[str, Any]) -> dict[str, Any]:
     return said | {"seal": hashlib.sha256(text.encode()).hexdigest()}
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest of a run folder.
+def read_manifest(path: Path, experiment: bool = False) -> dict[str, Any]:
+    """The manifest of a run folder, of a sweep or of an experiment.
 
     Raises:
         RunError: there is none, it is broken or was edited, another version wrote it, or it is of
-            an experiment.
+            the other kind.
     """
     try:
         manifest = json.loads((path / MANIFEST).read_text())
@@ -275,7 +268,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise RunError(
             f"{path / MANIFEST} cannot be read ({error}); run the sweep anew."
         ) from error
-    if isinstance(manifest, dict) and "experiment" in manifest:
+    if not experiment and isinstance(manifest, dict) and "experiment" in manifest:
         name = manifest["experiment"]
         raise RunError(
             f"{path} holds the experiment {name}, encoders trained by ssem train, and no certified "
@@ -313,8 +306,38 @@ def read_run(path: str | os.PathLike[str]) -> tuple[pl.DataFrame, dict[str, Any]
     return join(finished), manifest
 
 
+def open_sweep(
+    path: Path, batches: Sequence[Problem], seed: int, num_starts: int, witness: str
+) -> RunFolder:
+    """The folder of a sweep.
+
+    Raises:
+        RunError: what :meth:`RunFolder.open` raises, or a loss has no identity.
+    """
+    try:
+        identities = [identity_of(batch, seed, num_starts, witness) for batch in batches]
+    except NoIdentityError as error:
+        raise RunError(
+            "a run of this loss cannot be kept, for it could not be told from a run of another "
+            f"one: {error} Sweep without `out`, and write the table that it returns yourself."
+        ) from error
+    facts = {
+        "witness": witness,
+        "seed": seed,
+        "num_starts": num_starts,
+        "cells": num_cells(batches),
+        "shapes": [described(batch) for batch in batches],
+    }
+    differences = (
+        "other grid, seed, starts or witness, or the code of the loss, of this package or of "
+        "Python is another"
+    )
+    return RunFolder.open(path, identities, facts, differences)
+
+
 def summarize(table: pl.DataFrame) -> dict[str, Any]:
     """Cells, certified cells, worst gap and phases of a table."""
+    check_type("table", table, pl.DataFrame, "a table of ssem_jax.sweep")
     return {
         "cells": len(table),
         "certified": int((table["gap"] <= GAP_TOLERANCE).sum()),

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from ssem_jax.geometry.shares import full_dimension
 from ssem_jax.losses.base import GramLoss
 from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.problem import Problem
-from ssem_jax.problem.structure import ClassStructure, check_structure, full_dimension
+from ssem_jax.problem.structure import ClassStructure, check_structure
 from ssem_jax.problem.validation import check_type, shown
 from ssem_jax.sweeps.table import is_static
 
@@ -28,7 +29,7 @@ class Grid:
     Args:
         structures: class structures.
         dims: embedding dimensions, or "full" for one that admits every optimum: the smallest for
-            SupCL (:func:`ssem_jax.problem.full_dimension`), N for losses without pair conventions.
+            SupCL (:func:`ssem_jax.geometry.full_dimension`), N for losses without pair conventions.
         alphas: values of α.
         temperatures: values of τ.
         self_pairs: conventions.

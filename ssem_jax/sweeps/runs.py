@@ -43,7 +43,7 @@ from ssem_jax.problem.validation import (
     shown,
 )
 from ssem_jax.sweeps.batches import PART_CELLS, Progress, compute_batch, split
-from ssem_jax.sweeps.folder import KEPT, LOG, RunError, RunFolder, check_folder, described
+from ssem_jax.sweeps.folder import KEPT, LOG, RunError, check_folder, described, open_sweep
 from ssem_jax.sweeps.grid import Grid
 from ssem_jax.sweeps.table import columns_of, join, schema_of
 
@@ -124,7 +124,7 @@ def sweep(
     with (
         nullcontext()
         if out is None
-        else RunFolder.open(Path(out), batches, seed, num_starts, witness) as folder,
+        else open_sweep(Path(out), batches, seed, num_starts, witness) as folder,
         # LAPACK's own threads would fight with those that share the batches.
         threadpool_limits(1 if executor is None and len(batches) > 1 else None, user_api="blas"),
         nullcontext(executor) if executor else ThreadPoolExecutor(SHAPES_AT_ONCE) as pool,

@@ -56,8 +56,7 @@ import jax
 import numpy as np
 import polars as pl
 
-from ssem_jax.certificate.certificate import Certificate
-from ssem_jax.certificate.shares import QUANTITIES
+from ssem_jax.certificate.certificate import QUANTITIES, Certificate
 from ssem_jax.losses.base import GramLoss
 from ssem_jax.problem.problem import Phase, Problem
 from ssem_jax.problem.solution import Solution, Status
@@ -264,7 +263,7 @@ def schema_of(loss: GramLoss) -> dict[str, Any]:
     return SCHEMA | columns
 
 
-def shape_columns(structure: ClassStructure, dim: int) -> dict[str, Any]:
+def shape_columns(structure: ClassStructure, dim: int | None) -> dict[str, Any]:
     """The columns `SHAPE` of a cell."""
     return {
         "sizes": ",".join(map(str, structure.sizes)),
@@ -286,7 +285,7 @@ def tabulate(
     def names(codes: Any, kind: type) -> list[str]:
         return [kind(int(code)).name.lower() for code in np.atleast_1d(codes)]
 
-    found = np.asarray(certificate.variances).reshape(size, 4)
+    found = certificate.variances
     low = np.asarray(certificate.low).reshape(size, -1)
     high = np.asarray(certificate.high).reshape(size, -1)
     columns: dict[str, Any] = shape_columns(problem.structure, problem.dim) | {
@@ -296,10 +295,10 @@ def tabulate(
         "lower": certificate.lower,
         "gap": certificate.gap,
         "convexity": certificate.convexity,
-        "delta2": found[:, 1],
-        "view_variance": found[:, 0],
-        "between_variance": found[:, 2],
-        "mean_squared": found[:, 3],
+        "delta2": found.delta2,
+        "view_variance": found.view,
+        "between_variance": found.between,
+        "mean_squared": found.mean_squared,
     }
     for place, quantity in enumerate(QUANTITIES):
         columns[f"{quantity}_lo"] = low[:, place]

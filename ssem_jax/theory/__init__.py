@@ -24,6 +24,9 @@ every optimum.) Everything about SupCL follows from it. Two rays leave full coll
 * **view spread** (a = p x > 0, b = 0): the views of an instance part; they do iff α < α_v, and only
   when self pairs are excluded.
 
+Those that depend on a convention take numbers, `alpha_c(m, n, p, temperature, self_pairs)`, or a
+structure and a loss, `alpha_c(structure, loss)`, from which they read all that they need.
+
 All functions broadcast, and work under jit, vmap and grad (with respect to α and τ, off the phase
 boundaries). Accuracy, for τ in [0.02, 50], m and n up to 1e6 and p up to 1e4: 1e-12, absolute for
 what is at most 1, relative for losses above it. Two things are less exact, because the numbers that
@@ -37,6 +40,7 @@ dataset (many batches).
 
 from ssem_jax.theory.boundaries import alpha_c as alpha_c
 from ssem_jax.theory.boundaries import alpha_c_limit as alpha_c_limit
+from ssem_jax.theory.boundaries import alpha_local as alpha_local
 from ssem_jax.theory.boundaries import alpha_v as alpha_v
 from ssem_jax.theory.boundaries import tau_c as tau_c
 from ssem_jax.theory.boundaries import tau_v as tau_v
@@ -46,7 +50,6 @@ from ssem_jax.theory.guidelines import excluded_guideline as excluded_guideline
 from ssem_jax.theory.guidelines import majority_guideline as majority_guideline
 from ssem_jax.theory.guidelines import power_guideline as power_guideline
 from ssem_jax.theory.guidelines import summary_guideline as summary_guideline
-from ssem_jax.theory.optimum import Variances as Variances
 from ssem_jax.theory.optimum import alpha_for_delta2 as alpha_for_delta2
 from ssem_jax.theory.optimum import delta2 as delta2
 from ssem_jax.theory.optimum import loss as loss
@@ -60,6 +63,7 @@ from ssem_jax.theory.other_losses import collapse_criterion as collapse_criterio
 from ssem_jax.theory.other_losses import sigmoid_optimum as sigmoid_optimum
 from ssem_jax.theory.other_losses import spectral_optimum as spectral_optimum
 from ssem_jax.theory.setting import SELF_PAIRS as SELF_PAIRS
+from ssem_jax.theory.unequal import majority_cosine as majority_cosine
 from ssem_jax.theory.unequal import minorities_can_merge as minorities_can_merge
 from ssem_jax.theory.unequal import minority_collapse_ratio as minority_collapse_ratio
 from ssem_jax.theory.unequal import two_class_threshold as two_class_threshold

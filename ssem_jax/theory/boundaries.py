@@ -6,9 +6,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from ssem_jax.theory.reduced import critical_temperatures, spread_boundary, view_boundary
-from ssem_jax.theory.setting import prepare
+from ssem_jax.theory.setting import of_cell, prepare
 
 
+@of_cell
 def alpha_c(
     num_classes: ArrayLike,
     num_instances: ArrayLike,
@@ -43,6 +44,43 @@ def alpha_c(
     return spread_boundary(setting, tau)
 
 
+def alpha_local(
+    num_classes: ArrayLike,
+    num_instances: ArrayLike,
+    num_views: ArrayLike,
+    temperature: ArrayLike,
+) -> Float[Array, "*batch"]:
+    r"""α_loc: up to here collapse is a local minimum in R^{m-1}, where classes fill all dimensions.
+
+    .. math:: 1 - \alpha_\mathrm{loc} = (1 - \alpha_c) \Bigl(1 - \frac{z}{e^z - 1}\Bigr), \qquad
+              z = \frac{m}{(m-1)\tau}
+
+    Self pairs included. An instance can leave its class mean only along directions that classes
+    use; so it lies above :math:`\alpha_c`, which rules wherever d ≥ m.
+
+    Args:
+        num_classes: m ≥ 2.
+        num_instances: n ≥ 1 per class.
+        num_views: p ≥ 1 per instance.
+        temperature: τ > 0.
+
+    Returns:
+        α_loc in [α_c, 1], broadcast.
+
+    Raises:
+        ValueError: a count or a hyper-parameter out of range; 64-bit mode is off.
+
+    References:
+        Derived here: the Hessian at collapse along the directions of the class means.
+    """
+    setting, (tau,) = prepare(
+        num_classes, num_instances, num_views, "include", temperature=temperature
+    )
+    z = setting.gap / tau
+    return 1 - (1 - spread_boundary(setting, tau)) * (1 - z / jnp.expm1(z))
+
+
+@of_cell
 def alpha_v(
     num_classes: ArrayLike,
     num_instances: ArrayLike,
@@ -79,6 +117,7 @@ def alpha_v(
     return view_boundary(setting, tau)
 
 
+@of_cell
 def alpha_c_limit(
     num_classes: ArrayLike,
     num_instances: ArrayLike,
@@ -112,6 +151,7 @@ def alpha_c_limit(
     return jnp.where(others > 0, setting.w / jnp.where(others > 0, others + setting.w, 1), 1)
 
 
+@of_cell
 def tau_c(
     num_classes: ArrayLike,
     num_instances: ArrayLike,
@@ -152,6 +192,7 @@ def tau_c(
     return critical_temperatures(setting, alpha)[0]
 
 
+@of_cell
 def tau_v(
     num_classes: ArrayLike,
     num_instances: ArrayLike,

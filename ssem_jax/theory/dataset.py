@@ -25,9 +25,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+from ssem_jax.geometry.shares import Variances, variances_of
 from ssem_jax.geometry.similarities import Similarities
 from ssem_jax.losses.supcl import SupCL
-from ssem_jax.problem.structure import ClassStructure
+from ssem_jax.problem.arrays import AnyArray
+from ssem_jax.problem.structure import ClassStructure, check_structure
 from ssem_jax.problem.validation import check_count, require_x64
 
 BISECTIONS = 60
@@ -41,15 +43,11 @@ class DatasetOptimum(NamedTuple):
 
     Attributes:
         loss: the mean loss.
-        delta2: variance of the instance means about their class mean, within a batch.
-        view: variance of the views about their instance mean, within a batch.
-        between: variance of the class means of a batch about its global mean.
+        variances: of a batch.
     """
 
-    loss: Float[np.ndarray, "*batch"]
-    delta2: Float[np.ndarray, "*batch"]
-    view: Float[np.ndarray, "*batch"]
-    between: Float[np.ndarray, "*batch"]
+    loss: Float[AnyArray, "*batch"]
+    variances: Variances
 
 
 def dataset_optimum(
@@ -84,7 +82,8 @@ def dataset_optimum(
         Derived here: averaging over relabellings does not raise a convex symmetric loss.
     """
     require_x64()
-    n, p = structure.instances_per_class, structure.num_views
+    check_structure(structure)
+    n, p = structure.num_instances, structure.num_views
     if p < 2:
         raise ValueError(
             f"the expectation needs num_views of at least 2; got {p}. "
@@ -95,20 +94,20 @@ def dataset_optimum(
         np.asarray(alpha, float), np.asarray(temperature, float)
     )
     losses = SupCL(alpha, temperature, self_pairs)
-    losses.check(structure)
-    found = np.asarray(_minima(jax.tree.map(np.ravel, losses), structure, t))
-    return DatasetOptimum(*(column.reshape(alpha.shape) for column in found.T))
+    losses.check_structure(structure)
+    found = _minima(jax.tree.map(np.ravel, losses), structure, t)
+    return jax.tree.map(lambda column: np.asarray(column).reshape(alpha.shape), found)
 
 
 @partial(jax.jit, static_argnums=(1, 2))
-def _minima(losses: SupCL, structure: ClassStructure, t: int) -> Float[Array, "cells 4"]:
-    m, n, p = structure.num_classes, structure.instances_per_class, structure.num_views
+def _minima(losses: SupCL, structure: ClassStructure, t: int) -> DatasetOptimum:
+    m, n, p = structure.counts
     blocks = losses.prepare_blocks(structure)
 
     def similarities(q: Array, v: Array) -> Similarities:
         return Similarities(1 - v, 1 - v - q * t / (t - 1), -(1 - v - q) / (m - 1))
 
-    def cell(loss: SupCL) -> Array:
+    def cell(loss: SupCL) -> DatasetOptimum:
         def value(point: Array) -> Array:
             return loss.of_blocks(similarities(*point), blocks)
 
@@ -129,16 +128,6 @@ def _minima(losses: SupCL, structure: ClassStructure, t: int) -> Float[Array, "c
         others = jnp.stack([slope(points[0])[1], slope(points[1])[0]])
         minimal = others >= -SLOPE_ROUNDING
         point = jnp.where(minimal[0], points[0], jnp.where(minimal[1], points[1], jnp.nan))
-        view, within, between = similarities(*point)
-        class_squared = (1 + (p - 1) * view + p * (n - 1) * within) / (n * p)
-        instance_squared = (1 + (p - 1) * view) / p
-        return jnp.stack(
-            [
-                value(point),
-                instance_squared - class_squared,
-                1 - instance_squared,
-                (1 - 1 / m) * (class_squared - between),
-            ]
-        )
+        return DatasetOptimum(value(point), variances_of(similarities(*point), m, n, p))
 
     return jax.vmap(cell)(losses)

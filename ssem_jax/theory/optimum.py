@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int
 
+from ssem_jax.geometry.shares import Variances, largest_delta2, similarities_of
 from ssem_jax.geometry.similarities import Similarities
 from ssem_jax.problem.validation import concrete
-from ssem_jax.theory.reduced import mixing_for_delta2, reduced_minimum, reduced_optimum
-from ssem_jax.theory.setting import VIEW, WITHIN, anywhere, prepare
+from ssem_jax.theory.reduced import (
+    ReducedOptimum,
+    mixing_for_delta2,
+    reduced_minimum,
+    reduced_optimum,
+)
+from ssem_jax.theory.setting import anywhere, of_cell, prepare
 
 # The accuracy that the module docstring claims, and so what a variance may exceed its maximum by.
 _ACCURACY = 1e-12
 
 
-class Variances(NamedTuple):
-    """Variances of the embeddings at an optimum; total = within + between.
-
-    Attributes:
-        total: mean squared distance of an embedding from the mean of all. Always 1, the maximum.
-        within: from the mean of its class.
-        between: of a class mean from the mean of all.
-        view: from the mean of its instance, a part of `within`.
-    """
-
-    total: Float[Array, "*batch"]
-    within: Float[Array, "*batch"]
-    between: Float[Array, "*batch"]
-    view: Float[Array, "*batch"]
-
-
+@of_cell
 def phase(
     num_classes: ArrayLike,
     num_instances: ArrayLike,
@@ -65,6 +54,7 @@ def phase(
     return reduced_optimum(setting, *hyper).phase
 
 
+@of_cell
 def delta2(
     num_classes: ArrayLike,
     num_instances: ArrayLike,
@@ -108,6 +98,7 @@ def delta2(
     return reduced_optimum(setting, *hyper).delta2
 
 
+@of_cell
 def view_variance(
     num_classes: ArrayLike,
     num_instances: ArrayLike,
@@ -149,6 +140,7 @@ def view_variance(
     return reduced_optimum(setting, *hyper).view_variance
 
 
+@of_cell
 def similarities(
     num_classes: ArrayLike,
     num_instances: ArrayLike,
@@ -187,15 +179,11 @@ def similarities(
     setting, hyper = prepare(
         num_classes, num_instances, num_views, self_pairs, alpha=alpha, temperature=temperature
     )
-    optimum = reduced_optimum(setting, *hyper)
-    spread = optimum.delta2 + optimum.view_variance
-    return Similarities(
-        view=1 - optimum.dissimilarities[VIEW],
-        within=1 - optimum.dissimilarities[WITHIN],
-        between=-(1 - spread) / (setting.m - 1),  # exact for many classes, where it is near 0
-    )
+    found = _shares(reduced_optimum(setting, *hyper))
+    return similarities_of(found, setting.m, setting.n, setting.p)
 
 
+@of_cell
 def variances(
     num_classes: ArrayLike,
     num_instances: ArrayLike,
@@ -204,7 +192,7 @@ def variances(
     temperature: ArrayLike,
     self_pairs: str = "include",
 ) -> Variances:
-    r"""Total, within-class, between-class and view variance at the optimum.
+    r"""All variances at the optimum.
 
     .. math:: 1 = \underbrace{(\delta^2 + v)}_\text{within}
        + \underbrace{(1 - \delta^2 - v)}_\text{between}
@@ -230,11 +218,16 @@ def variances(
     setting, hyper = prepare(
         num_classes, num_instances, num_views, self_pairs, alpha=alpha, temperature=temperature
     )
-    optimum = reduced_optimum(setting, *hyper)
-    within = optimum.delta2 + optimum.view_variance
-    return Variances(jnp.ones_like(within), within, 1 - within, optimum.view_variance)
+    return _shares(reduced_optimum(setting, *hyper))
 
 
+def _shares(optimum: ReducedOptimum) -> Variances:
+    """An optimum has mean zero, so that class means take what views and instances leave of 1."""
+    view, delta2 = optimum.view_variance, optimum.delta2
+    return Variances(view, delta2, 1 - (delta2 + view), jnp.zeros_like(view))
+
+
+@of_cell
 def loss(
     num_classes: ArrayLike,
     num_instances: ArrayLike,
@@ -273,6 +266,7 @@ def loss(
     return reduced_minimum(setting, *hyper)
 
 
+@of_cell
 def alpha_for_delta2(
     num_classes: ArrayLike,
     num_instances: ArrayLike,
@@ -318,7 +312,7 @@ def alpha_for_delta2(
             f"num_views must be at least 2 when self pairs are {self_pairs}d, for delta2 > 0 needs "
             "alpha > 0; got 1. Add views, or include self pairs."
         )
-    largest = setting.m * (setting.n - 1) / (setting.m * setting.n - 1)
+    largest = largest_delta2(setting.m, setting.n)
     if anywhere(lambda q, top: ~((q > 0) & (q <= top + _ACCURACY)), q, largest):
         raise ValueError(
             "delta2 must lie in (0, m(n-1)/(mn-1)], whose ends are class collapse, which every "

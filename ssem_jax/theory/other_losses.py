@@ -1,15 +1,8 @@
 r"""Closed forms for losses other than SupCL, and when any convex symmetric loss collapses classes.
 
 The averaged Gram matrix of a balanced structure is described by four variance shares that sum to 1
-(of views, of instances δ², of class means, and the squared global mean), in which a loss has a
-convex reduced form
-
-.. math::
-   s_\mathrm{view} = 1 - \tfrac{p}{p-1} \theta_\mathrm{view}, \quad
-   s_\mathrm{within} = 1 - \theta_\mathrm{view} - \tfrac{n}{n-1} \theta_\mathrm{instance}, \quad
-   s_\mathrm{between} = \theta_\mathrm{mean} - \tfrac{1}{m-1} \theta_\mathrm{class}.
-
-By symmetry and convexity its minimum over that simplex is the minimum over all embeddings.
+(:mod:`ssem_jax.geometry.shares`), in which a loss has a convex reduced form. By symmetry and
+convexity its minimum over that simplex is the minimum over all embeddings.
 """
 
 from __future__ import annotations
@@ -22,11 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
+from ssem_jax.geometry.shares import Variances, rates
 from ssem_jax.geometry.similarities import Similarities
 from ssem_jax.losses.base import GramLoss
-from ssem_jax.losses.declared import admit
-from ssem_jax.problem.problem import Phase
-from ssem_jax.problem.structure import ClassStructure
+from ssem_jax.losses.declared import check_declared
+from ssem_jax.problem.problem import Phase, check_loss
+from ssem_jax.problem.structure import ClassStructure, check_structure
 from ssem_jax.problem.validation import (
     check_count,
     check_mixing,
@@ -70,20 +64,22 @@ def collapse_criterion(loss: GramLoss, structure: ClassStructure) -> Float[Array
         Derived here: first-order optimality on the simplex of variance shares.
     """
     require_x64()
+    check_loss(loss)
+    check_structure(structure)
     if not (loss.convex and loss.symmetric and loss.like_classes):
         raise ValueError(
             f"{type(loss).__name__} is not declared convex and symmetric in classes, instances "
             "and views, so first-order conditions decide nothing."
         )
-    m, n, p = structure.num_classes, structure.instances_per_class, structure.num_views
-    loss.check(structure)
-    admit(loss, structure)
-    blocks, plain = loss.prepare_blocks(structure), loss.unconventional()
-    away = 1 / (m - 1)
+    m, n, p = structure.counts
+    loss.check_structure(structure)
+    check_declared(loss, structure)
+    blocks, plain = loss.prepare_blocks(structure), loss.without_conventions()
+    rate = rates(m, n, p)
 
     def one(cell: GramLoss) -> Array:
         def slopes(mean_squared: Array) -> Similarities:
-            between = mean_squared - (1 - mean_squared) * away
+            between = mean_squared - (1 - mean_squared) * rate.between
             at = Similarities(*map(jnp.asarray, (1.0, 1.0, between)))
             return jax.grad(cell.of_blocks)(at, blocks)
 
@@ -96,13 +92,13 @@ def collapse_criterion(loss: GramLoss, structure: ClassStructure) -> Float[Array
         zero, whole = jnp.asarray(0.0), jnp.asarray(1.0)
         low, _ = jax.lax.fori_loop(0, _BISECTIONS, halve, (zero, whole))
         found = slopes(jnp.where(slopes(zero).between >= 0, zero, low))
-        level = jnp.maximum(found.between * away, -found.between)
+        level = jnp.maximum(found.between * rate.between, -found.between)
         margins = [jnp.asarray(jnp.inf)]
         if n > 1:
-            margins.append(level - n / (n - 1) * found.within)
+            margins.append(level - rate.within * found.within)
         if p > 1:
             within = found.within if n > 1 else 0
-            margins.append(level - within - p / (p - 1) * found.view)
+            margins.append(level - within - rate.view * found.view)
         return jnp.min(jnp.stack(margins))
 
     shapes = [np.shape(leaf) for leaf in jax.tree.leaves(plain)]
@@ -120,18 +116,12 @@ class SpectralOptimum(NamedTuple):
 
     Attributes:
         phase: a code of :class:`ssem_jax.Phase`; SPREAD where views part as well.
-        delta2: variance of the instance means within their class.
-        view_variance: variance of the views about their instance mean.
-        between: variance of the class means about the global mean.
-        mean_squared: squared norm of the global mean.
+        variances: of its embeddings.
         loss: the minimum.
     """
 
     phase: Int[Array, "*batch"]
-    delta2: Float[Array, "*batch"]
-    view_variance: Float[Array, "*batch"]
-    between: Float[Array, "*batch"]
-    mean_squared: Float[Array, "*batch"]
+    variances: Variances
     loss: Float[Array, "*batch"]
 
 
@@ -207,10 +197,7 @@ def spectral_optimum(
     pull = 1 - view - (1 - alpha) * n / pairs * instance
     return SpectralOptimum(
         jnp.where((instance == 0) & (view > 0), Phase.VIEW_SPREAD, spread),
-        instance,
-        view,
-        (m - 1) * level,
-        level,
+        Variances(view, instance, (m - 1) * level, level),
         mu * (mu * spectrum - 2 * pull),
     )
 

@@ -1,19 +1,25 @@
-"""What goes in: m, n, p and the convention, checked and broadcast."""
+"""What goes in: m, n, p and the convention, or a structure and a loss; checked and broadcast."""
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar, cast, overload
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float
 
+from ssem_jax.losses.base import GramLoss
+from ssem_jax.losses.supcl import SupCL, SupCon
+from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.problem.validation import (
     check_choice,
     check_count,
     check_mixing,
     check_temperature,
+    check_type,
     concrete,
     require_x64,
 )
@@ -114,3 +120,71 @@ def prepare(
     m, n, p, *hyper = jnp.broadcast_arrays(*(jnp.asarray(x, jnp.float64) for x in given))
     weights = {"include": jnp.ones_like(p), "exclude": (p - 1) / p, "decouple": jnp.zeros_like(p)}
     return Setting(m, n, p, weights[self_pairs]), hyper
+
+
+# ---------------------------------------------------------------------------------------------
+# A structure and a loss instead of numbers.
+# ---------------------------------------------------------------------------------------------
+
+P = ParamSpec("P")
+R = TypeVar("R", covariant=True)
+
+
+class ClosedForm(Protocol[P, R]):
+    """A function of m, n, p, hyper-parameters and convention; or of what has them all."""
+
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+
+    @overload
+    def __call__(self, structure: ClassStructure, loss: GramLoss, /, **others: Any) -> R: ...
+
+
+def of_cell(function: Callable[P, R]) -> ClosedForm[P, R]:
+    """Let a closed form take a structure and a loss, too, so that no convention is forgotten.
+
+    Raises:
+        ValueError: when called, for classes of different size and for losses without closed form.
+    """
+    names = list(inspect.signature(function).parameters)[3:]
+
+    @functools.wraps(function)
+    def either(*args: Any, **kwargs: Any) -> Any:
+        if not (args and isinstance(args[0], ClassStructure)):
+            return function(*args, **kwargs)
+        structure, loss = _cell(function.__name__, *args)
+        held = {name: getattr(loss, name) for name in names if hasattr(loss, name)}
+        return function(*structure.counts, **(held | kwargs))  # pyright: ignore[reportCallIssue]
+
+    return cast(ClosedForm[P, R], either)
+
+
+def as_supcl(loss: Any, structure: ClassStructure) -> SupCL | None:
+    """The loss as :class:`SupCL` on a balanced structure, or None; subclasses are other losses."""
+    if type(loss) is SupCon:  # its one mean runs over (n-1)p and p-1 positives
+        _, n, p = structure.counts
+        return SupCL((p - 1) / (n * p - 1), loss.temperature, "exclude")
+    return loss if type(loss) is SupCL else None
+
+
+def _cell(name: str, structure: ClassStructure, *losses: Any) -> tuple[ClassStructure, SupCL]:
+    """A balanced structure and a loss of known closed forms."""
+    if len(losses) != 1:
+        raise ValueError(
+            f"theory.{name} takes numbers, or a structure and a loss and more by its name; got "
+            f"{len(losses)} arguments after the structure."
+        )
+    (given,) = losses
+    check_type("loss", given, GramLoss, "a loss, as SupCL(0.5, 0.1)")
+    if not structure.is_balanced:
+        raise ValueError(
+            f"theory.{name} is of classes of equal size; got sizes {structure.sizes}. Use "
+            "certificate.solve_reduced."
+        )
+    loss = as_supcl(given, structure)
+    if loss is None:
+        raise ValueError(
+            f"theory.{name} is of SupCL; got {type(given).__name__}. Use solve and certify."
+        )
+    loss.check_structure(structure)
+    return structure, loss

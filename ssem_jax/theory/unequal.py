@@ -7,7 +7,15 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-from ssem_jax.problem.validation import check_choice, check_count, check_temperature
+from ssem_jax.problem.validation import (
+    check_choice,
+    check_count,
+    check_positive,
+    check_temperature,
+)
+
+HALVINGS = 60
+"""Of the interval of a cosine: more than float64 has digits."""
 
 
 def two_class_threshold(
@@ -84,6 +92,45 @@ def minority_collapse_ratio(num_minorities: int, temperature: float) -> float:
     y = math.exp(-2 / temperature)
     square, linear = y * (1 + y), y * (1 + y) - 2
     return (-linear + math.sqrt(linear**2 + 8 * y * square)) / (2 * square)
+
+
+def majority_cosine(num_minorities: int, ratio: float, temperature: float) -> float:
+    r"""The cosine c of the majority with each of k collapsed minorities, by bisection.
+
+    .. math:: \frac{\rho k x}{\rho k + k x} + \frac{\rho k x + 2 c k z}{1 + \rho k x + (k-1) z} = 0,
+              \quad x = e^{(c-1)/\tau}, \; z = e^{(e-1)/\tau}, \; e = c^2 - \frac{1-c^2}{k-1}
+
+    with one majority class of n instances and k minority classes of n' each, per-anchor mean, self
+    pairs included, all collapsed; the minorities have cosine e with one another.
+
+    Args:
+        num_minorities: k ≥ 2.
+        ratio: ρ = n/(k n') > 0, of majority to all minority instances.
+        temperature: τ > 0.
+
+    Returns:
+        c in [-1, 0]; -1 where the left side is not negative there, from the critical ratio of
+        :func:`minority_collapse_ratio` on.
+
+    Raises:
+        ValueError: k < 2, a ratio or a τ that is not positive.
+    """
+    k, low, high = check_count("num_minorities", num_minorities, 2), -1.0, 0.0
+    check_positive("ratio", ratio)
+    check_temperature(temperature)
+
+    def slope(c: float) -> float:
+        x = math.exp((c - 1) / temperature)
+        z = math.exp((c * c - (1 - c * c) / (k - 1) - 1) / temperature)
+        major = k * ratio * x
+        return major / (k * ratio + k * x) + (major + 2 * c * k * z) / (1 + major + (k - 1) * z)
+
+    if slope(low) >= 0:
+        return low
+    for _ in range(HALVINGS):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if slope(middle) < 0 else (low, middle)
+    return 0.5 * (low + high)
 
 
 def minorities_can_merge(num_majorities: int, temperature: float) -> bool:

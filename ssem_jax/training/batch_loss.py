@@ -35,8 +35,9 @@ def supcl_loss(
 
     .. math:: L = (1-\alpha) L_\mathrm{sup} + \alpha L_\mathrm{self}
 
-    It is :class:`ssem_jax.SupCL` by :func:`ssem_jax.losses.blockwise_supcl`: for float32, bfloat16
-    and float64, in O(N·d) memory, under jit, vmap and grad (reverse mode, first order).
+    It is :class:`ssem_jax.SupCL` for float32, bfloat16 and float64, in O(N·d) memory, under jit,
+    vmap and grad (reverse mode, first order); ids may be traced, so that batches of any composition
+    compile once. Products are taken in full precision, on GPUs too.
 
     Args:
         embeddings: (B, p, d), p views of each of B instances, or (N, d) rows in any order. They are
@@ -49,11 +50,13 @@ def supcl_loss(
         instance_ids: (B,) or (N,) integers, equal for rows of one instance; the same id in two
             classes names two instances. None: every entry of the first axis is an instance of its
             own.
-        self_pairs: "include" or "exclude" the pairs (i, i).
+        self_pairs: "include" or "exclude" the pairs (i, i), or "decouple" instances.
         mean: over positive "pairs", or over "anchors".
         axis_name: the mesh axis over which the batch is sharded under `jax.shard_map` or
-            `jax.pmap`; every device returns the loss of the whole batch
-            (:func:`ssem_jax.losses.blockwise_supcl` says how to differentiate it).
+            `jax.pmap`; every device contrasts its rows with those of all and returns the loss of
+            the whole batch. Differentiate as for any replicated loss: of parameters that are
+            replicated, `shard_map` sums the gradient over devices itself; under `pmap`, or with
+            `check_vma=False`, take `jax.lax.pmean` of it.
         block_size: rows of a tile of the Gram matrix.
 
     Returns:
@@ -61,8 +64,9 @@ def supcl_loss(
 
     Raises:
         ValueError: embeddings of another shape, labels that do not fit, L_self without any positive
-            (one view, self pairs excluded, α > 0), and what :func:`ssem_jax.losses.blockwise_supcl`
-            raises.
+            (one view, self pairs not included, α > 0), fewer than two rows, α outside [0, 1], τ not
+            positive and finite, either of them an array, an unknown convention, decoupling of a
+            single instance, or a block size below 1.
 
     References:
         Lee, Oh, Lee and Sohn (AISTATS 2025, arXiv:2503.08203) for the combined loss; Khosla et al.
@@ -71,7 +75,9 @@ def supcl_loss(
     rows, classes, instances = rows_of(embeddings, labels, instance_ids, axis_name)
     if instance_ids is None:
         num_views = len(rows) // len(embeddings)
-        SupCL(alpha, temperature, self_pairs, mean).check(ClassStructure((2, 2), num_views))
+        SupCL(alpha, temperature, self_pairs, mean).check_structure(
+            ClassStructure((2, 2), num_views)
+        )
     hyper = (alpha, temperature, self_pairs, mean, block_size, axis_name)
     return blockwise_supcl(rows, classes, instances, *hyper)
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ssem_jax.geometry.metrics import Variances
+from ssem_jax.geometry.shares import Variances
 from ssem_jax.geometry.sphere import normalize
 from ssem_jax.losses.tiles import group
 from ssem_jax.problem.arrays import AnyArray
@@ -45,7 +45,7 @@ def batch_variances(
             the whole batch.
 
     Returns:
-        Scalars total, between, within, delta2, view, mean_sq.
+        Scalars view, delta2, between and mean_squared; within and total are sums of them.
 
     Raises:
         ValueError: embeddings of another shape, or labels that do not fit.
@@ -65,10 +65,12 @@ def batch_variances(
         value = jnp.mean(jnp.sum(deviation * deviation, axis=1))
         return value if axis_name is None else jax.lax.pmean(value, axis_name)
 
-    between, mean_sq = spread(of_class - center), spread(jnp.broadcast_to(center, unit.shape))
-    delta2, view = spread(of_instance - of_class), spread(unit - of_instance)
-    within = delta2 + view
-    return Variances(between + within, between, within, delta2, view, mean_sq)
+    return Variances(
+        view=spread(unit - of_instance),
+        delta2=spread(of_instance - of_class),
+        between=spread(of_class - center),
+        mean_squared=spread(jnp.broadcast_to(center, unit.shape)),
+    )
 
 
 @pytree_dataclass

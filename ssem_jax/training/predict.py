@@ -29,12 +29,12 @@ import functools
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from ssem_jax import theory
 from ssem_jax.certificate.class_program import solve_reduced
 from ssem_jax.compute.kernels import without_mesh
-from ssem_jax.geometry.metrics import Variances
+from ssem_jax.geometry.shares import ClassVariances, Variances
 from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.arrays import AnyArray
 from ssem_jax.problem.problem import Problem
@@ -51,14 +51,12 @@ class BatchPrediction(NamedTuple):
     Attributes:
         structure: class sizes in the sorted order of their labels, and views.
         variances: of the whole batch, to compare with :func:`batch_variances`.
-        class_delta2: (m,) variance of the instance means of every class.
-        class_view: (m,) variance of the views of every class.
+        class_variances: (m,) variances within every class.
     """
 
     structure: ClassStructure
     variances: Variances
-    class_delta2: Float[np.ndarray, " m"]
-    class_view: Float[np.ndarray, " m"]
+    class_variances: ClassVariances
 
     @property
     def within(self) -> float:
@@ -106,31 +104,23 @@ def predict_batch(
     order = np.argsort(structure.sizes, kind="stable")
     sizes = tuple(structure.sizes[place] for place in order)
     hyper = (float(alpha), float(temperature), self_pairs, mean)
-    variances, *by_size = _predict(sizes, structure.num_views, *hyper)
-    by_class = [part[np.argsort(order)] for part in by_size]
-    return BatchPrediction(structure, variances, *by_class)
+    variances, by_size = _predict(sizes, structure.num_views, *hyper)
+    by_class = ClassVariances(*(part[np.argsort(order)] for part in by_size))
+    return BatchPrediction(structure, variances, by_class)
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
 def _predict(
     sizes: tuple[int, ...], num_views: int, alpha: float, temperature: float, *convention: str
-) -> tuple[Variances, np.ndarray, np.ndarray]:
+) -> tuple[Variances, ClassVariances]:
     """Variances of the batch, and by class, for sorted sizes."""
     structure, loss = ClassStructure(sizes, num_views), SupCL(alpha, temperature, *convention)
-    loss.check(structure)
+    loss.check_structure(structure)
     with precision(64), without_mesh():
         if structure.is_balanced:
-            counts = (structure.num_classes, sizes[0], num_views)
-            found = theory.variances(*counts, alpha, temperature, loss.self_pairs)
-            view = np.full(len(sizes), float(found.view))
-            delta2, mean_sq = float(found.within) - view, 0.0
+            found = theory.variances(structure, loss)
+            each = [np.full(len(sizes), float(part)) for part in (found.view, found.delta2)]
         else:
-            solution = solve_reduced(Problem(structure, len(sizes), loss))
-            delta2, view = (
-                np.asarray(part) for part in (solution.instance_variance, solution.view_variance)
-            )
-            mean_sq = float(1 - solution.total_variance)
-    share = np.asarray(sizes) / structure.num_instances
-    parts = (float(share @ delta2), float(share @ view))
-    within, total = sum(parts), 1 - mean_sq
-    return Variances(total, total - within, within, *parts, mean_sq), delta2, view
+            solution = solve_reduced(Problem(structure, None, loss))
+            found, each = solution.variances, map(np.asarray, solution.class_variances)
+    return Variances(*map(float, found)), ClassVariances(*each)

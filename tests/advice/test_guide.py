@@ -104,7 +104,7 @@ def test_inverse_design_round_trips_through_free_minimisation():
     by_tau: Any = guide(structure, 0.8, delta2=0.3)
     alphas = np.array([by_alpha.alpha, 0.8, 0.8])
     taus = np.array([0.3, *by_tau.temperatures_for_wanted])
-    problem = sx.Problem(structure, sx.problem.full_dimension(structure), sx.SupCL(alphas, taus))
+    problem = sx.Problem(structure, sx.geometry.full_dimension(structure), sx.SupCL(alphas, taus))
     certificate = sx.certify(sx.solve(problem, jax.random.key(0)))
     assert np.all(certificate.certified)
     low, high = certificate.brackets["delta2"]
@@ -125,7 +125,7 @@ def test_unbalanced_classes_are_what_free_minimisation_finds(unbalanced):
     assert certificate.certified
     assert abs(unbalanced.value - float(certificate.value)) <= unbalanced.gap + certificate.gap
     free = sx.geometry.class_variances(solution.embeddings, unbalanced.structure)
-    np.testing.assert_allclose(unbalanced.class_delta2, free.delta2, rtol=0, atol=SOLVED)
+    np.testing.assert_allclose(unbalanced.class_variances.delta2, free.delta2, rtol=0, atol=SOLVED)
     cosines = sx.geometry.class_mean_cosines(solution.embeddings, unbalanced.structure)
     np.testing.assert_allclose(unbalanced.cosines, cosines, rtol=0, atol=10 * SOLVED)
     low, high = certificate.brackets["delta2"]

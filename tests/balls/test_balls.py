@@ -152,7 +152,7 @@ def test_enclosures_from_solutions_are_narrow_and_hold_theory(solved, index):
     assert enclosure.width <= EMBEDDING_WIDTH
     assert enclosure.lower <= float(loss(jnp.asarray(embeddings), structure)) + FLOAT
     if structure.is_balanced:
-        m, n, p = structure.num_classes, structure.instances_per_class, structure.num_views
+        m, n, p = structure.counts
         cell = (m, n, p, loss.alpha, loss.temperature, loss.self_pairs)
         predicted = float(theory.loss(*cell))
         assert enclosure.lower - THEORY_ACCURACY <= predicted <= enclosure.upper + THEORY_ACCURACY

@@ -21,7 +21,7 @@ import numpy as np
 import ssem_jax as sx
 from ssem_jax.certificate import GAP_TOLERANCE
 from ssem_jax.compute.cache import VARIABLE
-from ssem_jax.losses import blockwise_supcl
+from ssem_jax.losses.tiles import blockwise_supcl
 
 from .peers import CLARABEL_LIMIT, PEERS, Peer, Setting
 
@@ -319,7 +319,7 @@ def _certified_cell(setting: Setting, case: str, free: bool, seed: int) -> Certi
         )
         rows, products = solution.embeddings, int(solution.products)
     else:
-        counts = structure.num_classes, structure.instances_per_class, structure.num_views
+        counts = structure.counts
         delta2 = sx.theory.delta2(*counts, loss.alpha, loss.temperature)
         rows = sx.geometry.ssem_embeddings(structure, float(delta2), setting.dim)
     certifying, found = seconds(lambda: sx.certify_embeddings(rows, structure, loss, key=key))

@@ -14,8 +14,15 @@ from scipy.optimize import minimize
 
 from ssem_jax.certificate import QUANTITIES, barrier, brackets
 from ssem_jax.certificate.brackets import bound_cells
-from ssem_jax.certificate.shares import shares_at, shares_of, similarities_at
-from ssem_jax.geometry import Similarities, block_gram, ssem_gram, variances_from_gram
+from ssem_jax.geometry import (
+    Similarities,
+    Variances,
+    block_gram,
+    similarities_of,
+    ssem_gram,
+    variances_from_gram,
+)
+from ssem_jax.geometry.shares import variance_simplex
 from ssem_jax.losses import SupCL
 from ssem_jax.problem import ClassStructure
 
@@ -54,66 +61,19 @@ STRUCTURES = [
 def test_of_blocks_is_the_loss_of_the_block_matrix(
     structure, self_pairs, mean, similarities, alpha, tau
 ):
-    if structure.instances_per_class == 1:
+    if structure.num_instances == 1:
         alpha = 1.0
     if self_pairs != "include" and structure.num_views == 1:
         alpha = 0.0
     loss = SupCL(alpha, tau, self_pairs, mean)
     similarities = Similarities(*map(jnp.asarray, similarities))
-    if structure.instances_per_class == 1:
+    if structure.num_instances == 1:
         similarities = similarities._replace(within=jnp.asarray(1.0))
     if structure.num_views == 1:
         similarities = similarities._replace(view=jnp.asarray(1.0))
     found = loss.of_blocks(similarities, loss.prepare_blocks(structure))
     expected = loss.from_gram(block_gram(structure, *similarities), structure)
     assert abs(found - expected) <= OF_BLOCKS_ULPS * EPS * (1 + 1 / tau)
-
-
-@pytest.mark.parametrize("structure", STRUCTURES, ids=str)
-def test_shares_are_the_variances_of_the_block_matrix(structure):
-    """Similarities of shares, made a Gram matrix, have those shares as variances; and it is PSD."""
-    shares = shares_of(structure)
-    rng = np.random.default_rng(0)
-    measure = jax.jit(lambda gram: variances_from_gram(gram, structure))
-    for _ in range(5):
-        theta = rng.dirichlet(np.ones(4)) * shares.present
-        theta /= theta.sum()
-        gram = block_gram(structure, *similarities_at(shares, theta))
-        found = measure(gram)
-        measured = np.array([found.view, found.delta2, found.between, found.mean_sq])
-        assert np.abs(measured - theta).max() <= SHARE
-        assert np.linalg.eigvalsh(gram).min() >= -SHARE * structure.num_embeddings
-        assert np.abs(shares_at(shares, jnp.asarray(measured)) - theta).max() <= SHARE
-
-
-def test_shares_are_the_eigenvalues_up_to_multiplicity():
-    m, n, p = 3, 2, 2
-    structure = ClassStructure.balanced(m, n, p)
-    theta = np.array([0.1, 0.2, 0.3, 0.4])
-    gram = block_gram(structure, *similarities_at(shares_of(structure), theta))
-    multiplicity = np.array([m * n * (p - 1), m * (n - 1), m - 1, 1])
-    expected = np.sort(np.repeat(m * n * p * theta / multiplicity, multiplicity))
-    assert np.abs(np.linalg.eigvalsh(gram) - expected).max() <= SHARE * 12
-
-
-def test_shares_present():
-    def present(*counts):
-        return shares_of(ClassStructure.balanced(*counts)).present.tolist()
-
-    assert present(2, 2, 2) == [True, True, True, True]
-    assert present(2, 2, 1) == [False, True, True, True]
-    assert present(2, 1, 2) == [True, False, True, True]
-
-
-def test_shares_of_unbalanced_classes_raise():
-    with pytest.raises(ValueError, match="needs classes of equal size"):
-        shares_of(ClassStructure((2, 3)))
-
-
-def test_shares_at_forgives_rounding():
-    shares = shares_of(ClassStructure.balanced(2, 2))
-    theta = shares_at(shares, jnp.array([1e-17, 0.5, 0.6, -1e-17]))
-    assert np.allclose(theta, [0, 5 / 11, 6 / 11, 0], rtol=1e-14)
 
 
 BOUND_CELLS = [
@@ -145,13 +105,13 @@ def linear_forms(shares):
 def bounded(structure, self_pairs, alpha, tau, excess):
     """(bounds at `excess` above the minimum, f, shares)."""
     loss = SupCL(np.array([alpha]), np.array([tau]), self_pairs)
-    shares, blocks = shares_of(structure), loss.prepare_blocks(structure)
-    plain = loss.unconventional()
+    shares, blocks = variance_simplex(structure), loss.prepare_blocks(structure)
+    plain = loss.without_conventions()
     scalar = SupCL(alpha, tau, self_pairs)
 
     @jax.jit
     def function(theta):
-        return scalar.of_blocks(similarities_at(shares, theta), blocks)
+        return scalar.of_blocks(similarities_of(Variances(*theta), *structure.counts), blocks)
 
     # The level is raised to the loss of the point handed in: hand in one that is below it.
     start = minimise_blocks(function, shares)
@@ -273,9 +233,13 @@ def test_a_level_below_the_given_point_is_raised_to_it():
     structure = ClassStructure.balanced(3, 4)
     loss = SupCL(np.array([0.6]), np.array([0.3]))
     variances = variances_from_gram(ssem_gram(structure, 0.9), structure)
-    theta = np.array([[variances.view, variances.delta2, variances.between, variances.mean_sq]])
+    theta = np.stack(variances)[None]
     bounds = bound_cells(
-        loss, loss.prepare_blocks(structure), shares_of(structure), theta, np.array([-np.inf])
+        loss,
+        loss.prepare_blocks(structure),
+        variance_simplex(structure),
+        theta,
+        np.array([-np.inf]),
     )
     delta2 = QUANTITIES.index("delta2")
     assert bounds.low[0, delta2] <= 0.9 <= bounds.high[0, delta2]
@@ -302,7 +266,7 @@ def test_one_compilation_for_all_structures_with_views():
         bound_cells(
             loss,
             loss.prepare_blocks(structure),
-            shares_of(structure),
+            variance_simplex(structure),
             np.full((1, 4), 0.25),
             np.array([-np.inf]),
         )
@@ -319,7 +283,7 @@ def _cut_error(structure, loss, theta):
     everywhere, so what counts is by how much the computed cut exceeds that tangent at a vertex of
     the simplex; in 200 bits.
     """
-    shares = shares_of(structure)
+    shares = variance_simplex(structure)
     point = [jnp.asarray(theta[k]) for k in barrier.ORDER]
     local = brackets._expand(loss, loss.prepare_blocks(structure), shares)(point)
     free, rest = barrier.ORDER[:3], barrier.ORDER[3]
@@ -351,7 +315,7 @@ def _cut_error(structure, loss, theta):
 
 def _similarity(structure, which, free):
     """A similarity at shares of view, instance and mean, the class having the rest, exactly."""
-    m, n, p = structure.num_classes, structure.instances_per_class, structure.num_views
+    m, n, p = structure.counts
     view, instance, mean = (arb(float(share)) for share in free)
     rest = 1 - view - instance - mean
     return (
@@ -363,7 +327,7 @@ def _similarity(structure, which, free):
 
 def _exact(structure, loss, similarities):
     """f and its slopes along the three similarities, in balls."""
-    m, n, p = structure.num_classes, structure.instances_per_class, structure.num_views
+    m, n, p = structure.counts
     alpha, tau, included = arb(loss.alpha), arb(loss.temperature), loss.self_pairs == "include"
     views = 0 if loss.self_pairs == "decouple" else p - 1
     counts = (int(included), views, p * (n - 1), p * n * (m - 1))

@@ -120,7 +120,7 @@ def test_the_class_rows_are_the_loss_of_the_block_gram_matrix(structure, self_pa
     for seed, loss in enumerate(contrasts(structure, self_pairs, mean)):
         tau = loss.temperature
         blocks = random_blocks(structure, seed)
-        rows = class_loss(loss.unconventional(), class_rows(loss, structure), blocks)
+        rows = class_loss(loss.without_conventions(), class_rows(loss, structure), blocks)
         sizes = np.asarray(structure.sizes, float)
         parts = class_blocks.class_similarities_of(sizes, float(structure.num_views), blocks)
         gram = block_gram(structure, *parts)
@@ -155,11 +155,11 @@ def test_whole_and_reduced_solutions_agree(solved):
             spread = class_variances(points, problem.structure)
             pairs = [
                 (found.between, reduced.class_gram),
-                (found.within, reduced.within),
-                (found.view, reduced.view),
-                (spread.delta2, reduced.instance_variance),
-                (spread.view, reduced.view_variance),
-                (variances(points, problem.structure).total, reduced.total_variance),
+                (found.within, reduced.similarities.within),
+                (found.view, reduced.similarities.view),
+                (spread.delta2, reduced.class_variances.delta2),
+                (spread.view, reduced.class_variances.view),
+                (variances(points, problem.structure).total, reduced.variances.total),
             ]
             for whole, part in pairs:
                 assert np.allclose(whole, part[cell], rtol=0, atol=GRAM)
@@ -167,7 +167,7 @@ def test_whole_and_reduced_solutions_agree(solved):
 
 def test_a_single_cell_is_a_cell_of_the_batch(solved):
     problem, _, _, batch = solved[0]
-    one = solve_reduced(Problem(problem.structure, DIM, SupCL(ALPHAS[1], TAUS[1])))
+    one = solve_reduced(Problem(problem.structure, None, SupCL(ALPHAS[1], TAUS[1])))
     assert one.value.shape == ()
     assert one.value == batch.value[1]
     assert np.array_equal(one.cosines, batch.cosines[1])
@@ -176,7 +176,7 @@ def test_a_single_cell_is_a_cell_of_the_batch(solved):
 
 def test_the_dual_slacks_are_complementary(solved):
     for _, _, _, reduced in solved:
-        assert np.all(reduced.instance_slack * reduced.instance_variance <= ROUNDING)
+        assert np.all(reduced.instance_slack * reduced.class_variances.delta2 <= ROUNDING)
         assert np.all(np.linalg.eigvalsh(reduced.class_dual) >= -ROUNDING)
         product = reduced.class_dual @ reduced.class_gram
         assert np.allclose(product, 0, rtol=0, atol=ROUNDING)
@@ -245,15 +245,15 @@ def test_brackets_contain_all_embeddings_of_that_loss(solved, case):
         quantities = bracket_quantities(problem.loss, structure, np.array(losses))
         for cell, one in enumerate(points):
             found = variances(one, structure)
-            for place, value in enumerate((found.view, found.delta2, found.mean_sq)):
+            for place, value in enumerate((found.view, found.delta2, found.mean_squared)):
                 assert quantities[0][cell, place] <= value + ROUNDING
                 assert value <= quantities[1][cell, place] + ROUNDING
 
 
 def test_certificates_of_unequal_classes_decide_phases(solved):
     for problem, _, certificate, reduced in solved:
-        p, variance = problem.structure.num_views, reduced.instance_variance.max(1)
-        views_apart = reduced.view_variance.max(1) > GRAM
+        p, variance = problem.structure.num_views, reduced.class_variances.delta2.max(1)
+        views_apart = reduced.class_variances.view.max(1) > GRAM
         expected = np.where(
             variance > GRAM, Phase.SPREAD, np.where(views_apart, Phase.VIEW_SPREAD, Phase.COLLAPSE)
         )
@@ -269,7 +269,7 @@ def test_certificates_of_unequal_classes_decide_phases(solved):
 def test_other_losses_are_reduced_by_their_gram_matrix(solved):
     problem, _, _, reduced = solved[1]
     loss = SupCL(ALPHAS[1], TAUS[1], mean="anchors")
-    generic = solve_reduced(Problem(problem.structure, DIM, Wrapped(loss)))
+    generic = solve_reduced(Problem(problem.structure, None, Wrapped(loss)))
     assert abs(generic.value - reduced.value[1]) <= LOSS
     assert np.allclose(generic.class_gram, reduced.class_gram[1], rtol=0, atol=GRAM)
     assert generic.gap <= TIGHT_GAP
@@ -328,7 +328,7 @@ def test_minority_collapse_ratio():
         for majority, merges in ((np.ceil(critical), True), (np.floor(critical) - 1, False)):
             structure = ClassStructure((int(majority), *[50] * k))
             loss = SupCL(0.0, tau, mean="anchors")
-            gram = solve_reduced(Problem(structure, 2, loss)).class_gram
+            gram = solve_reduced(Problem(structure, None, loss)).class_gram
             assert (1 - gram[1, 2] <= MERGED) == merges
 
 
@@ -339,7 +339,7 @@ def test_several_majorities():
     assert not minorities_can_merge(3, 0.5)
     loss = SupCL(0.0, 0.5, mean="anchors")
     structures = ClassStructure((20_000, 20_000, 20, 20)), ClassStructure((20_000,) * 3 + (20,) * 2)
-    apart = [1 - solve_reduced(Problem(each, 2, loss)).class_gram[-1, -2] for each in structures]
+    apart = [1 - solve_reduced(Problem(each, None, loss)).class_gram[-1, -2] for each in structures]
     assert apart[0] <= MERGED < apart[1]
 
 
@@ -359,25 +359,25 @@ def tail_of(num_classes):
 )
 def test_conjugate_gradients_find_what_the_decomposed_hessian_finds(structure, monkeypatch):
     loss = SupCL(0.3, 0.3)
-    dense = solve_reduced(Problem(structure, 1, loss))
+    dense = solve_reduced(Problem(structure, None, loss))
     monkeypatch.setattr(class_program, "BRACKET_CLASS_LIMIT", 0)
     present = jnp.asarray(class_blocks.present_rows(structure))
     rows = class_rows(loss, structure)
     cell = jax.jit(lambda plain: class_program.solve_cell(plain, rows, present))(
-        loss.unconventional()
+        loss.without_conventions()
     )
     assert 0 <= cell.gap <= LARGE_GAP
     assert abs(cell.value - dense.value) <= LARGE_GAP
-    assert np.allclose(cell.blocks.instance, dense.instance_variance, rtol=0, atol=MERGED)
-    assert np.allclose(cell.blocks.view, dense.view_variance, rtol=0, atol=MERGED)
+    assert np.allclose(cell.blocks.delta2, dense.class_variances.delta2, rtol=0, atol=MERGED)
+    assert np.allclose(cell.blocks.view, dense.class_variances.view, rtol=0, atol=MERGED)
 
 
 @pytest.mark.parametrize("count", [30, pytest.param(100, marks=pytest.mark.slow)])
 def test_many_unequal_classes_are_solved(count):
     cells = SupCL(np.array([0.5, 0.2]), np.array([0.5, 0.1]))
-    found = solve_reduced(Problem(tail_of(count), 1, cells))
+    found = solve_reduced(Problem(tail_of(count), None, cells))
     assert np.all((found.gap >= 0) & (found.gap <= LARGE_GAP))
-    assert np.array_equal((found.instance_variance > MERGED).sum(1), [0, count])
+    assert np.array_equal((found.class_variances.delta2 > MERGED).sum(1), [0, count])
 
 
 def test_classes_of_equal_size_share_their_threshold():
@@ -394,10 +394,10 @@ def test_what_is_not_reducible():
         bracket_reduced(problem, 0.0, instance_functionals(few.num_classes))
     many = ClassStructure(tuple(range(2, 3 + class_blocks.CLASS_LIMIT)))
     with pytest.raises(ValueError, match=r"solved up to 128 classes; got 129\. Use solve and"):
-        solve_reduced(Problem(many, 3, SupCL(0.5, 0.5)))
+        solve_reduced(Problem(many, None, SupCL(0.5, 0.5)))
     big = ClassStructure((60, 5))
     with pytest.raises(ValueError, match=r"Wrapped is reduced .* up to 64 embeddings; got 65"):
-        solve_reduced(Problem(big, 3, Wrapped(SupCL(0.5, 0.5))))
+        solve_reduced(Problem(big, None, Wrapped(SupCL(0.5, 0.5))))
 
     class Unmarked(Wrapped):
         symmetric = False

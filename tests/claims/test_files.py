@@ -239,3 +239,47 @@ def test_every_worked_conjecture_says_what_was_learned():
     for name in WORKED:
         assert f"`{name}`" in page, name
         assert len(files.load(PROOFS / "conjectures" / f"{name}.py").__doc__ or "") > 400, name
+
+
+CLAIM = "sx.Claim(name='{}', statement='', margin=abs, domain=sx.Space(num_classes=2))"
+
+
+def _file(folder, name, *lines):
+    file = folder / f"{name}.py"
+    file.write_text("\n".join(["import ssem_jax as sx", *lines]) + "\n")
+    return file
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (f"one = {CLAIM.format('first')}", f"one = {CLAIM.format('second')}"),
+        (f"one = {CLAIM.format('first')}", "one: int = 3"),
+        (f"for one in ({CLAIM.format('first')}, {CLAIM.format('second')}):", "    pass"),
+    ],
+)
+def test_a_name_that_is_bound_twice_loses_no_conjecture_silently(tmp_path, lines):
+    message = "binds one twice, which loses the conjecture first; give each a name of its own"
+    with pytest.raises(ValueError, match=message):
+        files.load(_file(tmp_path, "twice", *lines))
+
+
+def test_names_that_are_bound_again_and_lose_nothing(tmp_path):
+    lines = (
+        f"one = {CLAIM.format('first')}",
+        f"two = {CLAIM.format('second')}",
+        "several = [one]",
+        "one = 3",
+        "for each in (*several, two):",
+        "    last: object = each",
+        "count = 1",
+        "count += len([one for one in range(3)])",
+        "del count",
+        "def number():",
+        "    return last",
+        "if not number():",
+        f"    two = {CLAIM.format('third')}",
+        "assert 'two' in locals() and len(locals()) > 3 and list(locals())",
+    )
+    found = files.conjectures(files.load(_file(tmp_path, "again", *lines)))
+    assert {claim.name for claim in found} == {"first", "second"}

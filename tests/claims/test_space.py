@@ -61,7 +61,7 @@ def test_cells_become_problems_of_one_shape_each():
     table = space.coordinates(spots)
     for rows, problem in space.problems_at(spots):
         seen[rows] = True
-        assert problem.dim == problem.structure.num_instances - 1
+        assert problem.dim == problem.structure.total_instances - 1
         loss = cast(sx.SupCL, problem.loss)
         assert np.array_equal(table["alpha"].to_numpy()[rows], loss.alpha)
         assert np.array_equal(table["temperature"].to_numpy()[rows], loss.temperature)

@@ -15,7 +15,7 @@ from oracles import block_average, labels
 from scipy.optimize import minimize_scalar
 
 from ssem_jax import geometry
-from ssem_jax.geometry import block_gram, ssem_embeddings, ssem_gram
+from ssem_jax.geometry import Variances, block_gram, ssem_embeddings, ssem_gram
 from ssem_jax.problem import ClassStructure
 
 ROUNDING = 2e-15
@@ -30,7 +30,7 @@ MINIMISER = 1e-7
 
 BALANCED = [ClassStructure.balanced(m, n, p) for m, n, p in ((2, 2, 1), (3, 2, 3), (2, 1, 2))]
 STRUCTURES = [*BALANCED, ClassStructure((1, 4, 2), 2)]
-SPREAD = [structure for structure in BALANCED if structure.instances_per_class > 1]
+SPREAD = [structure for structure in BALANCED if structure.num_instances > 1]
 UNBALANCED = STRUCTURES[-1]
 
 
@@ -72,19 +72,17 @@ def by_definition(embeddings, structure):
         return np.mean([np.sum((points[i] - centres[i]) ** 2) for i in chosen])
 
     everywhere = [mean] * len(rows)
-    whole = (
-        spread(u, everywhere),
-        spread(of_class, everywhere),
-        spread(u, of_class),
-        spread(of_instance, of_class),
-        spread(u, of_instance),
-        mean @ mean,
-    )
+    whole = {
+        "view": spread(u, of_instance),
+        "delta2": spread(of_instance, of_class),
+        "between": spread(of_class, everywhere),
+        "mean_squared": mean @ mean,
+        "within": spread(u, of_class),
+        "total": spread(u, everywhere),
+    }
     classes = range(structure.num_classes)
-    parts = [
-        [spread(points, centres, k) for k in classes]
-        for points, centres in ((u, of_class), (of_instance, of_class), (u, of_instance))
-    ]
+    each = {"view": (u, of_instance), "delta2": (of_instance, of_class), "within": (u, of_class)}
+    parts = {name: [spread(*pair, k) for k in classes] for name, pair in each.items()}
     return whole, parts, np.array([of_class[[r[0] for r in rows].index(k)] for k in classes])
 
 
@@ -95,12 +93,14 @@ def by_definition(embeddings, structure):
 def test_variances_and_means_are_their_definitions(structure):
     embeddings = random_embeddings(structure)
     whole, parts, means = by_definition(embeddings, structure)
-    np.testing.assert_allclose(variances(embeddings, structure), whole, atol=ROUNDING)
-    np.testing.assert_allclose(class_variances(embeddings, structure), parts, atol=ROUNDING)
+    found, by_class = variances(embeddings, structure), class_variances(embeddings, structure)
+    of_gram = variances_from_gram(embeddings @ embeddings.T, structure)
+    for name, expected in whole.items():
+        np.testing.assert_allclose(getattr(found, name), expected, atol=ROUNDING)
+        np.testing.assert_allclose(getattr(of_gram, name), expected, atol=ROUNDING)
+    for name, expected in parts.items():
+        np.testing.assert_allclose(getattr(by_class, name), expected, atol=ROUNDING)
     np.testing.assert_allclose(class_means(embeddings, structure), means, atol=ROUNDING)
-    np.testing.assert_allclose(
-        variances_from_gram(embeddings @ embeddings.T, structure), whole, atol=ROUNDING
-    )
     directions = means / np.linalg.norm(means, axis=1, keepdims=True)
     cosines = class_mean_cosines(embeddings, structure)
     np.testing.assert_allclose(cosines, directions @ directions.T, atol=4 * ROUNDING)
@@ -116,8 +116,8 @@ def test_variances_add_up_and_ignore_rotations(seed, structure, dim):
     found = variances(embeddings, structure)
     assert found.total == pytest.approx(float(found.between + found.within), abs=ROUNDING)
     assert found.within == pytest.approx(float(found.delta2 + found.view), abs=ROUNDING)
-    assert found.total + found.mean_sq == pytest.approx(1, abs=ROUNDING)
-    share = np.asarray(structure.sizes) / structure.num_instances
+    assert found.total + found.mean_squared == pytest.approx(1, abs=ROUNDING)
+    share = np.asarray(structure.sizes) / structure.total_instances
     within = class_variances(embeddings, structure).within
     assert found.within == pytest.approx(float(share @ within), abs=ROUNDING)
     rotation, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(dim, dim)))
@@ -143,7 +143,7 @@ def test_variances_on_the_ssem_family(structure):
     m = structure.num_classes
     for delta2 in (0.0, 0.2, 1.0):
         found = variances(family(structure, delta2, 12), structure)
-        expected = (1, 1 - delta2, delta2, delta2, 0, 0)
+        expected = Variances(view=0, delta2=delta2, between=1 - delta2, mean_squared=0)
         np.testing.assert_allclose(found, expected, atol=ROUNDING)
     etf = (m * np.eye(m) - 1) / (m - 1)
     embeddings = family(structure, 0.2, 12, jax.random.key(0))

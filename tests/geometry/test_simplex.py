@@ -29,12 +29,12 @@ compiled_embeddings = jax.jit(ssem_embeddings, static_argnums=(0, 1, 2))
 
 
 def needed_dim(structure, delta2):
-    m, n = structure.num_classes, structure.instances_per_class
+    m, n = structure.num_classes, structure.num_instances
     return (m - 1) * (delta2 < 1) + m * (n - 1) * (delta2 > 0)
 
 
 def variances_of(structure):
-    return (0.0, 1e-3, 0.3, 1.0) if structure.instances_per_class > 1 else (0.0,)
+    return (0.0, 1e-3, 0.3, 1.0) if structure.num_instances > 1 else (0.0,)
 
 
 @pytest.mark.parametrize("num_points", [2, 3, 7])

@@ -167,7 +167,7 @@ def test_a_gram_loss_needs_its_formula():
             return jnp.sum(gram)
 
     loss = Sum()
-    loss.check(STRUCTURE)
+    loss.check_structure(STRUCTURE)
     assert loss.convex
     gram = block_gram(STRUCTURE, 1.0, 0.5, -0.5)
     assert float(loss.value(gram, loss.prepare(STRUCTURE))) == 2
@@ -176,7 +176,7 @@ def test_a_gram_loss_needs_its_formula():
     slope = loss.sensitivity(gram, STRUCTURE)
     assert slope >= 16  # every entry has slope 1
     assert loss.magnitude(jnp.asarray(-2.0), slope) == 3 + slope
-    assert loss.unconventional() is loss
+    assert loss.without_conventions() is loss
     assert loss.heated(0.5) is loss
 
 
@@ -229,7 +229,7 @@ def test_what_was_written_for_another_formula_is_not_inherited():
         def value(self, gram, prepared):
             return super().value(gram, prepared) + 5 * jnp.mean(gram**2)
 
-    for name in ("of_blocks", "prepare_blocks", "sensitivity", "magnitude", "unconventional"):
+    for name in ("of_blocks", "prepare_blocks", "sensitivity", "magnitude", "without_conventions"):
         assert getattr(Repelled, name) is getattr(GramLoss, name)
         assert getattr(SupCL, name) is not getattr(GramLoss, name)
     loss = Repelled(0.5, 0.5, "exclude", "anchors")
@@ -260,8 +260,8 @@ def test_what_was_written_for_another_formula_is_not_inherited():
 
         mean: str = dataclasses.field(default="anchors", metadata={"static": True})
 
-        def check(self, structure):
-            super().check(structure)
+        def check_structure(self, structure):
+            super().check_structure(structure)
 
     assert Renamed.of_blocks is SupCL.of_blocks
     assert convexity_of(Renamed(0.5, 0.5)) == DECLARED

@@ -305,7 +305,7 @@ def test_prepared_losses_and_block_losses_are_the_same_loss(structure, self_pair
     gram = block_gram(structure, *similarities)
     exact = supcl(gram, structure, loss)
     value, absolute, sensitivity = prepared_forms(
-        loss.unconventional(), gram, loss.prepare(structure)
+        loss.without_conventions(), gram, loss.prepare(structure)
     )
     assert error_in_ulps(value, exact, loss) < VALUE_ULPS
     assert absolute <= sensitivity * (1 + INVARIANCE)
@@ -453,13 +453,13 @@ def test_unknown_conventions():
 
 def test_a_loss_without_positive_pairs():
     with pytest.raises(ValueError, match=r"L_sup has no positive pair.*alpha = 0\.5"):
-        SupCL(0.5, 0.5).check(ALL_SINGLE)
+        SupCL(0.5, 0.5).check_structure(ALL_SINGLE)
     with pytest.raises(ValueError, match="L_sup has no positive pair"):
-        SupCL(jnp.array([1.0, 0.5]), 0.5).check(ALL_SINGLE)
-    SupCL(1.0, 0.5).check(ALL_SINGLE)
+        SupCL(jnp.array([1.0, 0.5]), 0.5).check_structure(ALL_SINGLE)
+    SupCL(1.0, 0.5).check_structure(ALL_SINGLE)
     with pytest.raises(ValueError, match="num_views must be at least 2 when alpha > 0"):
         SupCL(0.5, 0.5, "exclude").from_gram(jnp.eye(4), ClassStructure((2, 2)))
-    SupCL(0.0, 0.5, "exclude").check(ClassStructure((2, 2)))
+    SupCL(0.0, 0.5, "exclude").check_structure(ClassStructure((2, 2)))
 
 
 def test_a_gram_matrix_of_another_size():
@@ -486,7 +486,7 @@ def test_supcon_is_its_definition(structure):
     value = float(jax.jit(loss.from_gram, static_argnums=1)(jnp.asarray(gram), structure))
     assert value == pytest.approx(np.mean(terms), rel=INVARIANCE)
     if structure.is_balanced:
-        n, p = structure.instances_per_class, structure.num_views
+        n, p = structure.num_instances, structure.num_views
         mixed = SupCL((p - 1) / (n * p - 1), tau, "exclude", "anchors")
         assert float(mixed.from_gram(jnp.asarray(gram), structure)) == pytest.approx(
             value, rel=INVARIANCE
@@ -515,7 +515,7 @@ def test_class_weights_weigh_anchors(self_pairs, mean):
     loss = WeightedSupCL(alpha, tau, omega, self_pairs, mean)
     gram = jnp.asarray(gram)
     assert float(loss.from_gram(gram, structure)) == pytest.approx(expected, rel=INVARIANCE)
-    plain = loss.unconventional().value(gram, loss.prepare(structure))
+    plain = loss.without_conventions().value(gram, loss.prepare(structure))
     assert float(plain) == pytest.approx(expected, rel=INVARIANCE)
     alike = WeightedSupCL(alpha, tau, (2, 2, 2), self_pairs, mean).from_gram(gram, structure)
     unweighted = SupCL(alpha, tau, self_pairs, mean).from_gram(gram, structure)
@@ -542,11 +542,11 @@ def test_misuse_of_weights_and_of_supcon():
     with pytest.raises(ValueError, match="class_weights must be nonnegative and finite"):
         WeightedSupCL(0.5, 0.5, (1, -1))
     with pytest.raises(ValueError, match="one number for each of the 2 classes; got 3"):
-        WeightedSupCL(0.5, 0.5, (1, 1, 1)).check(structure)
+        WeightedSupCL(0.5, 0.5, (1, 1, 1)).check_structure(structure)
     with pytest.raises(ValueError, match=r"leave no positive pair in classes of 2,1"):
-        WeightedSupCL(0.5, 0.5, (0, 1)).check(structure)
-    WeightedSupCL(1.0, 0.5, (0, 1)).check(structure)
+        WeightedSupCL(0.5, 0.5, (0, 1)).check_structure(structure)
+    WeightedSupCL(1.0, 0.5, (0, 1)).check_structure(structure)
     with pytest.raises(ValueError, match="SupCon has no positive pair"):
-        SupCon(0.5).check(ClassStructure((1, 1)))
+        SupCon(0.5).check_structure(ClassStructure((1, 1)))
     with pytest.raises(ValueError, match="temperature must be positive"):
         SupCon(0.0)

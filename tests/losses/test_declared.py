@@ -14,7 +14,7 @@ from ssem_jax.geometry import Similarities, ssem_embeddings, ssem_gram
 from ssem_jax.losses import FalseDeclarationError, GramLoss, SupCL, SupConIn, declared, gram_loss
 from ssem_jax.losses.base import DECLARED, NOT_CONVEX, PROVEN, convexity_of
 from ssem_jax.losses.convexity import TangentViolation
-from ssem_jax.losses.declared import admit
+from ssem_jax.losses.declared import check_declared
 from ssem_jax.losses.forms import forms_of
 from ssem_jax.problem import ClassStructure, Problem, pytree_dataclass
 from ssem_jax.sweeps.table import join, tabulate
@@ -123,7 +123,7 @@ def test_a_false_declaration_is_refused_before_it_certifies():
 
 def test_a_stopped_gradient_is_refused_at_random_and_at_the_certified_point():
     with pytest.raises(ValueError, match=r"hard is declared convex.*stop_gradient.*Let its deriv"):
-        admit(hard(), FOUR)
+        check_declared(hard(), FOUR)
     points = np.asarray(ssem_embeddings(FOUR, 0.2, 3))[None]
     found = declared._about_points(forms_of(hard(), FOUR), FOUR, points)
     assert isinstance(found, TangentViolation)
@@ -150,17 +150,17 @@ def test_one_cell_of_many_hides_nothing():
     amounts = np.full(41, -0.5)
     amounts[17] = 1e-3
     with pytest.raises(FalseDeclarationError, match="tilted is declared convex") as caught:
-        admit(tilted(amount=amounts), FOUR)
+        check_declared(tilted(amount=amounts), FOUR)
     violation: Any = caught.value.violation
     assert violation.loss.amount == 1e-3
-    admit(tilted(amount=np.full(41, -0.5)), FOUR)
+    check_declared(tilted(amount=np.full(41, -0.5)), FOUR)
 
 
 def test_a_loss_that_is_no_number_has_a_sentence_of_its_own():
     with pytest.raises(
         ValueError, match=r"hollow cannot be certified.*loss is not a number at"
     ) as e:
-        admit(hollow(), FOUR)
+        check_declared(hollow(), FOUR)
     assert "convex" not in str(e.value)
 
 
@@ -168,7 +168,7 @@ def test_a_certified_point_may_be_the_first_that_is_no_number(monkeypatch):
     monkeypatch.setattr(declared, "_sampled", lambda *_: None)
     monkeypatch.setattr(declared, "_ADMITTED", set())
     with pytest.raises(ValueError, match="not a number"):
-        admit(hollow(), FOUR, np.eye(4)[None])
+        check_declared(hollow(), FOUR, np.eye(4)[None])
 
 
 def test_each_loss_is_sampled_once_and_every_point_is_looked_at(monkeypatch):
@@ -178,20 +178,20 @@ def test_each_loss_is_sampled_once_and_every_point_is_looked_at(monkeypatch):
     monkeypatch.setattr(declared, "_about_points", lambda *a: points.append(a))
     loss, rows = tilted(amount=np.zeros(100)), np.ones((100, 4, 3))
     for _ in range(2):
-        admit(loss, FOUR, rows)
+        check_declared(loss, FOUR, rows)
     assert (len(sampled), len(points)) == (1, 2)
-    admit(loss, ClassStructure((2, 3)))
-    admit(tilted(amount=np.ones(100)), FOUR)
+    check_declared(loss, ClassStructure((2, 3)))
+    check_declared(tilted(amount=np.ones(100)), FOUR)
     assert (len(sampled), len(points)) == (3, 2)
-    admit(SupCL(0.5, 0.5), FOUR, rows[:1])  # proven
-    admit(SupConIn(0.5), FOUR, rows[:1])  # promises nothing
+    check_declared(SupCL(0.5, 0.5), FOUR, rows[:1])  # proven
+    check_declared(SupConIn(0.5), FOUR, rows[:1])  # promises nothing
     assert (len(sampled), len(points)) == (3, 2)
 
 
 def test_a_proven_loss_has_the_numbers_that_its_constructor_admits():
     negative = jax.tree.map(lambda leaf: -leaf, SupCL(0.5, 0.5))
     with pytest.raises(ValueError, match=r"alpha must lie in \[0, 1\]; got -0.5"):
-        admit(negative, FOUR)
+        check_declared(negative, FOUR)
 
 
 # ------------------------------------------------------------------------------- what is inherited
@@ -204,8 +204,8 @@ def test_a_subclass_is_bracketed_by_its_own_values():
     assert found.gap <= GAP
     assert found.convexity == DECLARED
     low, high = found.brackets["delta2"]
-    assert low - GAP <= found.variances[1] <= high + GAP
-    assert found.variances[1] > 0.1  # where its parent collapses
+    assert low - GAP <= found.variances.delta2 <= high + GAP
+    assert found.variances.delta2 > 0.1  # where its parent collapses
     collapsed = sx.certificate.certify_blocks(problem, Similarities(1.0, 1.0, -1.0))
     points = np.repeat([[1.0, 0, 0, 0], [-1.0, 0, 0, 0]], 2, axis=0)
     assert collapsed.value == pytest.approx(float(loss(jnp.asarray(points), FOUR)))
@@ -214,9 +214,9 @@ def test_a_subclass_is_bracketed_by_its_own_values():
 
 def test_a_subclass_is_not_proven_by_its_parent():
     with pytest.raises(FalseDeclarationError, match="Bent is declared convex"):
-        admit(Bent(0.5, 0.5), FOUR)
+        check_declared(Bent(0.5, 0.5), FOUR)
     with pytest.raises(FalseDeclarationError, match=r"Stale brings .* `of_blocks` is .* Mend") as e:
-        admit(Stale(0.5, 0.5), FOUR)
+        check_declared(Stale(0.5, 0.5), FOUR)
     violation: Any = e.value.violation
     where, values, loss = violation.similarities, violation.values, violation.loss
     assert values[0] == pytest.approx(float(loss.of_blocks(where, FOUR)))
@@ -295,7 +295,7 @@ def test_shipped_losses_are_not_refused_as_anybodys(sizes, views):
         rng = np.random.default_rng(0)
         rows = rng.normal(size=(3, structure.num_embeddings, 4))
         rows[1] = np.eye(structure.num_classes, 4)[structure.class_ids % 4] + 0.01  # near collapse
-        admit(mine, structure, rows / np.linalg.norm(rows, axis=2, keepdims=True))
+        check_declared(mine, structure, rows / np.linalg.norm(rows, axis=2, keepdims=True))
 
 
 # ----------------------------------------------------------------------------- what is said

@@ -136,7 +136,7 @@ def test_soft_weights_by_definition(self_pairs):
         expected += sum(weights[i, j] * (total - gram[i, j] / TAU) for j in range(size))
     loss = SoftSupCon(TAU, weights, self_pairs)
     assert value(loss, gram, structure) == pytest.approx(expected / weights.sum(), abs=ROUNDING)
-    plain = loss.unconventional().value(jnp.asarray(gram), loss.prepare(structure))
+    plain = loss.without_conventions().value(jnp.asarray(gram), loss.prepare(structure))
     assert float(plain) == pytest.approx(expected / weights.sum(), abs=ROUNDING)
     assert loss.sensitivity(jnp.asarray(gram), None) == pytest.approx(2 / TAU)
 
@@ -167,21 +167,21 @@ def test_misuse():
         SoftSupCon(0.5, np.eye(2))
     for weights in (np.zeros((2, 2)), np.ones((3, 3))):
         with pytest.raises(ValueError, match="needs 2 × 2 pair weights, one above 0 at least"):
-            SoftSupCon(0.5, weights, "include").check(one_each)
+            SoftSupCon(0.5, weights, "include").check_structure(one_each)
     with pytest.raises(ValueError, match="self_pairs must be one of"):
         SoftSupCon(0.5, np.eye(2), "never")
     with pytest.raises(ValueError, match=r"no sup pair.*alpha = 0\.5"):
-        Spectral(0.5, 1.0).check(one_each)
-    Spectral(1.0, 1.0).check(one_each)
+        Spectral(0.5, 1.0).check_structure(one_each)
+    Spectral(1.0, 1.0).check_structure(one_each)
     with pytest.raises(ValueError, match="scale must be positive"):
         Spectral(1.0, 0.0)
     for loss in (Sincere(0.5), SupConIn(0.5)):
         with pytest.raises(ValueError, match="has no positive pair: every class"):
-            loss.check(one_each)
+            loss.check_structure(one_each)
         with pytest.raises(ValueError, match="temperature must be positive"):
             type(loss)(0.0)
     with pytest.raises(ValueError, match="alignment needs two views"):
-        AlignUniform().check(one_each)
+        AlignUniform().check_structure(one_each)
     with pytest.raises(ValueError, match="weight must be positive"):
         AlignUniform(0.0)
 

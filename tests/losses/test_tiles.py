@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ssem_jax.losses import SupCL, blockwise_loss, blockwise_supcl
-from ssem_jax.losses.tiles import BLOCK_SIZE, blockwise_dual
+from ssem_jax.losses import SupCL
+from ssem_jax.losses.tiles import BLOCK_SIZE, blockwise_dual, blockwise_supcl
 from ssem_jax.problem import ClassStructure
 
 ROUNDINGS = 4
@@ -34,7 +34,7 @@ TILE_BYTES, ROW_BYTES = 8, 16
 BFLOAT16_STEP = 2**-8
 """Rounding unit of bfloat16, to which a gradient with respect to bfloat16 rows is rounded."""
 
-CONVENTIONS = list(itertools.product(("include", "exclude"), ("pairs", "anchors")))
+CONVENTIONS = list(itertools.product(("include", "exclude", "decouple"), ("pairs", "anchors")))
 STRUCTURES = [
     ClassStructure((2, 2), 1),
     ClassStructure((1, 4, 2), 3),
@@ -45,7 +45,13 @@ STRUCTURES = [
 def admitted_alpha(structure, self_pairs):
     if max(structure.sizes) == 1:
         return 1.0
-    return 0.0 if self_pairs == "exclude" and structure.num_views == 1 else 0.3
+    return 0.0 if self_pairs != "include" and structure.num_views == 1 else 0.3
+
+
+def blockwise_loss(loss, rows, structure, block_size=BLOCK_SIZE):
+    ids = (structure.class_ids, structure.instance_ids)
+    hyper = (loss.alpha, loss.temperature, loss.self_pairs, loss.mean)
+    return blockwise_supcl(rows, *ids, *hyper, block_size)
 
 
 def random_rows(num_rows, dim=4, seed=0):
@@ -113,7 +119,7 @@ def geometry(name, structure, dim=4):
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
-@pytest.mark.parametrize("self_pairs", ["include", "exclude"])
+@pytest.mark.parametrize("self_pairs", ["include", "exclude", "decouple"])
 def test_it_is_accurate_from_cold_to_hot(self_pairs, dtype):
     """Below τ = 0.01 rows whose nearest neighbour is far underflow, and take the careful sweep."""
     structure = ClassStructure((3, 1, 2), 2)
@@ -178,7 +184,8 @@ def by_definition(rows, classes, instances, alpha, tau, self_pairs, mean):
     kinds = {"sup": [], "own": []}
     for i in everyone:
         members = [k for k in everyone if self_pairs == "include" or k != i]
-        log_total = np.log(sum(np.exp(unit[i] @ unit[k] / tau) for k in members))
+        apart = [k for k in members if self_pairs != "decouple" or instances[i] != instances[k]]
+        log_total = np.log(sum(np.exp(unit[i] @ unit[k] / tau) for k in apart))
         sup = [j for j in members if classes[i] == classes[j] and instances[i] != instances[j]]
         own = [j for j in members if instances[i] == instances[j]]
         for kind, positives in (("sup", sup), ("own", own)):
@@ -350,20 +357,17 @@ def test_misuse():
         ({"temperature": 0.0}, "temperature must be positive"),
         ({"temperature": np.array([0.5, 1.0])}, r"must be numbers here.*Use jax\.vmap"),
         ({"self_pairs": "both"}, "self_pairs must be one of"),
-        ({"self_pairs": "decouple"}, "one of 'include', 'exclude'; got 'decouple'"),
+        (
+            {"self_pairs": "decouple", "instance_ids": 0 * ids},
+            'one instance have nobody.*self_pairs="exclude"',
+        ),
         ({"mean": "rows"}, "mean must be one of"),
         ({"block_size": 0}, "block_size must be an integer of at least 1"),
     ]:
-        options: dict[str, Any] = {"alpha": 0.5, "temperature": 0.5} | changed
+        named: dict[str, Any] = {"class_ids": 0 * ids, "instance_ids": ids}
+        options = named | {"alpha": 0.5, "temperature": 0.5} | changed
         with pytest.raises(ValueError, match=message):
-            blockwise_supcl(rows, ids // 2, ids, **options)
-
-
-def test_a_structure_that_does_not_fit():
-    with pytest.raises(ValueError, match="num_views must be at least 2 when alpha > 0"):
-        blockwise_loss(SupCL(0.5, 0.5, "exclude"), random_rows(4), ClassStructure((2, 2)))
-    with pytest.raises(ValueError, match="class_ids must be one integer for each of the 5"):
-        blockwise_loss(SupCL(0.5, 0.5), random_rows(5), ClassStructure((2, 2)))
+            blockwise_supcl(rows, **options)
 
 
 @pytest.mark.parametrize("tau", [0.4, 2e-3])

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oracles import labels
 
+import ssem_jax as sx
 from ssem_jax.compute import run_chunks
 from ssem_jax.losses import SupCL
-from ssem_jax.problem import ClassStructure, Problem, full_dimension, precision, require_x64
+from ssem_jax.problem import ClassStructure, Problem, precision, require_x64
 from ssem_jax.problem.validation import in_64_bits
 
 STRUCTURE = ClassStructure((3, 1, 2), 2)
@@ -34,7 +35,7 @@ def test_rows_are_ordered_by_class_instance_and_view(sizes, num_views):
     rows = labels(structure)
     assert structure.num_embeddings == len(rows)
     assert structure.num_classes == len(sizes)
-    assert structure.num_instances * num_views == len(rows)
+    assert structure.total_instances * num_views == len(rows)
     assert structure.class_ids.tolist() == [k for k, _, _ in rows]
     instances = sorted({(k, i) for k, i, _ in rows})
     assert structure.instance_ids.tolist() == [instances.index((k, i)) for k, i, _ in rows]
@@ -73,10 +74,10 @@ def test_labels_may_be_any_iterable():
     assert order.tolist() == [1, 0, 2]
 
 
-def test_instances_per_class_needs_balance():
-    assert BALANCED.instances_per_class == 3
+def test_num_instances_needs_balance():
+    assert BALANCED.num_instances == 3
     with pytest.raises(ValueError, match=r"needs classes of equal size; got sizes \(3, 1, 2\)"):
-        _ = STRUCTURE.instances_per_class
+        _ = STRUCTURE.num_instances
 
 
 @pytest.mark.parametrize(
@@ -168,20 +169,6 @@ def test_a_mapped_problem_has_no_batch_axis_inside():
     np.testing.assert_array_equal(out, cast(SupCL, problem.loss).alpha)
 
 
-@pytest.mark.parametrize(
-    ("structure", "self_pairs", "expected"),
-    [
-        (ClassStructure((3, 3), 1), "include", 5),
-        (ClassStructure((3, 3), 1), "exclude", 5),
-        (ClassStructure((3, 3), 2), "include", 5),
-        (ClassStructure((3, 3), 2), "exclude", 7),
-        (ClassStructure((1, 2), 3), "exclude", 7),
-    ],
-)
-def test_full_dimension(structure, self_pairs, expected):
-    assert full_dimension(structure, self_pairs) == expected
-
-
 def test_64_bits_are_asked_for():
     require_x64()
     with (
@@ -199,3 +186,16 @@ def test_precision_holds_for_a_block_and_its_chunks(bits):
         assert jnp.ones(1).dtype.itemsize == bits // 8
     assert in_64_bits() == before
     assert all(result.dtype.itemsize == bits // 8 for _, result in chunks)
+
+
+def test_the_problem_of_every_dimension_is_certified_and_not_solved():
+    everywhere = Problem(BALANCED, None, SupCL(0.5, 0.5))
+    assert everywhere.dim is None
+    with pytest.raises(ValueError, match=r"embeddings need a dimension; got dim=None.*as geometry"):
+        sx.solve(everywhere, jax.random.key(0))
+    with pytest.raises(ValueError, match="embeddings need a dimension"):
+        sx.sweep(everywhere)
+    reduced = sx.certificate.solve_reduced(everywhere)
+    optimum = sx.theory.similarities(*BALANCED.counts, 0.5, 0.5)
+    found = sx.certificate.certify_blocks(everywhere, optimum)
+    assert float(found.lower) == pytest.approx(float(reduced.value), abs=1e-9)

@@ -362,10 +362,11 @@ def test_a_guide_where_only_alpha_0_is_admitted():
 
 
 def test_a_guide_of_unbalanced_classes():
+    found = sx.geometry.ClassVariances(np.zeros(3), np.array([0.1, 0.4, 0.0]))
     answer = UnbalancedGuide(
         sx.ClassStructure((2, 6, 1)), "include", "pairs", 0.5, 0.3, (), ("a", "b", "c"),
-        thresholds=np.array([0.2, 0.1, np.nan]), class_delta2=np.array([0.1, 0.4, 0.0]),
-        class_view=np.zeros(3), cosines=np.eye(3), value=1.0, gap=1e-13, total_variance=1.0,
+        thresholds=np.array([0.2, 0.1, np.nan]), class_variances=found,
+        cosines=np.eye(3), value=1.0, gap=1e-13, total_variance=1.0,
     )  # fmt: skip
     curves = np.array([0.0, 0.5, 1.0]), np.array([[0, 0, 0], [0.1, 0.4, 0], [0.5, 0.9, 0]])
     object.__setattr__(answer, "curves", lambda: curves)

@@ -12,6 +12,7 @@ from oracles import cvxpy_optimum
 
 from ssem_jax import theory
 from ssem_jax.certificate import certify, certify_embeddings
+from ssem_jax.geometry import full_dimension
 from ssem_jax.losses import GramLoss, SupCL, gram_loss
 from ssem_jax.problem import (
     ClassStructure,
@@ -19,7 +20,6 @@ from ssem_jax.problem import (
     Problem,
     Status,
     cell_keys,
-    full_dimension,
     pytree_dataclass,
 )
 from ssem_jax.solver import attempts, escape, newton, solve
@@ -78,7 +78,7 @@ def check_against_theory(problem, solution, certificate):
     structure, loss = problem.structure, problem.loss
     arguments = (
         structure.num_classes,
-        structure.instances_per_class,
+        structure.num_instances,
         structure.num_views,
         loss.alpha,
         loss.temperature,
@@ -214,7 +214,7 @@ class Planted(GramLoss):
     def from_gram(self, gram, structure):
         return self.value(gram, self.prepare(structure))
 
-    def unconventional(self):
+    def without_conventions(self):
         return dataclasses.replace(self, seed=0, rank=1)
 
 

@@ -254,7 +254,7 @@ def test_a_damaged_part_is_named_and_computed_again(tmp_path, table, damage, fau
     left = other.stat().st_mtime_ns
     assert len(read_run(run)[0]) == 4
     assert [record.message for record in caplog.records] == [
-        f"{part} {fault} and does not count; the sweep computes it again."
+        f"{part} {fault} and does not count; it is computed again."
     ]
     assert sweep(grid().problems(), seed=3, out=run).equals(table)
     assert other.stat().st_mtime_ns == left

@@ -16,7 +16,7 @@ from hypothesis import assume, given
 from scipy.optimize import minimize
 
 from ssem_jax import theory
-from ssem_jax.losses import SupCL
+from ssem_jax.losses import Sigmoid, SupCL, SupCon
 from ssem_jax.problem import ClassStructure, Phase
 from ssem_jax.theory import reduced
 
@@ -327,13 +327,13 @@ def test_predicted_optimum_is_a_gram_matrix_with_the_predicted_loss(cell, phase)
         float(loss.from_gram(jnp.asarray(gram), structure)), abs=GRAM_LOSS
     )
     # Variances, from the Gram matrix.
-    total, within, between, view = theory.variances(*cell)
-    p, size = structure.num_views, structure.num_views * structure.instances_per_class
+    found = theory.variances(*cell)
+    p, size = structure.num_views, structure.num_views * structure.num_instances
     class_mean = np.mean(gram[:size, :size])
-    assert total == pytest.approx(1 - np.mean(gram), abs=ACCURACY)
-    assert between == pytest.approx(class_mean - np.mean(gram), abs=ACCURACY)
-    assert within == pytest.approx(1 - class_mean, abs=ACCURACY)
-    assert view == pytest.approx(1 - np.mean(gram[:p, :p]), abs=ACCURACY)
+    assert found.total == pytest.approx(1 - np.mean(gram), abs=ACCURACY)
+    assert found.between == pytest.approx(class_mean - np.mean(gram), abs=ACCURACY)
+    assert found.within == pytest.approx(1 - class_mean, abs=ACCURACY)
+    assert found.view == pytest.approx(1 - np.mean(gram[:p, :p]), abs=ACCURACY)
     assert theory.delta2(*cell) == pytest.approx(np.mean(gram[:p, :p]) - class_mean, abs=ACCURACY)
 
 
@@ -714,3 +714,44 @@ def test_float32_is_refused():
             theory.delta2(3, 4, 1, 0.5, 0.5)
     finally:
         jax.config.update("jax_enable_x64", True)
+
+
+# ------------------------------------------------------------------------- a structure and a loss
+
+
+def test_a_structure_and_a_loss_stand_for_the_numbers():
+    structure = ClassStructure.balanced(3, 4, 2)
+    for self_pairs in CONVENTIONS:
+        loss = SupCL(np.array([0.1, 0.6]), 0.4, self_pairs)
+        hyper = (loss.alpha, loss.temperature)
+        for function in (theory.delta2, theory.loss, theory.phase, theory.view_variance):
+            np.testing.assert_array_equal(
+                function(structure, loss), function(3, 4, 2, *hyper, self_pairs)
+            )
+        assert theory.alpha_c(structure, loss) == theory.alpha_c(3, 4, 2, 0.4, self_pairs)
+        assert theory.alpha_c_limit(structure, loss) == theory.alpha_c_limit(3, 4, 2, self_pairs)
+        wanted = theory.alpha_for_delta2(structure, loss, delta2=0.2)
+        assert wanted == theory.alpha_for_delta2(3, 4, 2, 0.2, 0.4, self_pairs)
+        for one, other in zip(
+            theory.similarities(structure, loss),
+            theory.similarities(3, 4, 2, *hyper, self_pairs),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(one, other)
+    collapsed = theory.alpha_c_limit(3, 4, 2, "exclude")
+    assert theory.loss(structure, SupCon(0.4)) == theory.loss(3, 4, 2, collapsed, 0.4, "exclude")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((ClassStructure((2, 3)), SupCL(0.5, 0.5)), "delta2 is of classes of equal size.*solve_re"),
+        ((ClassStructure((2, 2)), Sigmoid(1.0, 0.0)), "delta2 is of SupCL; got Sigmoid. Use solve"),
+        ((ClassStructure((2, 2)), 0.5), "loss must be a loss, as SupCL"),
+        ((ClassStructure((2, 2)),), "takes numbers, or a structure and a loss .* got 0 arguments"),
+        ((ClassStructure((2, 2)), SupCL(0.5, 0.5, "exclude")), "num_views must be at least 2"),
+    ],
+)
+def test_a_structure_and_a_loss_without_closed_form(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        theory.delta2(*arguments)

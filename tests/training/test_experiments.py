@@ -15,8 +15,9 @@ import pytest
 
 import ssem_jax as sx
 from ssem_jax import theory
+from ssem_jax.sweeps.folder import CLAIMS
 from ssem_jax.training import experiments
-from ssem_jax.training.experiments import data, encoder, fit, store, transfer
+from ssem_jax.training.experiments import data, encoder, fit, resuming, transfer
 
 EXACT = 1e-9
 """Both sides are float64 minimisers of one convex function of one variable, found in two ways."""
@@ -134,10 +135,12 @@ def test_a_data_set_of_one_batch_is_that_batch(self_pairs):
     views = np.asarray(sx.theory.view_variance(*cell)) > 0
     assert not np.isnan(found.loss).any()
     assert views.any() == (self_pairs == "exclude")
-    np.testing.assert_allclose(found.delta2[~views], sx.theory.delta2(*cell)[~views], atol=EXACT)
+    np.testing.assert_allclose(
+        found.variances.delta2[~views], sx.theory.delta2(*cell)[~views], atol=EXACT
+    )
     np.testing.assert_allclose(found.loss[~views], sx.theory.loss(*cell)[~views], rtol=EXACT)
     np.testing.assert_allclose(
-        found.between[~views], sx.theory.variances(*cell).between[~views], atol=EXACT
+        found.variances.between[~views], sx.theory.variances(*cell).between[~views], atol=EXACT
     )
     assert np.all(found.loss[views] > np.asarray(sx.theory.loss(*cell))[views])
 
@@ -145,7 +148,7 @@ def test_a_data_set_of_one_batch_is_that_batch(self_pairs):
 def batches_of(points, dataset_size, structure):
     """Every batch of a data set of two classes, whose views coincide."""
     classes = np.split(np.asarray(points), 2)
-    n, p = structure.instances_per_class, structure.num_views
+    n, p = structure.num_instances, structure.num_views
     choices = [list(c) for c in itertools.combinations(range(dataset_size), n)]
     for left, right in itertools.product(choices, choices):
         yield jnp.repeat(jnp.concatenate([classes[0][left], classes[1][right]]), p, axis=0)
@@ -160,14 +163,12 @@ def test_no_data_set_beats_the_expectation_and_one_attains_it(alpha, tau):
     def mean_loss(points):
         return np.mean([loss(batch, structure) for batch in batches_of(points, t, structure)])
 
-    best = float(found.delta2) * 3 / 2 * (t - 1) / t  # pairs of a class are as far apart
+    best = float(found.variances.delta2) * 3 / 2 * (t - 1) / t  # pairs of a class are as far apart
     points = sx.geometry.ssem_embeddings(sx.ClassStructure.balanced(2, t), best, 2 * t)
     assert mean_loss(points) == pytest.approx(float(found.loss), abs=EXACT)
     parts = [sx.geometry.variances(batch, structure) for batch in batches_of(points, t, structure)]
-    assert np.mean([float(part.delta2) for part in parts]) == pytest.approx(found.delta2, abs=EXACT)
-    assert np.mean([float(part.between) for part in parts]) == pytest.approx(
-        found.between, abs=EXACT
-    )
+    measured = np.mean(np.array(parts), axis=0)
+    np.testing.assert_allclose(measured, found.variances, rtol=0, atol=EXACT)
     for seed in range(3):
         moved = points + 0.1 * jax.random.normal(jax.random.key(seed), points.shape)
         assert mean_loss(moved) > found.loss
@@ -176,7 +177,7 @@ def test_no_data_set_beats_the_expectation_and_one_attains_it(alpha, tau):
 def test_the_expectation_refuses():
     with pytest.raises(ValueError, match="dataset_size must be an integer of at least 3; got 2"):
         theory.dataset_optimum(SMALL, 2, 0.5, 0.5)
-    with pytest.raises(ValueError, match="instances_per_class needs classes of equal size"):
+    with pytest.raises(ValueError, match="num_instances needs classes of equal size"):
         theory.dataset_optimum(sx.ClassStructure((2, 3), 2), 9, 0.5, 0.5)
     with pytest.raises(ValueError, match="needs num_views of at least 2; got 1"):
         theory.dataset_optimum(sx.ClassStructure((3, 3)), 9, 0.5, 0.5)
@@ -284,37 +285,37 @@ def part(number, calls, value=0.5):
         progress(7)
         return pl.DataFrame({"number": [number], "value": [value]})
 
-    return store.Part({"number": number}, 7, work)
+    return resuming.Part({"number": number}, 7, work)
 
 
 def test_a_run_goes_on_where_it_was_interrupted(tmp_path):
     calls, told = [], []
     parts = [part(number, calls) for number in range(3)]
-    first = store.finish(parts, {"experiment": "x"}, tmp_path, told.append)
+    first = resuming.finish(parts, {"experiment": "x"}, tmp_path, told.append)
     assert sorted(calls) == [0, 1, 2]
     (tmp_path / "part-00001.parquet").unlink()
     (tmp_path / "part-00002.parquet").write_bytes(b"torn")
-    again = store.finish(parts, {"experiment": "x"}, tmp_path, told.append)
+    again = resuming.finish(parts, {"experiment": "x"}, tmp_path, told.append)
     assert sorted(calls) == [0, 1, 1, 2, 2]
     assert sum(told) == 2 * 3 * 7
     assert first.equals(again)
-    assert not list(tmp_path.glob(".*"))
+    assert [path.name for path in tmp_path.glob(".*")] == [CLAIMS]
 
 
 def test_a_folder_of_another_run_is_refused(tmp_path):
-    store.finish([part(0, [])], {"experiment": "x"}, tmp_path / "run", None)
+    resuming.finish([part(0, [])], {"experiment": "x"}, tmp_path / "run", None)
     with pytest.raises(ValueError, match="holds another run"):
-        store.finish([part(0, [])], {"experiment": "y"}, tmp_path / "run", None)
+        resuming.finish([part(0, [])], {"experiment": "y"}, tmp_path / "run", None)
     with pytest.raises(ValueError, match="holds another run"):
-        store.finish([part(1, [])], {"experiment": "x"}, tmp_path / "run", None)
+        resuming.finish([part(1, [])], {"experiment": "x"}, tmp_path / "run", None)
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match=r"not empty and holds no run \(it has"):
-        store.finish([part(0, [])], {"experiment": "x"}, tmp_path, None)
+        resuming.finish([part(0, [])], {"experiment": "x"}, tmp_path, None)
     with pytest.raises(ValueError, match="cannot write to"):
-        store.finish([part(0, [])], {"experiment": "x"}, tmp_path / "file" / "run", None)
+        resuming.finish([part(0, [])], {"experiment": "x"}, tmp_path / "file" / "run", None)
     (tmp_path / "run" / "manifest.json").write_text("{")
-    with pytest.raises(ValueError, match="is broken"):
-        store.finish([part(0, [])], {"experiment": "x"}, tmp_path / "run", None)
+    with pytest.raises(ValueError, match="cannot be read"):
+        resuming.finish([part(0, [])], {"experiment": "x"}, tmp_path / "run", None)
 
 
 def test_a_part_that_cannot_be_written_is_said(tmp_path):
@@ -323,7 +324,7 @@ def test_a_part_that_cannot_be_written_is_said(tmp_path):
         return pl.DataFrame({"number": [0]})
 
     with pytest.raises(ValueError, match=r"cannot write .*what was computed before is kept"):
-        store.finish([store.Part({}, 1, work)], {}, tmp_path / "run", None)
+        resuming.finish([resuming.Part({}, 1, work)], {"experiment": "x"}, tmp_path / "run", None)
 
 
 CHOICES = {"fast": True, "seeds": (0,), "alphas": (0.2, 0.8), "temperatures": (0.3,)}

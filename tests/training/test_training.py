@@ -325,13 +325,13 @@ def test_the_variances_of_a_batch_are_those_of_its_structure():
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     found, expected = _variances(views, labels), sx.geometry.variances(unit, structure)
     np.testing.assert_allclose(np.asarray(found), np.asarray(expected), rtol=0, atol=SAME)
-    assert float(found.total + found.mean_sq) == pytest.approx(1, abs=SAME)
+    assert float(found.total + found.mean_squared) == pytest.approx(1, abs=SAME)
     short = _variances(views.astype(jnp.bfloat16), labels)
     assert all(part.dtype == jnp.float32 for part in short)
 
 
 def test_the_running_average_is_that_of_its_weights(mode):
-    decay, draws = 0.7, np.random.default_rng(0).uniform(size=(5, 6)).astype(np.float32)
+    decay, draws = 0.7, np.random.default_rng(0).uniform(size=(5, 4)).astype(np.float32)
     monitor = sx.training.BatchMonitor(decay)
     assert np.all(np.isnan(np.asarray(monitor.average)))
 
@@ -357,9 +357,11 @@ def test_the_prediction_of_a_balanced_batch_is_the_closed_form_in_float32_too():
     assert prediction.within == pytest.approx(float(expected.within), abs=1e-15)
     assert prediction.variances.between == pytest.approx(float(expected.between), abs=1e-15)
     assert prediction.variances.total == 1
-    np.testing.assert_allclose(prediction.class_delta2, float(expected.within), atol=1e-15)
+    np.testing.assert_allclose(
+        prediction.class_variances.delta2, float(expected.within), atol=1e-15
+    )
     apart = predict_batch(labels, 2, alpha=0.0, temperature=0.1, self_pairs="exclude")
-    assert apart.class_view == pytest.approx(
+    assert apart.class_variances.view == pytest.approx(
         float(sx.theory.view_variance(3, 2, 2, 0.0, 0.1, "exclude")), abs=1e-15
     )
     assert apart.within == apart.variances.view > 0
@@ -373,7 +375,7 @@ def test_predictions_have_the_same_bits_in_every_mode(mode, monkeypatch):
         with precision(64):
             exact = predict_batch(np.array(labels), 2, **hyper)
         assert found.variances == exact.variances
-        np.testing.assert_array_equal(found.class_delta2, exact.class_delta2)
+        np.testing.assert_array_equal(found.class_variances.delta2, exact.class_variances.delta2)
 
 
 def test_the_training_example(mode):
@@ -441,13 +443,15 @@ def test_the_prediction_of_an_unbalanced_batch_is_what_free_minimisation_finds()
     problem = sx.Problem(prediction.structure, 7, sx.SupCL(0.6, 0.4))
     solution = sx.solve(problem, jax.random.key(0))
     free = sx.geometry.class_variances(solution.embeddings, prediction.structure)
-    np.testing.assert_allclose(prediction.class_delta2, free.delta2, rtol=0, atol=SOLVED)
+    np.testing.assert_allclose(prediction.class_variances.delta2, free.delta2, rtol=0, atol=SOLVED)
     whole = batch_variances(solution.embeddings, np.sort(labels))
     np.testing.assert_allclose(
         np.asarray(prediction.variances), np.asarray(whole), rtol=0, atol=SOLVED
     )
     again = predict_batch(labels[::-1] * -10, alpha=0.6, temperature=0.4)
-    np.testing.assert_array_equal(again.class_delta2, prediction.class_delta2[::-1])
+    np.testing.assert_array_equal(
+        again.class_variances.delta2, prediction.class_variances.delta2[::-1]
+    )
 
 
 # ---------------------------------------------------------------------------------------- misuse

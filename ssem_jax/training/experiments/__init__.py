@@ -4,7 +4,7 @@ Each experiment trains small encoders with projectors on data that need no downl
 is measured against what :mod:`ssem_jax.theory` predicts. They need the extra `train`; importing
 this package does not.
 
->>> from ssem_jax import experiments
+>>> from ssem_jax.training import experiments
 >>> table = experiments.run("digits-grid", fast=True)
 >>> experiments.summarize("digits-grid", table)
 """
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 if TYPE_CHECKING:
-    from ssem_jax.training.experiments.store import Part
+    from ssem_jax.training.experiments.resuming import Part
 
 PACKAGES = {"equinox": "equinox", "sklearn": "scikit-learn"}
 """Modules of the extra, and the packages that hold them."""
@@ -165,8 +165,8 @@ def run(
         alphas=alphas,
         temperatures=temperatures,
     )
-    store = importlib.import_module("ssem_jax.training.experiments.store")
-    return store.finish(chosen, {"experiment": name, "fast": fast}, out, progress)
+    folder = importlib.import_module("ssem_jax.training.experiments.resuming")
+    return folder.finish(chosen, {"experiment": name, "fast": fast}, out, progress)
 
 
 def summarize(name: str, table: pl.DataFrame) -> pl.DataFrame:

@@ -171,7 +171,7 @@ def _task(
 
 
 def long_tailed(split: Split, counts: Sequence[int], seed: int) -> Split:
-    """The same classes with `counts` random instances each.
+    """The classes of a split with `counts` random instances each.
 
     Raises:
         ValueError: not one count for each class, or more than it has.

@@ -122,7 +122,7 @@ class Fit:
         temperatures: Sequence[float] | np.ndarray,
         key: PRNGKeyArray,
     ) -> None:
-        SupCL(np.asarray(alphas), np.asarray(temperatures), recipe.self_pairs).check(
+        SupCL(np.asarray(alphas), np.asarray(temperatures), recipe.self_pairs).check_structure(
             recipe.structure
         )
         self.recipe, self.augment, self.counts = recipe, augment, split.counts

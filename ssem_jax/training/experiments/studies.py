@@ -28,7 +28,7 @@ from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.theory.dataset import dataset_optimum
 from ssem_jax.training.experiments.data import Task, digits, long_tailed, mislabelled
 from ssem_jax.training.experiments.fit import Fit, Measured, Recipe
-from ssem_jax.training.experiments.store import Part, Progress
+from ssem_jax.training.experiments.resuming import Part, Progress
 from ssem_jax.training.experiments.transfer import inputs_transfer, transfer
 
 BATCH = ClassStructure.balanced(3, 8, num_views=2)
@@ -108,7 +108,7 @@ def _balanced_rows(
 ) -> pl.DataFrame:
     """Measurements and predictions of a trained group, a row for each encoder."""
     batch, count = fit.recipe.structure, task.train.counts[0]
-    counts = (batch.num_classes, batch.instances_per_class, batch.num_views)
+    counts = batch.counts
     hyper = (np.asarray(alphas), np.asarray(temperatures), fit.recipe.self_pairs)
     predicted = theory.variances(*counts, *hyper)
     mean = dataset_optimum(batch, count, *hyper)
@@ -122,10 +122,13 @@ def _balanced_rows(
             **_columns("train", train),
             **_columns("test", test),
             "predicted_loss": np.asarray(theory.loss(*counts, *hyper)),
-            "predicted_delta2": np.asarray(predicted.within - predicted.view),
+            "predicted_delta2": np.asarray(predicted.delta2),
             "predicted_view": np.asarray(predicted.view),
             "predicted_between": np.asarray(predicted.between),
-            **{f"expected_{name}": value for name, value in mean._asdict().items()},
+            "expected_loss": mean.loss,
+            "expected_delta2": mean.variances.delta2,
+            "expected_view": mean.variances.view,
+            "expected_between": mean.variances.between,
             "mean_cosine": test.mean_cosine,
             "cosine_error": test.cosine_error,
         }
@@ -199,7 +202,7 @@ def long_tail(settings: Settings) -> list[Part]:
             fit.advance(recipe.steps, _counted(progress, len(alphas)))
             train, test = fit.measure(), fit.measure(full.test)
             loss = SupCL(np.asarray(alphas), taus, recipe.self_pairs, recipe.mean)
-            optimum = solve_reduced(Problem(TAIL, TAIL.num_classes, loss))
+            optimum = solve_reduced(Problem(TAIL, None, loss))
             thresholds = collapse_thresholds(
                 TAIL, tau, mean=recipe.mean, self_pairs=recipe.self_pairs
             )
@@ -218,7 +221,7 @@ def long_tail(settings: Settings) -> list[Part]:
                     "class_size": spread(TAIL.sizes),
                     "train_delta2": spread(train.class_delta2),
                     "test_delta2": spread(test.class_delta2),
-                    "predicted_delta2": spread(optimum.instance_variance),
+                    "predicted_delta2": spread(optimum.class_variances.delta2),
                     "threshold": spread(thresholds),
                     "train_loss": spread(train.loss[:, None]),
                     "predicted_loss": spread(np.asarray(optimum.value)[:, None]),
@@ -312,7 +315,7 @@ def dynamics(settings: Settings) -> list[Part]:
     """Trajectories of the variances: free embeddings, one batch, a data set; α around α_c."""
     (tau,) = settings.temperatures[:1] or (DYNAMICS_TEMPERATURE,)
     batch, self_pairs = BATCH, settings.self_pairs
-    cell = (batch.num_classes, batch.instances_per_class, batch.num_views)
+    cell = batch.counts
     alpha_c = float(theory.alpha_c(*cell, tau, self_pairs))
     around = np.concatenate([-np.asarray(DISTANCES)[::-1], DISTANCES])
     alphas = settings.alphas or tuple(
@@ -345,9 +348,9 @@ def dynamics(settings: Settings) -> list[Part]:
                         "delta2": delta2,
                         "view": view,
                         "between": between,
-                        "predicted_delta2": np.asarray(predicted.within - predicted.view),
+                        "predicted_delta2": np.asarray(predicted.delta2),
                         "predicted_between": np.asarray(predicted.between),
-                        "expected_delta2": mean.delta2,
+                        "expected_delta2": mean.variances.delta2,
                     }
                 )
             )

@@ -1,8 +1,18 @@
 """Words for symbols: whatever a claim, a table or a box can name has one."""
 
 from ssem_jax import balls
-from ssem_jax.show.words import COORDINATES, WORDS, axis, number, plain, short
+from ssem_jax.problem import Phase
 from ssem_jax.sweeps import SCHEMA
+from ssem_jax.sweeps.words import (
+    COORDINATES,
+    PHASES,
+    WORDS,
+    axis,
+    number,
+    plain,
+    short,
+    typed,
+)
 
 
 def test_coordinates_and_quantities_have_words():
@@ -23,7 +33,13 @@ def test_variables_of_boxes_have_words():
             assert proof.box.keys() <= WORDS.keys()
 
 
-def test_a_word_in_its_three_forms():
+def test_every_phase_that_is_decided_has_a_sentence():
+    assert set(Phase) - PHASES.keys() == {Phase.UNDECIDED}
+
+
+def test_a_word_in_its_four_forms():
+    assert (typed("temperature"), typed("alpha"), typed("num_views")) == ("tau", "alpha", "p")
+    assert typed("pull_strength") == "pull_strength"
     assert (plain("alpha"), short("alpha")) == ("α", r"$\alpha$")
     assert axis("alpha") == r"mixing coefficient $\alpha$"
     assert axis("share") == short("share") == r"share $\varphi$"

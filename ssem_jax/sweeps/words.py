@@ -1,8 +1,11 @@
-"""Words for symbols: one table, from which axes, labels, captions and titles take theirs."""
+"""Words for symbols and phases: one table, from which axes, labels, captions, titles and lines of a
+terminal take theirs."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
+
+from ssem_jax.problem.problem import Phase
 
 
 class Word(NamedTuple):
@@ -12,21 +15,23 @@ class Word(NamedTuple):
         plain: in a sentence, in Unicode.
         short: in a picture that has little room, as TeX.
         axis: in full, with symbol and unit; empty where `short` says it all.
+        typed: as one types it, for a line of a terminal; empty where the name itself will do.
     """
 
     plain: str
     short: str
     axis: str = ""
+    typed: str = ""
 
 
 # In the order in which a picture of many variables prefers them: τ across, α up.
 WORDS = {
-    "temperature": Word("τ", r"$\tau$", r"temperature $\tau$"),
+    "temperature": Word("τ", r"$\tau$", r"temperature $\tau$", "tau"),
     "alpha": Word("α", r"$\alpha$", r"mixing coefficient $\alpha$"),
-    "num_classes": Word("m", "$m$", "number of classes $m$"),
-    "num_instances": Word("n", "$n$", "instances per class $n$"),
-    "num_views": Word("p", "$p$", "views $p$"),
-    "dim": Word("d", "$d$", "dimension $d$"),
+    "num_classes": Word("m", "$m$", "number of classes $m$", "m"),
+    "num_instances": Word("n", "$n$", "instances per class $n$", "n"),
+    "num_views": Word("p", "$p$", "views $p$", "p"),
+    "dim": Word("d", "$d$", "dimension $d$", "d"),
     "self_pairs": Word("self pairs", "self pairs"),
     "mean": Word("mean over", "mean over"),
     # Quantities that are bracketed, predicted or found.
@@ -48,6 +53,10 @@ WORDS = {
     "between_similarity": Word("between-class similarity", "between-class similarity"),
     "value": Word("loss", "loss $L$", "loss $L$ (nats)"),
     "minimum": Word("minimal loss", "minimal loss $L$ (nats)"),
+    # Boundaries.
+    "alpha_c": Word("α_c", r"$\alpha_c(\tau)$"),
+    "alpha_v": Word("α_v", r"$\alpha_v(\tau)$"),
+    "tau_c": Word("τ_c", r"$\tau_c$"),
     # Variables of box proofs alone.
     "fraction": Word("δ²/δ²_max", r"$\delta^2 / \delta^2_{\max}$"),
     "share": Word("share φ", r"share $\varphi$"),
@@ -73,6 +82,14 @@ COORDINATES = (
 """What tells the cells of a table apart, in the order in which a sentence says it."""
 
 
+PHASES = {
+    Phase.COLLAPSE: "collapse: all embeddings of a class coincide",
+    Phase.SPREAD: "spread: the instances of a class stay apart, their views coincide",
+    Phase.VIEW_SPREAD: "view-spread: instance means coincide, the views of an instance part",
+}
+"""What an optimum looks like, in a sentence."""
+
+
 def plain(name: str) -> str:
     """For a sentence: "α". A name that is not in the table stands for itself, spaced."""
     return WORDS[name].plain if name in WORDS else name.replace("_", " ")
@@ -86,6 +103,11 @@ def short(name: str) -> str:
 def axis(name: str) -> str:
     r"""For an axis: "mixing coefficient $\alpha$". An unknown name stands for itself."""
     return WORDS[name].axis or WORDS[name].short if name in WORDS else name
+
+
+def typed(name: str) -> str:
+    """For a line of a terminal: "tau". A name without another word stands for itself."""
+    return WORDS[name].typed or name if name in WORDS else name
 
 
 def number(value: Any) -> str:
