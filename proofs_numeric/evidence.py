@@ -57,7 +57,7 @@ def falls(first: Cells, second: Cells) -> Interval:
     return first.delta2 - second.delta2 + EQUALITY_TOLERANCE
 
 
-def no_valley(first: Cells, second: Cells, third: Cells) -> Interval:
+def no_valley(first: Cells, second: Cells, third: Cells) -> Any:
     """Nonnegative where δ² of the second is not below both its neighbours."""
     return np.maximum(rises(first, second), falls(second, third))
 
@@ -280,7 +280,7 @@ def sigmoid_loss(num_pairs: Any, scale: Any, bias: Any, matched: Any, unmatched:
 @functools.cache
 def sigmoid_cells(
     pairs: tuple[int, ...], all_scales: tuple[float, ...], all_biases: tuple[float, ...]
-) -> list[tuple[float, ...]]:
+) -> list[tuple[Any, ...]]:
     """(K, t, b, lower, value, gap) of certified cells, by free minimisation."""
     cells = []
     scales, biases = np.array(list(itertools.product(all_scales, all_biases))).T

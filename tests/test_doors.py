@@ -370,6 +370,13 @@ REFUSED = {
     "a problem has no embeddings yet; solve first: certify(solve(problem,": [
         "sx.certify(P)",
     ],
+    "certificate must be": [
+        'sx.export(P, "cell.json")',
+        "sx.export(None, 3)",
+    ],
+    "path must be the name of a file": [
+        "sx.export(CERT, 3)",
+    ],
     "solution must be what solve(problem, key) returns": [
         "sx.certify(None)",
         "sx.certify([SOL])",

@@ -69,7 +69,8 @@ def stated(problem: Problem) -> list[dict[str, Any]]:
     Raises:
         ValueError: a loss that the checker does not know.
     """
-    loss, structure = problem.loss, problem.structure
+    loss: Any = problem.loss
+    structure = problem.structure
     if not is_known(loss):
         raise ValueError(
             f"the checker knows SupCL (of which InfoNCE and the decoupled loss are cases) and "
@@ -211,8 +212,8 @@ def quantities_of(problem: Problem) -> tuple[str, ...]:
 
 def documents(
     problem: Problem,
-    lower: Sequence[float],
-    upper: Sequence[float],
+    lower: Sequence[float] | np.ndarray,
+    upper: Sequence[float] | np.ndarray,
     quantities: Sequence[str] = (),
     embeddings: np.ndarray | None = None,
     sentences: Sequence[dict[str, Any]] = (),

@@ -82,9 +82,9 @@ class _Line(NamedTuple):
             for base, rate in zip(self.base, self.rate, strict=True)
         ]
         terms = [c * e.exp() for c, e in zip(self.counts, exponents, strict=True)]
-        total = sum(terms)
-        mean = sum(t * r for t, r in zip(terms, self.rate, strict=True)) / total
-        square = sum(t * r * r for t, r in zip(terms, self.rate, strict=True)) / total
+        total = sum(terms, Decimal(0))
+        mean = sum((t * r for t, r in zip(terms, self.rate, strict=True)), Decimal(0)) / total
+        square = sum((t * r * r for t, r in zip(terms, self.rate, strict=True)), Decimal(0)) / total
         return (mean - self.pull) / temperature, (square - mean * mean) / temperature**2
 
 
@@ -138,7 +138,7 @@ def _alike_place(stated: check.Problem, tilt: Tilt) -> Place:
     lines, tau, m = _lines(stated), _decimal(stated.tau), len(stated.sizes)
     added = {name: _rate(tilt, name, line) for name, line in lines.items()}
     slopes = {name: line.slope(Decimal(0), tau)[0] + added[name] for name, line in lines.items()}
-    shares = dict.fromkeys(("delta2", "view_variance"), "0")
+    shares: dict[str, str] = dict.fromkeys(("delta2", "view_variance"), "0")
     if lines:
         name = min(slopes, key=slopes.__getitem__)
         shares[name] = f"{_root(lines[name], tau, added[name]):.{WRITTEN}f}"
@@ -190,7 +190,7 @@ class _Program:
     """
 
     def __init__(self, stated: check.Problem, tilt: Tilt, number: type) -> None:
-        convert = np.frompyfunc(float if number is float else _decimal, 1, 1)
+        convert: Any = np.frompyfunc(float if number is float else _decimal, 1, 1)
 
         def numbers(values: Any) -> np.ndarray:
             return convert(np.asarray(values, object)).astype(number if number is float else object)
@@ -209,7 +209,10 @@ class _Program:
         self.present = np.stack([one] * m + [one * (n > 1), one * (p > 1)], axis=1)
         self.temperature, t = numbers([stated.tau])[0], Fraction(tilt.by)
         self.tilt = ClassBlocks(
-            *(numbers(part * t) for part in functional_of(tilt.of, stated.sizes))
+            *(
+                numbers(np.asarray(part, object) * t)
+                for part in functional_of(tilt.of, stated.sizes)
+            )
         )
 
     def slope(self, points: np.ndarray) -> np.ndarray:
@@ -225,7 +228,7 @@ class _Program:
         masses = masses * self.members / self.temperature
         across = masses[:, 3:] - self.tilt.gram
         by_view = -masses[:, 1] * self.view_stretch - masses[:, 2] - self.tilt.view
-        by_instance = -masses[:, 2] * self.stretch - self.tilt.instance
+        by_instance = -masses[:, 2] * self.stretch - self.tilt.delta2
         variances = [2 * by_instance * points[:, m], 2 * by_view * points[:, m + 1]]
         found = np.concatenate([(across + across.T) @ means, np.stack(variances, axis=1)], axis=1)
         return (found - points * (points * found).sum(axis=1)[:, None]) * self.present
@@ -257,19 +260,20 @@ def _newton(program: _Program, points: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
     Steps of at most `REACH` go against |curvature|, and so leave saddles.
     """
+    inverse, left = np.eye(points.size), np.inf
     for _ in range(NEWTON_STEPS):
         slope = program.slope(points).ravel()
         values, vectors = np.linalg.eigh(program.hessian(points))
         size, top = np.abs(values), max(np.abs(values).max(), 1e-300)
         followed = size > FLAT * top
-        inverse = np.where(followed, 1 / np.where(followed, size, 1), 0)
-        step = -vectors @ (inverse * (vectors.T @ slope))
+        inverse = (vectors * np.where(followed, 1 / np.where(followed, size, 1), 0)) @ vectors.T
+        step = -inverse @ slope
         length, left = np.linalg.norm(step), np.linalg.norm(slope) / top
         if left <= STILL and values.min() > -1e-6 * top:
-            return points, (vectors * inverse) @ vectors.T, left
+            break
         step = (step * min(1, REACH / length)).reshape(points.shape)
         points = unit(points + step * program.present)
-    return points, (vectors * inverse) @ vectors.T, left
+    return points, inverse, left
 
 
 def _any_places(stated: check.Problem, tilts: Sequence[Tilt]) -> list[Place]:
@@ -289,7 +293,7 @@ def _any_places(stated: check.Problem, tilts: Sequence[Tilt]) -> list[Place]:
     return [_place_of(each, stated) for each in found]
 
 
-def _decimals(points: np.ndarray) -> np.ndarray:
+def _decimals(points: np.ndarray) -> Any:
     return np.frompyfunc(Decimal, 1, 1)(points)
 
 
@@ -299,8 +303,8 @@ REFINEMENTS = 12
 
 def _refined(program: _Program, points: np.ndarray, inverse: np.ndarray) -> np.ndarray:
     """Steps of one curvature, with slopes in decimals, for as long as they shrink."""
-    best = last = None
     points = unit(points)
+    best, last = points, None
     for _ in range(REFINEMENTS):
         slope = program.slope(points)
         size = max(abs(x) for x in slope.ravel())

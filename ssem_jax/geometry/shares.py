@@ -30,7 +30,8 @@ from ssem_jax.problem.problem import Phase
 from ssem_jax.problem.structure import ClassStructure, check_structure
 from ssem_jax.problem.validation import check_choice, check_type
 
-Share = Float[AnyArray, "*batch"] | float
+Share = Any
+"""An array, one number for every cell of a batch, or a number."""
 
 
 class Variances(NamedTuple):

@@ -161,7 +161,7 @@ def test_exports_that_cannot_be(certificate, tmp_path):
     path = tmp_path / "cell.json"
     structure = sx.ClassStructure((2, 2))
     batch = sx.Problem(structure, 4, sx.SupCL(np.array([0.2, 0.9]), 1.0))
-    found = certify_blocks(batch, theory.similarities(2, 2, 1, batch.loss.alpha, 1.0))
+    found = certify_blocks(batch, theory.similarities(2, 2, 1, np.array([0.2, 0.9]), 1.0))
     with pytest.raises(ValueError, match="a file holds one cell; got 2"):
         sx.export(found, path)
     one = jax.tree.map(lambda leaf: leaf if np.ndim(leaf) == 0 else leaf[0], found)
@@ -177,9 +177,9 @@ def test_exports_that_cannot_be(certificate, tmp_path):
     with pytest.raises(ValueError, match="cannot be written"):
         sx.export(one, tmp_path)
     with pytest.raises(ValueError, match="path must be the name of a file"):
-        sx.export(one, 3)
+        sx.export(one, 3)  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="certificate must be"):
-        sx.export(batch, path)
+        sx.export(batch, path)  # pyright: ignore[reportArgumentType]
     other = sx.Problem(structure, 4, SupCon(0.5))
     with pytest.raises(ValueError, match="the checker knows SupCL"):
         list(exports.documents(other, [0.0], [1.0]))

@@ -1,6 +1,7 @@
 """`ssem check`, and the files that `ssem verify` and `ssem test` leave for it."""
 
 import json
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,6 +14,7 @@ from ssem_jax.certificate.exports import documents
 from ssem_jax.claims import Space, judge
 from ssem_jax.claims.replay import export_counterexample
 from ssem_jax.cli import main
+from ssem_jax.geometry.shares import Variances
 from ssem_jax.sweeps.exports import Checked, checked, export_cells
 from ssem_jax.sweeps.table import tabulate
 
@@ -37,7 +39,8 @@ def table():
     gap, found = value - lower + 1e-14, np.tile([0.0, 0, 1, 0], (3, 1))
     zeros, phases = np.zeros(3), decide_phase(low, high)
     lower = lower - 5e-15
-    return tabulate(Certificate(problem, value, lower, gap, zeros, found, low, high, phases, zeros))
+    leaves: Any = (value, lower, gap, zeros, Variances(*found.T), low, high, phases, zeros)
+    return tabulate(Certificate(problem, *leaves))
 
 
 def run(*arguments):
@@ -114,7 +117,8 @@ def test_a_counterexample_without_a_formal_statement_is_a_cell(table, tmp_path):
     holds, text = check.check(file)
     assert holds
     assert "between_similarity <= -0.99" in text
-    for formal in ("delta2 > 0", (("delta2 > 0",),), (["delta2 > 0"], []), ((), (1,))):
+    wrong: Any = ("delta2 > 0", (("delta2 > 0",),), (["delta2 > 0"], []), ((), (1,)))
+    for formal in wrong:
         with pytest.raises(ValueError, match="formal statement must be two tuples"):
             sx.Claim("a", "b", lambda cell: cell.delta2, claim.domain, formal=formal)
 

@@ -82,7 +82,7 @@ def by_definition(embeddings, structure):
     }
     classes = range(structure.num_classes)
     each = {"view": (u, of_instance), "delta2": (of_instance, of_class), "within": (u, of_class)}
-    parts = {name: [spread(*pair, k) for k in classes] for name, pair in each.items()}
+    parts = {name: [spread(pair[0], pair[1], k) for k in classes] for name, pair in each.items()}
     return whole, parts, np.array([of_class[[r[0] for r in rows].index(k)] for k in classes])
 
 

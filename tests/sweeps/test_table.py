@@ -17,6 +17,7 @@ import ssem_jax as sx
 from ssem_jax import claims
 from ssem_jax.certificate import QUANTITIES
 from ssem_jax.claims import Range, Space
+from ssem_jax.geometry.shares import Variances
 from ssem_jax.problem import pytree_dataclass
 from ssem_jax.sweeps import SCHEMA
 from ssem_jax.sweeps.table import (
@@ -135,7 +136,7 @@ def rows_of(structure, loss, dim=3, **columns):
         problem=problem,
         convexity="proven",
         **{"value": zeros, "lower": zeros, "gap": zeros, "phase": zeros},
-        **{"low": ends, "high": ends + 1, "variances": np.zeros((size, 4))},
+        **{"low": ends, "high": ends + 1, "variances": Variances(*np.zeros((4, size)))},
     )
     table = tabulate(certificate)
     return table.with_columns(pl.Series(name, value) for name, value in columns.items())
