@@ -1,5 +1,7 @@
 """Variance shares, similarities and dimensions: they tell one and the same Gram matrix."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -47,7 +49,7 @@ def test_shares_are_the_variances_of_the_block_matrix(structure):
         np.testing.assert_allclose(back, shares, rtol=0, atol=SHARE)
         np.testing.assert_allclose(simplex.point(jnp.stack(measured)), shares, rtol=0, atol=SHARE)
         as_matrix = simplex.offset + simplex.similarity @ np.stack(shares)
-        np.testing.assert_allclose(as_matrix, similarities, rtol=0, atol=SHARE)
+        np.testing.assert_allclose(as_matrix, np.stack(similarities), rtol=0, atol=SHARE)
 
 
 def test_sums_of_shares():
@@ -59,7 +61,7 @@ def test_sums_of_shares():
 def test_numbers_broadcast_on_the_host_and_under_jit():
     m, n, p = np.array([2.0, 3, 5]), np.array([1.0, 2, 4]), np.array([3.0, 1, 2])
     shares = Variances(0.1 * (p > 1), 0.2 * (n > 1), 0.3 + 0 * m, 0.4 + 0 * m)
-    host = similarities_of(shares, m, n, p)
+    host: Any = similarities_of(shares, m, n, p)
     np.testing.assert_allclose(jax.jit(similarities_of)(shares, m, n, p), host, atol=SHARE)
     for k in range(3):
         alone = similarities_of(Variances(*(one[k] for one in shares)), m[k], n[k], p[k])

@@ -30,11 +30,12 @@ def least_curvature(structure, dim, alpha, tau):
 
 @pytest.mark.parametrize(("shape", "tau"), [((2, 3, 1), 0.7), ((3, 2, 2), 0.4), ((4, 3, 1), 0.5)])
 def test_collapse_is_a_local_minimum_up_to_alpha_local(shape, tau):
-    structure, threshold = ClassStructure.balanced(*shape), float(theory.alpha_local(*shape, tau))
+    m, n, p = shape
+    structure, threshold = ClassStructure.balanced(*shape), float(theory.alpha_local(m, n, p, tau))
     if shape[0] > 2:  # on a line there is no direction to leave along
         assert least_curvature(structure, shape[0] - 1, threshold - STEP, tau) > -FLAT
         assert least_curvature(structure, shape[0] - 1, threshold + STEP, tau) < -FLAT
-    alpha_c = float(theory.alpha_c(*shape, tau))
+    alpha_c = float(theory.alpha_c(m, n, p, tau))
     assert alpha_c < threshold <= 1
     assert least_curvature(structure, shape[0], alpha_c - STEP, tau) > -FLAT
     assert least_curvature(structure, shape[0], alpha_c + STEP, tau) < -FLAT
