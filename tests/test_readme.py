@@ -10,7 +10,7 @@ from ssem_jax.cli.entry import app
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
-WORDS = 2100
+WORDS = 2000
 """Five minutes of reading, tables and code that one skims included."""
 
 
