@@ -838,6 +838,7 @@ ROOMS = [
 TOOLS = {
     "problem": "every check of input itself; the other rooms trust what passed",
     "compute": "schedulers of kernels, which get what was checked",
+    "cli": "the command line, whose doors are options; imported by whoever runs it",
     "geometry": {"inner", "largest_delta2", "multiplicities", "normalize", "product", "project"}
     | {"random_points", "rank_in", "rescaled", "retract"},  # plain arithmetic
     "losses": {"ClassContrast", "GramLoss", "PreparedLoss"},  # to derive from
