@@ -93,16 +93,33 @@ REFUSED = {
         "sx.ClassStructure.from_labels(3)",
         "sx.ClassStructure.from_labels([[1, 2], [3]])",
         "sx.audit(U, None, L)",
+        "sx.training.predict_batch(None, alpha=.5, temperature=.5)",
+        "sx.supcl_loss(U, None, alpha=.5, temperature=.5)",
+        'sx.supcl_loss(U, "aabb", alpha=.5, temperature=.5)',
     ],
     "labels must be one-dimensional and not empty": [
         "sx.ClassStructure.from_labels([])",
-        "sx.training.predict_batch(None, alpha=.5, temperature=.5)",
     ],
-    "labels must be of one kind, to be sorted; '<' not supported between": [
+    "labels must not be missing, as row 1 is; give unlabelled rows a class of their own": [
         "sx.ClassStructure.from_labels([1, None, 2])",
     ],
-    "labels must not be NaN; give unlabelled rows a class of their own.": [
+    "labels must not be NaN, as row 0 is; give unlabelled rows a class of their own": [
         "sx.ClassStructure.from_labels([np.nan, np.nan, 1.0])",
+    ],
+    "view_order must be one of 'instance', 'view'": [
+        'sx.audit(U, labels, L, view_order="rows")',
+    ],
+    "instance_ids must be one for each embedding": [
+        "sx.audit(U, labels, L, instance_ids=[0, 1])",
+    ],
+    "unlabeled must be one of 'drop', 'keep'": [
+        "sx.audit(U, labels, L, unlabeled=True)",
+    ],
+    "cannot read the embeddings in no.npy": [
+        'sx.advice.read_embeddings("no.npy")',
+    ],
+    "cannot read the labels in no.txt": [
+        'sx.advice.read_labels("no.txt")',
     ],
     "structure must be a ClassStructure, as ClassStructure((5, 5, 5))": [
         "theory.collapse_criterion(L, None)",
@@ -473,9 +490,8 @@ REFUSED = {
         "sx.guide(sx.ClassStructure((3, 2)), names=3)",
     ],
     "labels must be one integer for each of the 4 embeddings": [
-        "sx.supcl_loss(U, None, alpha=.5, temperature=.5)",
-        'sx.supcl_loss(U, "aabb", alpha=.5, temperature=.5)',
-        'sx.training.batch_variances(U, ["a", "a", "b", "b"])',
+        "sx.supcl_loss(U, [0, 1], alpha=.5, temperature=.5)",
+        "sx.training.batch_variances(U, jnp.ones(4))",
     ],
     "alpha and temperature must be numbers here": [
         "sx.supcl_loss(U, labels, alpha=[.1, .2], temperature=.5)",
@@ -796,6 +812,9 @@ MEANT = {
         "sx.supcl_loss(U, labels, alpha=.5, temperature=.5)"
     ),
     "sx.training.batch_variances(U.tolist(), labels.tolist())": (
+        "sx.training.batch_variances(U, labels)"
+    ),
+    'sx.training.batch_variances(U, ["a", "a", "b", "b"])': (
         "sx.training.batch_variances(U, labels)"
     ),
     'sx.audit(U.tolist(), list("aabb"), L, key=0).optimal': "True",

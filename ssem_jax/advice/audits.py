@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
 from ssem_jax import theory
+from ssem_jax.advice.inputs import Batch, read_batch
 from ssem_jax.certificate.certificate import GAP_TOLERANCE, Certificate
 from ssem_jax.certificate.certificates import (
     certificate_key,
@@ -33,7 +32,7 @@ from ssem_jax.losses.supcl import SupCL, SupCon
 from ssem_jax.problem.arrays import AnyArray
 from ssem_jax.problem.problem import Phase, Problem, check_loss
 from ssem_jax.problem.structure import ClassStructure
-from ssem_jax.problem.validation import as_array, as_key, check_rows, require_x64
+from ssem_jax.problem.validation import as_key, require_x64
 from ssem_jax.solver.attempts import solve
 from ssem_jax.sweeps.grid import admitting_dimension
 
@@ -48,12 +47,14 @@ class Audit:
         optimum: certificate of a minimum of the same loss: of its closed form where one is known,
             of the program of its classes, or of embeddings found from a random start.
         prediction: variances at the optimum where a closed form is known; else None.
+        understood: how embeddings and labels were read, line by line.
     """
 
     structure: ClassStructure
     certificate: Certificate
     optimum: Certificate
     prediction: Variances | None
+    understood: tuple[str, ...] = ()
 
     @property
     def optimal(self) -> bool:
@@ -68,6 +69,7 @@ class Audit:
         }
         return {
             "structure": str(self.structure),
+            "understood": list(self.understood),
             "loss": float(self.certificate.value),
             "lower": float(self.certificate.lower),
             "gap": float(self.certificate.gap),
@@ -93,11 +95,14 @@ def _named(variances: Variances) -> dict[str, float]:
 
 
 def audit(
-    embeddings: Float[AnyArray, "N d"],
+    embeddings: Float[AnyArray, "*rows d"],
     labels: Any,
     loss: GramLoss,
     *,
     num_views: int = 1,
+    view_order: str | None = None,
+    instance_ids: Any = None,
+    unlabeled: str | None = None,
     key: PRNGKeyArray | None = None,
 ) -> Audit:
     """Certify labelled embeddings against the global optimum over all dimensions.
@@ -106,11 +111,17 @@ def audit(
     cheapest optimum that can be certified (see :class:`Audit`).
 
     Args:
-        embeddings: (N, d); rows are normalised. The views of an instance are adjacent rows.
-        labels: N labels of any kind.
+        embeddings: (N, d), or (B, p, d) with p views of each of B instances; rows are normalised.
+        labels: of any kind, one for each row or each instance.
         loss: a convex loss with its hyper-parameters, shipped or made by
             :func:`ssem_jax.gram_loss`.
-        num_views: p.
+        num_views: p, of (N, d) embeddings.
+        view_order: of (N, d) embeddings with one label for each instance: the views of an
+            "instance" are adjacent rows, or all instances of a "view" are, as
+            ``torch.cat(torch.unbind(features, dim=1))`` has them. Rows that all have their label
+            are taken by instance.
+        instance_ids: (N,) ids instead, equal for the views of an instance; rows in any order.
+        unlabeled: "drop" rows whose label is -1 or missing, or "keep" them as a class.
         key: of random starts, where they are needed: of the reference solution, and of bounds for
             more embeddings than a dual matrix is formed of. Seed 0 if not given.
 
@@ -121,33 +132,20 @@ def audit(
     """
     require_x64()
     check_loss(loss)
-    points = _points(as_array(embeddings, "embeddings"))
-    structure, order = ClassStructure.from_labels(labels, num_views)
-    if len(points) != len(order):
-        raise ValueError(
-            f"there must be one label for each embedding; got {len(order)} labels and embeddings "
-            f"of shape {points.shape}."
-        )
+    views = {"num_views": num_views, "view_order": view_order, "instance_ids": instance_ids}
+    batch = read_batch(embeddings, labels, **views, unlabeled=unlabeled)
+    return audit_batch(batch, loss, as_key(0 if key is None else key))
+
+
+def audit_batch(batch: Batch, loss: GramLoss, key: PRNGKeyArray) -> Audit:
+    """The audit of embeddings that were read already; see :func:`audit`."""
+    structure = batch.structure
     _check_loss(loss, structure)
-    key = as_key(0 if key is None else key)
     problem = Problem(structure, admitting_dimension(structure, loss), loss)
     optimum, prediction = _optimum(problem, key)
     chance = jax.random.fold_in(certificate_key(key), 1)  # the reference has the other one
-    certificate = certify_embeddings(points[order], structure, loss, optimum, chance)
-    return Audit(structure, certificate, optimum, prediction)
-
-
-def _points(embeddings: Float[np.ndarray, "N d"]) -> Float[np.ndarray, "N d"]:
-    """The embeddings in float64, whose rows may be normalised."""
-    given = np.asarray(embeddings)
-    if given.ndim != 2 or not given.size or not np.can_cast(given.dtype, np.float64, "same_kind"):
-        raise ValueError(
-            "embeddings must be an array of numbers with one row for each label, (N, d); got shape "
-            f"{given.shape} of {given.dtype}."
-        )
-    points = given.astype(np.float64)
-    check_rows(points)
-    return points
+    certificate = certify_embeddings(batch.points, structure, loss, optimum, chance)
+    return Audit(structure, certificate, optimum, prediction, batch.words)
 
 
 def _check_loss(loss: GramLoss, structure: ClassStructure) -> None:
@@ -200,44 +198,3 @@ def _closed_form(
     else:
         return None
     return similarities_of(found, *structure.counts), found
-
-
-def read_embeddings(path: str | os.PathLike[str]) -> np.ndarray:
-    """Embeddings from a .npy file.
-
-    Raises:
-        ValueError: no such file, or not an array of numbers.
-    """
-    array = _read_npy(Path(path), "embeddings")
-    if array.ndim != 2 or array.dtype.kind not in "fiu":
-        raise ValueError(
-            f"{path} must hold a two-dimensional array of numbers; "
-            f"got shape {array.shape} of {array.dtype}."
-        )
-    return array
-
-
-def read_labels(path: str | os.PathLike[str]) -> np.ndarray:
-    """Labels from a .npy file, or from a text file with one label a line.
-
-    Raises:
-        ValueError: no such file, or no labels in it.
-    """
-    file = Path(path)
-    if file.suffix == ".npy":
-        return _read_npy(file, "labels").ravel()
-    try:
-        lines = file.read_text().split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"cannot read the labels in {file}: {error}.") from error
-    if not lines:
-        raise ValueError(f"{file} holds no labels; write one a line.")
-    return np.array(lines)
-
-
-def _read_npy(file: Path, what: str) -> np.ndarray:
-    try:
-        return np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"cannot read the {what} in {file}: {reason}.") from error

@@ -19,8 +19,22 @@ from ssem_jax.cli.console import (
     SelfPairsOption,
     app,
     console_of,
+    say,
     set_up,
 )
+
+UnlabeledOption = Annotated[
+    str | None,
+    typer.Option(help="Rows without a label: drop them, or keep them as a class."),
+]
+UnlabeledLabelOption = Annotated[str, typer.Option(help="The label that means none.")]
+
+
+def echo(*words: str) -> None:
+    """What was understood, before anything is computed."""
+    for line in words:
+        say(line)
+
 
 # ---------------------------------------------------------------------------------------------
 # ssem guide
@@ -34,8 +48,13 @@ def guide_command(
     views: Annotated[int, typer.Option(help="p, views of an instance.")] = 1,
     labels: Annotated[
         Path | None,
-        typer.Option(help="Instead of m and n: the labels of a batch, .npy or text, one a line."),
+        typer.Option(
+            help="Instead of m and n: the labels of a batch, .npy, a table, or text, one a line.",
+            metavar="FILE[:NAME]",
+        ),
     ] = None,
+    unlabeled: UnlabeledOption = None,
+    unlabeled_label: UnlabeledLabelOption = "-1",
     alpha: Annotated[float | None, typer.Option(help="Weight of L_self, from 0 to 1.")] = None,
     tau: Annotated[float | None, typer.Option(help="Temperature, positive.")] = None,
     delta2: Annotated[
@@ -59,13 +78,17 @@ def guide_command(
 
     names = None
     if labels is not None:
-        from ssem_jax.advice.audits import read_labels
+        from ssem_jax.advice.files import labels_in
+        from ssem_jax.advice.inputs import classify
 
         if classes is not None or instances is not None:
             raise ValueError("--labels replaces --classes and --instances; give one or the other.")
-        found = read_labels(labels)
-        structure = ClassStructure(ClassStructure.from_labels(found)[0].sizes, views)
-        names = tuple(map(str, np.unique(found)))
+        found = labels_in(labels)
+        understood = classify(found.values, unlabeled, unlabeled_label)
+        sizes = np.bincount(understood.codes[understood.codes >= 0])
+        structure = ClassStructure(tuple(sizes.tolist()), views)
+        names = tuple(map(str, understood.classes.tolist()))
+        echo(f"labels: {understood.words[0]}{found.words}", *understood.words[1:])
     elif classes is None or instances is None:
         raise ValueError("give --classes and --instances of a batch, or --labels FILE.")
     else:
@@ -94,11 +117,40 @@ def guide_command(
 
 @app.command("audit")
 def audit_command(
-    embeddings: Annotated[Path, typer.Argument(help="A .npy array, one embedding a row.")],
-    labels: Annotated[Path, typer.Option(help="A .npy array, or text with one label a line.")],
+    embeddings: Annotated[
+        Path,
+        typer.Argument(
+            help="(N, d) or (B, p, d) numbers: .npy, .npz, .safetensors, .parquet, .csv or .txt; "
+            "after a colon the name of one of several arrays.",
+            metavar="FILE[:NAME]",
+        ),
+    ],
+    labels: Annotated[
+        Path,
+        typer.Option(
+            help="One for each row or instance: such a file, or text with one a line; after a "
+            "colon the name of a column.",
+            metavar="FILE[:NAME]",
+        ),
+    ],
     alpha: Annotated[float, typer.Option(help="Weight of L_self, from 0 to 1.")],
     tau: Annotated[float, typer.Option(help="Temperature, positive.")],
-    views: Annotated[int, typer.Option(help="Views; those of an instance are adjacent rows.")] = 1,
+    views: Annotated[int, typer.Option(help="Views of an instance, of (N, d) embeddings.")] = 1,
+    view_order: Annotated[
+        str | None,
+        typer.Option(
+            help="Adjacent rows are views of an instance, or instances of a view (as torch.cat of "
+            "unbound views)."
+        ),
+    ] = None,
+    instance_ids: Annotated[
+        Path | None,
+        typer.Option(
+            help="Instead: ids that are equal for views of an instance.", metavar="FILE[:NAME]"
+        ),
+    ] = None,
+    unlabeled: UnlabeledOption = None,
+    unlabeled_label: UnlabeledLabelOption = "-1",
     self_pairs: SelfPairsOption = "include",
     mean: MeanOption = "pairs",
     seed: SeedOption = 0,
@@ -111,16 +163,24 @@ def audit_command(
     set_up()
     import jax
 
-    from ssem_jax.advice.audits import audit, read_embeddings, read_labels
+    from ssem_jax.advice.audits import audit_batch
+    from ssem_jax.advice.files import embeddings_in, labels_in
+    from ssem_jax.advice.inputs import read_batch
     from ssem_jax.losses.supcl import SupCL
 
-    result = audit(
-        read_embeddings(embeddings),
-        read_labels(labels),
-        SupCL(alpha, tau, self_pairs, mean),
+    loss = SupCL(alpha, tau, self_pairs, mean)
+    points, given = embeddings_in(embeddings), labels_in(labels)
+    batch = read_batch(
+        points.values,
+        given.values,
         num_views=views,
-        key=jax.random.key(seed),
+        view_order=view_order,
+        instance_ids=None if instance_ids is None else labels_in(instance_ids).values,
+        unlabeled=unlabeled,
+        unlabeled_label=unlabeled_label,
     )
+    echo(f"embeddings: {points.words}", f"labels: {batch.words[0]}{given.words}", *batch.words[1:])
+    result = audit_batch(batch, loss, jax.random.key(seed))
     found = result.to_json()
     code = AS_EXPECTED if result.optimal else NOT_AS_EXPECTED
     if as_json:

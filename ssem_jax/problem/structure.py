@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from ssem_jax.problem.labels import as_labels, class_codes
 from ssem_jax.problem.validation import check_count, check_type, shown
 
 
@@ -55,8 +56,8 @@ class ClassStructure:
         """The structure of labelled embeddings, and the order of rows that it assumes.
 
         Args:
-            labels: one label for each embedding; the `num_views` views of an instance are
-                adjacent rows and share their label.
+            labels: one label for each embedding, of any kind that sorts; the `num_views` views of
+                an instance are adjacent rows and share their label.
             num_views: p.
 
         Returns:
@@ -67,11 +68,7 @@ class ClassStructure:
             ValueError: labels of another shape, fewer than two classes, or labels that cannot be
                 split into instances of `num_views` equal labels.
         """
-        labels = _labels(labels)
-        if labels.ndim != 1 or labels.size == 0:
-            raise ValueError(f"labels must be one-dimensional and not empty; got {labels.shape}.")
-        if labels.dtype.kind == "f" and np.isnan(labels).any():
-            raise ValueError("labels must not be NaN; give unlabelled rows a class of their own.")
+        labels = as_labels(labels)
         num_views = check_count("num_views", num_views, 1)
         if labels.size % num_views:
             raise ValueError(
@@ -85,10 +82,7 @@ class ClassStructure:
                 f"rows {row} to {row + num_views - 1} are views of one instance but carry "
                 "different labels; order the rows so that the views of an instance are adjacent."
             )
-        try:
-            _, class_of, counts = np.unique(grouped[:, 0], return_inverse=True, return_counts=True)
-        except TypeError as error:
-            raise ValueError(f"labels must be of one kind, to be sorted; {error}.") from None
+        _, class_of, counts = class_codes(grouped[:, 0])
         by_class = np.argsort(class_of, kind="stable")
         order = (by_class[:, None] * num_views + np.arange(num_views)).ravel()
         return cls(tuple(int(count) for count in counts), num_views), order
@@ -171,16 +165,6 @@ def _sizes(given: Any) -> Iterable[Any]:
         raise ValueError(
             "sizes must be integers, one for each class, as (8, 4, 2); got "
             f"{shown(given)}. Use ClassStructure.balanced for equal classes."
-        ) from None
-
-
-def _labels(given: Any) -> np.ndarray:
-    """Labels one by one."""
-    try:
-        return np.asarray(given if isinstance(given, np.ndarray) else list(given))
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"labels must be one for each embedding, as [0, 0, 1, 1]; got {shown(given)}."
         ) from None
 
 

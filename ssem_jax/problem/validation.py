@@ -7,6 +7,7 @@ built; under ``jax.jit`` and ``jax.vmap`` the leaves are tracers and pass unchec
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -78,6 +79,7 @@ def as_array(value: Any, name: str) -> Any:
     Raises:
         ValueError: no numbers.
     """
+    value = on_host(value)
     given = isinstance(value, (jax.Array, np.ndarray))
     array = value if given else np.asarray(concrete(value, name, may_be_empty=True))
     if not jnp.issubdtype(array.dtype, jnp.floating) and not jnp.issubdtype(
@@ -85,6 +87,19 @@ def as_array(value: Any, name: str) -> Any:
     ):
         raise ValueError(f"{name} must be an array of numbers; got {shown(value)}.")
     return array
+
+
+def on_host(value: Any) -> Any:
+    """Columns and tables of pandas or polars, and tensors of torch, as arrays of NumPy, and JAX's
+    and NumPy's own as they are. Both are known by what they can do: neither is imported.
+    """
+    if isinstance(value, jax.Array | np.ndarray):
+        # NumPy writes bfloat16 to a file and reads two bytes without a type.
+        return value.view(jnp.bfloat16) if value.dtype == np.dtype("V2") else value
+    if all(hasattr(value, name) for name in ("detach", "cpu", "numpy")):
+        value = value.detach().cpu()
+        return np.asarray((value.float() if "bfloat16" in str(value.dtype) else value).numpy())
+    return np.asarray(value.to_numpy()) if hasattr(value, "to_numpy") else value
 
 
 def shown(value: Any) -> str:
@@ -134,13 +149,13 @@ def check_count(name: str, value: Any, least: int) -> int:
     return int(value)
 
 
-def check_rows(points: np.ndarray) -> None:
-    """Raise a ValueError unless every row is finite and not zero."""
+def check_rows(points: np.ndarray, name: Callable[[int], str] = "row {}".format) -> None:
+    """Raise a ValueError unless every row is finite and not zero; `name` says what it is called."""
     good = np.all(np.isfinite(points), axis=1) & np.any(points != 0, axis=1)
     if not good.all():
         row = int(np.argmin(good))
         what = "is zero" if np.all(points[row] == 0) else "is not finite"
-        raise ValueError(f"every embedding must be finite and not zero; row {row} {what}.")
+        raise ValueError(f"every embedding must be finite and not zero; {name(row)} {what}.")
 
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -13,6 +13,7 @@ from ssem_jax.compute.kernels import whole
 from ssem_jax.losses.supcl import SupCL
 from ssem_jax.losses.tiles import BLOCK_SIZE, blockwise_supcl, check_ids
 from ssem_jax.problem.arrays import AnyArray
+from ssem_jax.problem.labels import as_labels, class_codes
 from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.problem.validation import as_array
 
@@ -21,11 +22,11 @@ Scalar = Float[Array, ""]
 
 def supcl_loss(
     embeddings: Float[AnyArray, "*rows d"],
-    labels: Int[AnyArray, " rows"],
+    labels: Any,
     *,
     alpha: Scalar | float,
     temperature: Scalar | float,
-    instance_ids: Int[AnyArray, " rows"] | None = None,
+    instance_ids: Any = None,
     self_pairs: str = "include",
     mean: str = "pairs",
     axis_name: str | None = None,
@@ -43,8 +44,8 @@ def supcl_loss(
         embeddings: (B, p, d), p views of each of B instances, or (N, d) rows in any order. They are
             normalised first, whatever their length; zero rows stay zero. Without `axis_name`, a
             batch that is sharded over a mesh, explicit or automatic, counts as a whole.
-        labels: (B,) or (N,) integers; classes of any sizes. A class of one instance has no positive
-            in L_sup and contributes nothing to it.
+        labels: (B,) or (N,) integers, or on the host labels of any kind that sorts; classes of any
+            sizes. A class of one instance has no positive in L_sup and contributes nothing to it.
         alpha: α in [0, 1], the weight of L_self.
         temperature: τ > 0.
         instance_ids: (B,) or (N,) integers, equal for rows of one instance; the same id in two
@@ -84,13 +85,18 @@ def supcl_loss(
 
 def rows_of(
     embeddings: Float[AnyArray, "*rows d"],
-    labels: Int[AnyArray, " rows"],
-    instance_ids: Int[AnyArray, " rows"] | None,
+    labels: Any,
+    instance_ids: Any,
     axis_name: str | None,
 ) -> tuple[Float[Array, "N d"], Int[AnyArray, " N"], Int[AnyArray, " N"]]:
     """The rows of a batch with their class and instance, which no other device has by default."""
     rows, labels, given = map(
-        whole, (jnp.asarray(as_array(embeddings, "embeddings")), labels, instance_ids)
+        whole,
+        (
+            jnp.asarray(as_array(embeddings, "embeddings")),
+            as_ids("labels", labels),
+            None if instance_ids is None else as_ids("instance_ids", instance_ids),
+        ),
     )
     if rows.ndim not in (2, 3) or not rows.size:
         raise ValueError(
@@ -117,3 +123,20 @@ def rows_of(
         return array.repeat(array.asarray(ids), len(rows) // count)
 
     return rows, repeated(labels), repeated(instances)
+
+
+def as_ids(name: str, given: Any) -> Int[AnyArray, " rows"]:
+    """Ids of a list, a column or an array on the host as integers; those on a device as they are.
+
+    Raises:
+        ValueError: what are no ids.
+    """
+    if isinstance(given, jax.Array) or (
+        isinstance(given, np.ndarray) and np.issubdtype(given.dtype, np.integer)
+    ):
+        return given
+    try:
+        ids = as_labels(given)
+    except ValueError as error:
+        raise ValueError(str(error).replace("labels", name, 1)) from None
+    return ids if np.issubdtype(ids.dtype, np.integer) else class_codes(ids)[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,9 +23,9 @@ DECAY = 0.99
 
 def batch_variances(
     embeddings: Float[AnyArray, "*rows d"],
-    labels: Int[AnyArray, " rows"],
+    labels: Any,
     *,
-    instance_ids: Int[AnyArray, " rows"] | None = None,
+    instance_ids: Any = None,
     axis_name: str | None = None,
 ) -> Variances:
     r"""How the normalised embeddings of a batch spread: over views, within and between classes.
@@ -39,8 +40,8 @@ def batch_variances(
 
     Args:
         embeddings: (B, p, d) or (N, d), as for :func:`supcl_loss`.
-        labels: (B,) or (N,) integers.
-        instance_ids: (B,) or (N,) integers, or None, as for :func:`supcl_loss`.
+        labels: (B,) or (N,), as for :func:`supcl_loss`.
+        instance_ids: (B,) or (N,), or None, as for :func:`supcl_loss`.
         axis_name: the mesh axis over which the batch is sharded; the variances are then those of
             the whole batch.
 

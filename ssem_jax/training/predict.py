@@ -26,17 +26,15 @@ the dimension admits it; how far it does is what the monitor shows.
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Int
 
 from ssem_jax import theory
 from ssem_jax.certificate.class_program import solve_reduced
 from ssem_jax.compute.kernels import without_mesh
 from ssem_jax.geometry.shares import ClassVariances, Variances
 from ssem_jax.losses.supcl import SupCL
-from ssem_jax.problem.arrays import AnyArray
 from ssem_jax.problem.problem import Problem
 from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.problem.validation import concrete, precision, shown
@@ -65,7 +63,7 @@ class BatchPrediction(NamedTuple):
 
 
 def predict_batch(
-    labels: Int[AnyArray, " B"],
+    labels: Any,
     num_views: int = 1,
     *,
     alpha: float,
@@ -80,7 +78,7 @@ def predict_batch(
     sizes that come again. It computes in float64 whatever the mode of JAX is.
 
     Args:
-        labels: (B,) one label for each instance of the batch.
+        labels: (B,) one label for each instance of the batch, of any kind.
         num_views: p.
         alpha: α in [0, 1].
         temperature: τ > 0.
@@ -99,7 +97,7 @@ def predict_batch(
         number = concrete(value, name)
         if number is None or number.shape:
             raise ValueError(f"{name} must be one number on the host; got {shown(value)}.")
-    structure, _ = ClassStructure.from_labels(np.asarray(labels))
+    structure, _ = ClassStructure.from_labels(labels)
     structure = ClassStructure(structure.sizes, num_views)
     order = np.argsort(structure.sizes, kind="stable")
     sizes = tuple(structure.sizes[place] for place in order)
