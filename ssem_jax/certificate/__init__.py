@@ -3,7 +3,8 @@
 Files: certificate (what is found), certificates (certify and its kin), dual (the dual matrix),
 rounding (every margin), eigenbound (λ_min from below), barrier and brackets (equal classes),
 class_blocks, class_program and class_brackets (classes of any size), places and exports (files that
-an independent program checks).
+an independent program checks); and the room symmetry: towers, prototypes, batches, bounds of
+entries, and whatever else has pairs that play equal parts.
 """
 
 from ssem_jax.certificate.certificate import COLLAPSE_TOLERANCE as COLLAPSE_TOLERANCE

@@ -124,6 +124,27 @@ def _check_functions(device: str) -> None:
             )
 
 
+def check_numpy() -> None:
+    """Compare NumPy's exp and log with balls; once in a process.
+
+    Raises:
+        ValueError: one of them errs by more than the margins allow.
+    """
+    _check_numpy()
+
+
+@cache
+def _check_numpy() -> None:
+    for name, function, allowed in (("exp", np.exp, EXP_ULPS), ("log", np.log, LOG_ULPS)):
+        arguments = arguments_of(name, CHECKED_ARGUMENTS)
+        worst = float(np.max(errors_in_ulps(name, arguments, function(arguments))))
+        if not worst <= allowed:
+            raise ValueError(
+                f"{name} of NumPy errs by {worst:.3g} units in the last place, and margins allow "
+                f"{allowed:g}: no certificate would be one. Use another version of NumPy."
+            )
+
+
 # --------------------------------------------------------------------------------- Gram matrices
 
 
@@ -361,3 +382,89 @@ def class_program(num_classes: int, size: Scalar) -> Scalar:
         size: N.
     """
     return gamma(2 * num_classes + 3 * jnp.log(size) + 2 * EXP_ULPS + 2 * LOG_ULPS + 18)
+
+
+# --------------------------------------------------------------------------------- orbits of pairs
+
+
+def orbit_value(slots: int, width: int, weights: float, arguments: float, sizes: float) -> float:
+    r"""Error of Σ Ω log Σ c e^{-ς(1-x)} + Σ W(1-x) + constant, over orbits of pairs.
+
+    Inside a logarithm there are up to K exponentials of 2·EXP_ULPS, K sums, a difference to the
+    largest and a logarithm log c, of a count with its `WEIGHT_ROUNDINGS`; their arguments err by
+    WEIGHT_ROUNDINGS + 4 of ς(1-x), of which the mean over the shares counts
+    (:func:`softmax_value`). Then come a logarithm and a sum with the largest, Ω with its own
+    roundings, and sums over terms and pulls.
+
+    Args:
+        slots: T·K, of all terms.
+        width: K, of one.
+        weights: Σ Ω.
+        arguments: Σ Ω Σ P ς|1-x|.
+        sizes: Σ Ω (|log Σ| + max|log c|) + Σ |W(1-x)| + |constant|.
+    """
+    inside = width + 2 * EXP_ULPS + WEIGHT_ROUNDINGS + 4
+    return (
+        gamma(inside) * weights
+        + gamma(WEIGHT_ROUNDINGS + 8) * arguments
+        + gamma(slots + 4 * LOG_ULPS + WEIGHT_ROUNDINGS + 12) * sizes
+    )
+
+
+def orbit_minorant(slots: int, width: int, loose: float, sizes: float, slopes: float) -> float:
+    r"""Error of Gibbs' minorant a + γ·(y-1) of a loss over orbits of pairs, for all |y| ≤ 1.
+
+    The shares P are exact by definition but for their sum, which the largest share makes 1: it
+    changes by γ_{K+4} at most, and with it a, by |log c/P| ≤ |log c| + log K and 1, and γ, of
+    which 1-y is at most 2. Logarithms err by 2·LOG_ULPS, log c by the roundings of c; Ω, ς and W
+    by theirs; products, and sums over slots and orbits, by their numbers.
+
+    Args:
+        slots: T·K, of all terms.
+        width: K, of one.
+        loose: Σ Ω (max|log c| + 1 + 2 max ς).
+        sizes: Σ Ω Σ P (|log c| + |log P|) + |constant|.
+        slopes: Σ |γ| over pushes and pulls, before they cancel.
+    """
+    of_sum = gamma(width + 4) * (1 + float(np.log(max(width, 2)))) * loose
+    of_weights = gamma(WEIGHT_ROUNDINGS + 2) * loose
+    of_constant = gamma(slots + 4 * LOG_ULPS + WEIGHT_ROUNDINGS + 8) * sizes
+    return of_sum + of_weights + of_constant + gamma(slots + 2 * WEIGHT_ROUNDINGS + 10) * 2 * slopes
+
+
+def orbit_dual(count: int, sizes: float) -> float:
+    """Error of e·y = ⟨S, G⟩ - Σ|F| λ_F, of entries e_o/|R_o| and of sums over orbits and fibres.
+
+    Args:
+        count: of orbits and fibres.
+        sizes: Σ over the parts of |e| and Σ |F λ|; products with |y| ≤ 1.
+    """
+    return gamma(count + 12) * sizes
+
+
+def represented(num_colours: int, sizes: float) -> float:
+    r"""By how much T(X) as computed may differ from the regular representation, in norm.
+
+    An entry of T(A_a) is right to 3 roundings and not negative, :math:`\|T(A_a)\|` is at most the
+    root of both valencies; then a product, r sums and a symmetrisation.
+
+    Args:
+        num_colours: r.
+        sizes: Σ |x_a| √(valencies of a).
+    """
+    return gamma(num_colours + 8) * sizes
+
+
+def factor_shift(size: int, shift: float, rest: float, squares: float) -> float:
+    r"""σ such that A + σI is positive semidefinite, where fl(A + shift I - L Lᵀ) has norm `rest`.
+
+    The product has n roundings, of :math:`|L||L|^\top`, whose norm is at most that of L squared, as
+    is A + shift I but for the rest; that sum and the difference have one each.
+
+    Args:
+        size: n.
+        shift: added to the diagonal.
+        rest: the Frobenius norm of the residual.
+        squares: the squared Frobenius norm of L.
+    """
+    return (shift + rest) * (1 + gamma(size * size + 8)) + gamma(size + 4) * squares

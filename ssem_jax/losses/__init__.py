@@ -2,7 +2,8 @@
 
 Files: base (what a loss is), decorator (a loss of your own), contrast (softmax by class and
 instance), supcl, weighted, pairwise (sigmoid, spectral, soft weights, …), convexity, declared and
-probes (is a loss what it declares?), tiles (the same loss in memory of order N d).
+probes (is a loss what it declares?), tiles (the same loss in memory of order N d); terms, kinds and
+listed (losses that say their terms: towers, prototypes, batches).
 """
 
 from ssem_jax.losses.base import GramLoss as GramLoss
