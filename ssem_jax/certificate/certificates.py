@@ -96,7 +96,7 @@ def _found(embeddings: Float[Array, "B N d"], structure: ClassStructure) -> Arra
     return jnp.stack(jax.vmap(lambda one: variances(one, structure))(embeddings), axis=-1)
 
 
-_variances = Kernel(_found, static_argnums=1)
+_variances = Kernel(_found, static_argnums=(1,))
 
 
 def certify(solution: Solution, key: PRNGKeyArray | None = None) -> Certificate:

@@ -151,7 +151,7 @@ def _bound(loss: GramLoss, prepared: Any, embeddings: Array) -> Dual:
     return found.factored(factored(dual, found.free(len(dual))), len(dual))
 
 
-form_dual = jax.jit(dual_matrix)
+form_dual = Kernel(dual_matrix)
 
 
 def bound_factored(loss: GramLoss, prepared: Any, embeddings: Array) -> Dual:

@@ -322,6 +322,30 @@ def test_map_first_keeps_dtypes():
     assert np.array_equal(numbers, [-1, 2, 0])
 
 
+@pytest.mark.parametrize("options", [kernels.OPTIONS, {"xla_cpu_of_another_version": True}])
+def test_kernels_compile_with_the_options_that_the_compiler_knows(monkeypatch, options):
+    monkeypatch.setattr(kernels, "OPTIONS", options)
+    kernels.compiler_options.cache_clear()
+    try:
+        known = options if "xla_cpu_use_fusion_emitters" in options else None
+        assert kernels.compiler_options() == known
+        assert Kernel(jnp.negative)(2.0) == -2
+    finally:
+        kernels.compiler_options.cache_clear()
+
+
+def test_static_arguments_are_compiled_apart():
+    shapes = []
+
+    def zeros(size):
+        shapes.append(size)
+        return jnp.zeros(size)
+
+    kernel = Kernel(zeros, static_argnums=(0,))
+    assert [kernel(size).shape for size in (2, 3, 2)] == [(2,), (3,), (2,)]
+    assert shapes == [2, 3] and len(kernel.ready) == 2
+
+
 def test_one_thread_compiles_and_the_others_wait():
     traced = []
 
