@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import reduce
+from collections.abc import Callable, Iterable
 from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+import numpy as np
+from jaxtyping import Array, Float
 
 from ssem_jax.certificate import rounding
 
@@ -24,29 +24,27 @@ STAY_INSIDE = 0.95
 """Part of the way to the edge that a step goes at most."""
 
 
-# Below, a point is four numbers rather than an array of four, and so is everything made of it:
-# under vmap each is an array over lanes, and the steps compile into plain loops over lanes.
+# Sums over shares are written as sums: products of matrices would call a library for every lane.
 
-Numbers = Sequence[Array]
-
-ORDER = (0, 1, 3, 2)
+ORDER = np.array([0, 1, 3, 2])
 """View, instance and mean are free; the class share comes last and is what they leave of 1."""
+FREE = slice(0, 3)
 
 
 class Local(NamedTuple):
     """f about a point, as a function of the three free shares."""
 
     value: Array
-    slope: Numbers  # of the free shares, and 0 for the class share
-    curvature: Sequence[Numbers]
+    slope: Float[Array, " 4"]  # of the free shares, and 0 for the class share
+    curvature: Float[Array, "3 3"]
     rounding: rounding.Scalar  # of a cut
 
 
 class _Point(NamedTuple):
     """An interior point and its multipliers; also a step from one to another."""
 
-    shares: Numbers
-    slacks: Numbers
+    shares: Float[Array, " 4"]
+    slacks: Float[Array, " 4"]
     room: Array  # the level minus f, as the method sees it
     weight: Array  # multiplier of f ≤ level
 
@@ -56,120 +54,98 @@ def total(terms: Iterable[Array]) -> Array:
     return cast(Array, sum(terms))
 
 
-def dot(left: Numbers, right: Numbers) -> Array:
-    return total(a * b for a, b in zip(left, right, strict=True))
+def dot(left: Array, right: Array) -> Array:
+    return jnp.sum(left * right, axis=-1)
 
 
-def shortfall(residual: Numbers, point: Numbers, present: Numbers) -> Array:
+def shortfall(residual: Array, point: Array, present: Array) -> Array:
     """Σ θ_k (r_k - min r) over the present shares."""
-    kept = [jnp.where(here, one, jnp.inf) for one, here in zip(residual, present, strict=True)]
-    lowest = reduce(jnp.minimum, kept)
-    return total(
-        jnp.where(here, share * (one - lowest), 0)
-        for one, share, here in zip(residual, point, present, strict=True)
-    )
+    lowest = jnp.min(jnp.where(present, residual, jnp.inf))
+    return jnp.sum(jnp.where(present, point * (residual - lowest), 0))
 
 
 def _cut(
-    local: Local, point: Numbers, level: Array, direction: Numbers, tilt: Array, present: Numbers
+    local: Local, point: Array, level: Array, direction: Array, tilt: Array, present: Array
 ) -> Array:
     """The outer bound of ⟨direction, θ⟩ from the cut at a point."""
-    residual = [slope - tilt * one for slope, one in zip(local.slope, direction, strict=True)]
+    residual = local.slope - tilt * direction
     excess = level - local.value + shortfall(residual, point, present) + local.rounding
     excess = jnp.where(jnp.isfinite(local.value), excess, jnp.inf)
-    end = rounding.block_end(reduce(jnp.maximum, map(jnp.abs, direction)))
+    end = rounding.block_end(jnp.max(jnp.abs(direction)))
     return dot(direction, point) + excess / tilt + end
 
 
-def _best_cut(
-    local: Local, point: _Point, level: Array, direction: Numbers, present: Numbers
-) -> Array:
+def _best_cut(local: Local, point: _Point, level: Array, direction: Array, present: Array) -> Array:
     """The outer bound of the best tilt at which two residuals are equal, one of the class.
 
     The bound is piecewise linear in 1/t, so its minimum lies where residuals meet; and at a point
     on an edge of the simplex the tilt that levels both ends is free of the rounding of g.
     """
     own = 1 / point.weight
-    bounds = [_cut(local, point.shares, level, direction, own, present)]
-    for slope, one in zip(local.slope[:3], direction[:3], strict=True):
-        tilt = slope / jnp.where(one == 0, 1, one)
-        tilt = jnp.where((one != 0) & (tilt > 0), tilt, own)
-        bounds.append(_cut(local, point.shares, level, direction, tilt, present))
-    return reduce(jnp.fmin, bounds)
+    # The class share has no direction of its own: its place is for the multiplier.
+    tilts = local.slope / jnp.where(direction == 0, 1, direction)
+    tilts = jnp.where((direction != 0) & (tilts > 0), tilts, own)
+
+    def bound(tilt: Array) -> Array:
+        return _cut(local, point.shares, level, direction, tilt, present)
+
+    bounds = jax.vmap(bound)(tilts)
+    return jnp.min(jnp.where(jnp.isnan(bounds), jnp.inf, bounds))
 
 
-def _factor(rows: Sequence[Numbers]) -> Callable[[Numbers], Numbers]:
+def _factor(matrix: Float[Array, "3 3"]) -> Callable[[Array], Array]:
     """Solves with a symmetric positive definite 3 × 3 matrix, by its LDLᵀ factors."""
-    (a, b, c), (_, d, e), (_, _, f) = rows
+    (a, b, c), (_, d, e), (_, _, f) = matrix
     below, under = b / a, c / a
     second, mixed = d - below * b, e - below * c
     last = mixed / second
     third = f - under * c - last * mixed
 
-    def solve(right: Numbers) -> Numbers:
+    def solve(right: Float[Array, " 3"]) -> Float[Array, " 3"]:
         x, y = right[0], right[1] - below * right[0]
         z = (right[2] - under * x - last * y) / third
         y = y / second - last * z
-        return [x / a - below * y - under * z, y, z]
+        return jnp.stack([x / a - below * y - under * z, y, z])
 
     return solve
 
 
 def _steps(
-    point: _Point, local: Local, level: Array, direction: Numbers, present: Numbers
-) -> tuple[Callable[..., _Point], Callable[[Numbers], Numbers]]:
+    point: _Point, local: Local, level: Array, direction: Array, present: Array
+) -> tuple[Callable[..., _Point], Callable[[Array], Array]]:
     """Newton steps at a point for any complementarity that is asked for; and the system's solve.
 
     The conditions are, for free k, λ g_k - d_k - z_k + z_class = 0; f + room = level; and that
     every z_k θ_k, and λ · room, equal a common measure.
     """
     shares, slacks, room, weight = point
-    slope, safe = (
-        local.slope,
-        [jnp.where(here, x, 1) for here, x in zip(present, shares, strict=True)],
-    )
-    ratio = [z / x for z, x in zip(slacks, safe, strict=True)]
-    dual = [
-        weight * g - d - z + slacks[3]
-        for g, d, z in zip(slope[:3], direction[:3], slacks[:3], strict=True)
-    ]
+    slope, free = local.slope[FREE], present[FREE]
+    safe = jnp.where(present, shares, 1)
+    ratio = slacks / safe
+    dual = weight * slope - direction[FREE] - slacks[FREE] + slacks[3]
     excess = local.value + room - level
-
-    def entry(k: int, j: int) -> Array:
-        bent = weight * (local.curvature[k][j] + slope[k] * slope[j] / room) + ratio[3]
-        # An absent share gets a unit row.
-        return jnp.where(present[k] & present[j], bent + (ratio[k] if k == j else 0), float(k == j))
-
-    solve = _factor([[entry(k, j) for j in range(3)] for k in range(3)])
+    bent = weight * (local.curvature + jnp.outer(slope, slope) / room) + ratio[3]
+    bent = bent + jnp.diag(ratio[FREE])
+    # An absent share gets a unit row.
+    solve = _factor(jnp.where(jnp.outer(free, free), bent, np.eye(3)))
 
     def step(measure: Array, before: _Point | None = None, size: Array | float = 0.0) -> _Point:
         """The step to a measure; with the second-order terms of a step `before` of that size."""
-        lag = [measure - z * x for z, x in zip(slacks, shares, strict=True)]
-        lag_room, bend, turn = measure - weight * room, excess, dual
+        lag, lag_room = measure - slacks * shares, measure - weight * room
+        bend, turn = excess, dual
         if before is not None:
-            bent = [dot(row, before.shares[:3]) for row in local.curvature]
+            curved = dot(local.curvature, before.shares[FREE])
             square = size * size
-            lag = [
-                one - square * z * x
-                for one, z, x in zip(lag, before.slacks, before.shares, strict=True)
-            ]
+            lag = lag - square * before.slacks * before.shares
             lag_room = lag_room - square * before.weight * before.room
-            bend = excess + 0.5 * square * dot(before.shares[:3], bent)
-            turn = [one + square * before.weight * h for one, h in zip(dual, bent, strict=True)]
+            bend = excess + 0.5 * square * dot(before.shares[FREE], curved)
+            turn = dual + square * before.weight * curved
         pull = (lag_room + weight * bend) / room
-        right = [
-            jnp.where(
-                present[k], lag[k] / safe[k] - turn[k] - slope[k] * pull - lag[3] / safe[3], 0
-            )
-            for k in range(3)
-        ]
-        free = solve(right)
-        along = dot(slope[:3], free)
-        moved = [*free, -total(free)]
-        released = [
-            jnp.where(here, (one - z * x) / share, 0)
-            for here, one, z, x, share in zip(present, lag, slacks, moved, safe, strict=True)
-        ]
+        right = lag[FREE] / safe[FREE] - turn - slope * pull - lag[3] / safe[3]
+        moved = solve(jnp.where(free, right, 0))
+        along = dot(slope, moved)
+        moved = jnp.append(moved, -jnp.sum(moved))
+        released = jnp.where(present, (lag - slacks * moved) / safe, 0)
         return _Point(moved, released, -bend - along, pull + weight * along / room)
 
     return step, solve
@@ -181,10 +157,11 @@ def _moved(point: _Point, step: _Point, size: Array) -> _Point:
 
 def _reach(point: _Point, step: _Point) -> Array:
     """How many steps lead to the edge, where a share, slack, the room or its weight vanishes."""
-    pairs = zip(jax.tree.leaves(point), jax.tree.leaves(step), strict=True)
-    return reduce(
-        jnp.minimum, (jnp.where(change < 0, old / -change, jnp.inf) for old, change in pairs)
-    )
+
+    def least(old: Array, change: Array) -> Array:
+        return jnp.min(jnp.where(change < 0, old / -change, jnp.inf))
+
+    return jnp.min(jnp.stack(jax.tree.leaves(jax.tree.map(least, point, step))))
 
 
 def _product(point: _Point) -> Array:
@@ -193,61 +170,40 @@ def _product(point: _Point) -> Array:
 
 
 def centre_of(
-    expand: Callable[[Numbers], Local],
-    local: Local,
-    start: Numbers,
-    level: Array,
-    present: Numbers,
-) -> tuple[_Point, Array]:
-    """The analytic centre of the sublevel set, and its duality measure."""
-    count = total(here.astype(float) for here in present)
-    slacks = [
-        slope
-        - reduce(
-            jnp.minimum,
-            [jnp.where(h, g, jnp.inf) for g, h in zip(local.slope, present, strict=True)],
-        )
-        for slope in local.slope
-    ]
+    expand: Callable[[Array], Local], local: Local, start: Array, level: Array, present: Array
+) -> tuple[_Point, Local, Array]:
+    """The analytic centre of the sublevel set, f about the point of the last step to it, and its
+    duality measure."""
+    count = jnp.sum(present)
+    slacks = local.slope - jnp.min(jnp.where(present, local.slope, jnp.inf))
     missing = shortfall(local.slope, start, present)
     room = level - local.value
     measure = jnp.maximum(room / count, missing)
-    bends = [local.curvature[k][k] for k in range(3)]
-    bends.append(total(bends))
+    bends = jnp.diagonal(local.curvature)
+    bends = jnp.maximum(jnp.append(bends, jnp.sum(bends)), 0)
     # Where z_k + h θ_k is the slope of f along share k, the barrier keeps θ_k near measure/slope.
-    lifted = [
-        jnp.where(
-            here,
-            jnp.maximum(x, measure / (z + jnp.sqrt(jnp.maximum(h, 0) * measure) + 10 * measure)),
-            0,
-        )
-        for here, x, z, h in zip(present, start, slacks, bends, strict=True)
-    ]
+    lifted = measure / (slacks + jnp.sqrt(bends * measure) + 10 * measure)
+    lifted = jnp.where(present, jnp.maximum(start, lifted), 0)
     # The class share gives what the others take, unless it cannot.
-    rest, weight = 1 - total(lifted[:3]), total(lifted)
-    enough = rest >= 0.5 * lifted[3]
-    shares = [jnp.where(enough, x, x / weight) for x in lifted[:3]]
-    shares.append(jnp.where(enough, rest, lifted[3] / weight))
-    slacks = [
-        jnp.where(here, measure / jnp.where(here, x, 1), 0)
-        for here, x in zip(present, shares, strict=True)
-    ]
-    ahead = [jnp.zeros_like(measure)] * 4
+    rest = 1 - jnp.sum(lifted[FREE])
+    taken = jnp.append(lifted[FREE], rest)
+    shares = jnp.where(rest >= 0.5 * lifted[3], taken, lifted / jnp.sum(lifted))
+    slacks = jnp.where(present, measure / jnp.where(present, shares, 1), 0)
 
-    def body(state: tuple[_Point, Array, Array]) -> tuple[_Point, Array, Array]:
-        point, steps, _ = state
-        here = expand(point.shares)
-        to, _ = _steps(point, here, level, ahead, present)
+    def body(state: tuple[_Point, Local, Array, Array]) -> tuple[_Point, Local, Array, Array]:
+        point, _, steps, _ = state
+        local = expand(point.shares)
+        to, _ = _steps(point, local, level, jnp.zeros(4), present)
         step = to(measure)
         size = jnp.minimum(1, STAY_INSIDE * _reach(point, step))
         back = jax.tree.map(jnp.negative, step)
         near = jnp.minimum(_reach(point, step), _reach(point, back)) >= 2
-        return _moved(point, step, size), steps + 1, near
+        return _moved(point, step, size), local, steps + 1, near
 
     point = _Point(shares, slacks, jnp.maximum(room, measure), jnp.ones_like(measure))
-    state = (point, jnp.asarray(0), jnp.asarray(False))
-    point = jax.lax.while_loop(lambda s: ~s[2] & (s[1] < CENTRING_STEPS), body, state)[0]
-    return point, measure
+    state = (point, local, jnp.asarray(0), jnp.asarray(False))
+    state = jax.lax.while_loop(lambda s: ~s[3] & (s[2] < CENTRING_STEPS), body, state)
+    return state[0], state[1], measure
 
 
 class _Search(NamedTuple):
@@ -258,23 +214,30 @@ class _Search(NamedTuple):
 
 
 def upper_bound(
-    expand: Callable[[Numbers], Local],
+    expand: Callable[[Array], Local],
     centre: _Point,
+    there: Local,
     measure: Array,
     level: Array,
-    direction: Numbers,
-    present: Numbers,
+    direction: Array,
+    present: Array,
 ) -> Array:
-    """An upper bound of ⟨direction, θ⟩ over {f ≤ level}."""
-    number = total(here.astype(float) for here in present) + 1
-    local = expand(centre.shares)
-    goal = level + local.rounding
-    solve = _steps(centre, local, goal, direction, present)[1]
+    """An upper bound of ⟨direction, θ⟩ over {f ≤ level}.
+
+    Args:
+        expand: f about any point.
+        centre: the analytic centre, `there` f about it or nearby, which says where the search
+            begins, and `measure` its duality measure.
+        level: up to which points count.
+        direction: of which the class share has none.
+        present: which shares there are.
+    """
+    number = jnp.sum(present) + 1
+    solve = _steps(centre, there, level + there.rounding, direction, present)[1]
     # The tilt that a step within the Dikin ellipsoid of the centre balances.
-    scale = jnp.sqrt(
-        jnp.maximum(dot(solve(direction[:3]), direction[:3]) / measure, jnp.finfo(float).tiny)
-    )
-    point = centre._replace(slacks=[scale * z for z in centre.slacks], weight=scale * centre.weight)
+    pull = dot(solve(direction[FREE]), direction[FREE]) / measure
+    scale = jnp.sqrt(jnp.maximum(pull, jnp.finfo(float).tiny))
+    point = centre._replace(slacks=scale * centre.slacks, weight=scale * centre.weight)
 
     def body(search: _Search) -> _Search:
         point = search.point
@@ -294,9 +257,6 @@ def upper_bound(
         done = (best - reached <= TIGHTNESS * width) | stalled
         return _Search(_moved(point, step, size), best, search.steps + 1, done)
 
-    most = reduce(
-        jnp.maximum, [jnp.where(h, d, -jnp.inf) for d, h in zip(direction, present, strict=True)]
-    )
-    flat = reduce(jnp.logical_and, [d == 0 for d in direction])
-    search = _Search(point, most, jnp.asarray(0), flat)
+    most = jnp.max(jnp.where(present, direction, -jnp.inf))
+    search = _Search(point, most, jnp.asarray(0), jnp.all(direction == 0))
     return jax.lax.while_loop(lambda s: ~s.done & (s.steps < SEARCH_STEPS), body, search).best

@@ -36,7 +36,6 @@ wide, and five to eight Newton steps do. At t = 0 the same cut bounds f itself:
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import reduce
 from typing import Any, NamedTuple
 
 import jax
@@ -46,13 +45,12 @@ from jaxtyping import Array, Float
 
 from ssem_jax.certificate import rounding
 from ssem_jax.certificate.barrier import (
+    FREE,
     ORDER,
     Local,
-    Numbers,
     centre_of,
     dot,
     shortfall,
-    total,
     upper_bound,
 )
 from ssem_jax.compute.kernels import Kernel
@@ -65,17 +63,17 @@ from ssem_jax.problem.arrays import AnyArray
 EPS = float(np.finfo(np.float64).eps)
 
 
-Margin = Callable[[Array, Numbers], rounding.Scalar]
+Margin = Callable[[Array, Array], rounding.Scalar]
 """The rounding of a cut, from its value and its slopes along the similarities.
 
 Rounded similarities do no harm: they are another point, whose cut is as good."""
 
 
 def _margin_of_contrast(loss: ClassContrast, blocks: Blocks) -> Margin:
-    def margin(value: Array, slopes: Numbers) -> rounding.Scalar:
+    def margin(value: Array, slopes: Array) -> rounding.Scalar:
         num_pairs = blocks.num_classes * blocks.num_instances * blocks.num_views
         of_sup, of_own = loss.shares(blocks)
-        steep = total(map(jnp.abs, slopes))
+        steep = jnp.sum(jnp.abs(slopes))
         loose = jnp.where(blocks.self_pairs > 0, 0, 1 / loss.temperature)
         views = jnp.where(blocks.self_pairs > 0, (blocks.num_views - 1) / blocks.num_views, 1)
         of_views = jnp.where(blocks.num_views > 1, views * of_own, 0)
@@ -99,30 +97,26 @@ def _margin(loss: GramLoss, blocks: Any, size: Array) -> Margin:
     if isinstance(loss, ClassContrast) and type(loss).of_blocks is ClassContrast.of_blocks:
         return _margin_of_contrast(loss, blocks)
 
-    def margin(value: Array, slopes: Numbers) -> rounding.Scalar:
-        magnitude = loss.magnitude(value, total(map(jnp.abs, slopes)))
+    def margin(value: Array, slopes: Array) -> rounding.Scalar:
+        magnitude = loss.magnitude(value, jnp.sum(jnp.abs(slopes)))
         num_points = None if has_block_form(loss) else blocks.num_embeddings
         return rounding.block_other(num_points, magnitude, size)
 
     return margin
 
 
-def _expand(loss: GramLoss, blocks: Any, simplex: VarianceSimplex) -> Callable[[Numbers], Local]:
+def _expand(loss: GramLoss, blocks: Any, simplex: VarianceSimplex) -> Callable[[Array], Local]:
     """f with gradient and Hessian, at shares in `ORDER`."""
-    free, rest = ORDER[:3], ORDER[3]
-    rates = [[row[k] - row[rest] for k in free] for row in simplex.similarity]
-    at_rest = [
-        offset + row[rest] for offset, row in zip(simplex.offset, simplex.similarity, strict=True)
-    ]
+    rates = simplex.similarity[:, ORDER[FREE]] - simplex.similarity[:, ORDER[3:]]  # (3, 3)
+    at_rest = simplex.offset + simplex.similarity[:, ORDER[3]]
 
-    def of_similarities(similarities: Numbers) -> Array:
+    def of_similarities(similarities: Array) -> Array:
         return loss.of_blocks(Similarities(*similarities), blocks)
 
     evaluate = jax.value_and_grad(of_similarities)
 
     def terms(value: float) -> Array:
-        slopes = evaluate([jnp.asarray(value) + 0.0 * at_rest[0]] * 3)[1]
-        return total(map(jnp.abs, slopes))
+        return jnp.sum(jnp.abs(evaluate(jnp.full(3, value))[1]))
 
     # The gradient cancels at an optimum; where all embeddings coincide, or none, it cannot.
     size = jnp.maximum(terms(1.0), terms(0.0))
@@ -130,27 +124,14 @@ def _expand(loss: GramLoss, blocks: Any, simplex: VarianceSimplex) -> Callable[[
         size = jnp.where(jnp.isfinite(size), size, terms(0.5))
     margin = _margin(loss, blocks, size)
 
-    def expand(point: Numbers) -> Local:
-        similarities = [
-            base + dot(row, point[:3]) for base, row in zip(at_rest, rates, strict=True)
-        ]
-
-        def along(k: int) -> tuple[Array, Numbers, Numbers]:
-            """f, its slopes along the similarities, and how they change along share k."""
-            aim = [jnp.broadcast_to(row[k], jnp.shape(size)) for row in rates]
-            (value, slopes), (_, change) = jax.jvp(evaluate, (similarities,), (aim,))
-            return value, slopes, change
-
-        parts = [along(k) for k in range(3)]
-        value, slopes, _ = parts[-1]
-
-        def along_shares(of_similarities: Numbers) -> Numbers:
-            pairs = list(zip(rates, of_similarities, strict=True))
-            return [total(row[k] * part for row, part in pairs) for k in range(3)]
-
-        columns = [along_shares(change) for _, _, change in parts]
-        slope = along_shares(slopes)
-        return Local(value, [*slope, jnp.zeros_like(value)], columns, margin(value, slopes))
+    def expand(point: Array) -> Local:
+        (value, slopes), change = jax.linearize(evaluate, at_rest + dot(rates, point[FREE]))
+        bends = jax.vmap(lambda along: change(along)[1])(rates.T)  # of share k: (3,) slopes
+        slope = dot(rates.T, slopes)
+        curvature = jax.vmap(lambda bend: dot(rates.T, bend))(bends)
+        # Kept, or every use would evaluate it again, and be compiled with all of it.
+        value, slopes, slope, curvature = rounding.kept((value, slopes, slope, curvature))
+        return Local(value, jnp.append(slope, 0), curvature, margin(value, slopes))
 
     return expand
 
@@ -184,21 +165,17 @@ def _bound_cell(
     level: Array,
 ) -> tuple[rounding.Scalar, ...]:
     expand = _expand(loss, blocks, simplex)
-    theta = simplex.point(variances)
-    start, present = [theta[k] for k in ORDER], [simplex.present[k] for k in ORDER]
+    start, present = simplex.point(variances)[ORDER], simplex.present[ORDER] > 0
     local = expand(start)
-    mean = dot(local.slope, start)
-    slack = [
-        jnp.where(here, slope, jnp.inf) for slope, here in zip(local.slope, present, strict=True)
-    ]
-    eigenvalue = reduce(jnp.minimum, slack) - mean
+    slack = jnp.where(present, local.slope, jnp.inf)
+    eigenvalue = jnp.min(slack) - dot(local.slope, start)
     lower = local.value - shortfall(local.slope, start, present) - local.rounding
     level = jnp.maximum(level, local.value + local.rounding)
-    centre, measure = centre_of(expand, local, start, level + local.rounding, present)
+    centre, there, measure = centre_of(expand, local, start, level + local.rounding, present)
 
     def ends(aim: Array) -> Array:
-        direction = [aim[k] for k in range(3)] + [jnp.zeros(())]
-        return upper_bound(expand, centre, measure, level, direction, present)
+        direction = jnp.append(aim, 0)
+        return upper_bound(expand, centre, there, measure, level, direction, present)
 
     return local.value, local.rounding, lower, eigenvalue, jax.vmap(ends)(aims)
 
@@ -231,7 +208,7 @@ def _plan(simplex: VarianceSimplex) -> _Plan:
     """The quantities without those that are constant, or multiples of one before."""
     rows = np.concatenate([np.eye(4)[[0, 1, 3]], simplex.similarity[1:]])
     base = np.concatenate([np.zeros(3), simplex.offset[1:]]) + rows[:, ORDER[3]]
-    free = list(ORDER[:3])
+    free = ORDER[FREE]
     rows = (rows[:, free] - rows[:, ORDER[3:]]) * np.asarray(simplex.present)[free]
     aims: list[np.ndarray] = []
     factor, row = np.zeros(len(rows)), np.zeros(len(rows), int)

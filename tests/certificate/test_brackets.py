@@ -284,17 +284,12 @@ def _cut_error(structure, loss, theta):
     the simplex; in 200 bits.
     """
     shares = variance_simplex(structure)
-    point = [jnp.asarray(theta[k]) for k in barrier.ORDER]
+    point = jnp.asarray(theta)[barrier.ORDER]
     local = brackets._expand(loss, loss.prepare_blocks(structure), shares)(point)
-    free, rest = barrier.ORDER[:3], barrier.ORDER[3]
-    rates = [[row[k] - row[rest] for k in free] for row in shares.similarity]
-    bases = [
-        offset + row[rest] for offset, row in zip(shares.offset, shares.similarity, strict=True)
-    ]
-    gaps = [
-        float(1 - (base + barrier.dot(row, point[:3])))
-        for base, row in zip(bases, rates, strict=True)
-    ]
+    free, rest = barrier.ORDER[barrier.FREE], barrier.ORDER[3:]
+    rates = shares.similarity[:, free] - shares.similarity[:, rest]
+    bases = shares.offset + shares.similarity[:, rest[0]]
+    gaps = [float(gap) for gap in 1 - (bases + barrier.dot(rates, point[barrier.FREE]))]
     before, ctx.prec = ctx.prec, 200
     try:
         rounded = [1 - arb(gap) for gap in gaps]
