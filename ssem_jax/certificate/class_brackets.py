@@ -30,9 +30,9 @@ from ssem_jax.certificate.class_program import (
     noise_of,
     relative_error,
     run_cells,
-    solve_cell,
+    solve_anew,
 )
-from ssem_jax.compute.kernels import map_first
+from ssem_jax.compute.kernels import Kernel, map_first
 from ssem_jax.losses.base import GramLoss
 from ssem_jax.problem.arrays import AnyArray
 from ssem_jax.problem.problem import Problem
@@ -106,10 +106,10 @@ def _bracket_cell(
     rows: Any,
     present: Array,
     level: Array,
+    cell: ClassCell,
     functionals: ClassBlocks,
     trivial: tuple[Array, Array],
-) -> tuple[Array, Array, ClassCell]:
-    cell = solve_cell(loss, rows, present)
+) -> tuple[Array, Array]:
     level = jnp.maximum(level, cell.value + cell.dual.rounding)
 
     def function(blocks: ClassBlocks) -> Array:
@@ -130,24 +130,24 @@ def _bracket_cell(
     least, most = trivial
     signed = jax.tree.map(lambda part: jnp.concatenate([-part, part]), functionals)
     bounds = jax.lax.map(upper, (signed, jnp.concatenate([-least, most])))
-    low, high = -bounds[: len(least)], bounds[len(least) :]
-    return low, high, cell
+    return -bounds[: len(least)], bounds[len(least) :]
 
 
-@jax.jit
+@Kernel
 def _bracket_chunk(
     losses: GramLoss,
     rows: Any,
     present: Array,
     levels: Array,
+    cells: ClassCell,
     functionals: ClassBlocks,
     trivial: tuple[Array, Array],
     count: Array,
-) -> tuple[Array, Array, ClassCell]:
-    def one(loss: GramLoss, level: Array) -> tuple[Array, Array, ClassCell]:
-        return _bracket_cell(loss, rows, present, level, functionals, trivial)
+) -> tuple[Array, Array]:
+    def one(loss: GramLoss, level: Array, cell: ClassCell) -> tuple[Array, Array]:
+        return _bracket_cell(loss, rows, present, level, cell, functionals, trivial)
 
-    return map_first(count, one, losses, levels)
+    return map_first(count, one, losses, levels, cells)
 
 
 def bracket_reduced(
@@ -173,7 +173,7 @@ def bracket_reduced(
     """
     losses, size = cells_of(problem, "bracketed", BRACKET_CLASS_LIMIT)
     levels = np.broadcast_to(np.asarray(level, float), (size,))
-    low, high, _ = _bracket(losses, problem.structure, levels, functionals)
+    low, high = _bracket(losses, problem.structure, levels, functionals)
     return (low[0], high[0]) if problem.batch_size is None else (low, high)
 
 
@@ -204,13 +204,13 @@ def bracket_quantities(
     high = np.ones((len(levels), len(QUANTITIES)))
     if structure.num_views == 1:
         high[:, QUANTITIES.index("view_variance")] = 0
-    low[:, :3], high[:, :3], _ = _bracket(losses, structure, levels, functionals)
+    low[:, :3], high[:, :3] = _bracket(losses, structure, levels, functionals)
     return low, high
 
 
 def _bracket(
     losses: GramLoss, structure: ClassStructure, levels: np.ndarray, functionals: ClassBlocks
-) -> tuple[np.ndarray, np.ndarray, ClassCell]:
+) -> tuple[np.ndarray, np.ndarray]:
     """Brackets of any functionals for a batch, within what every embedding satisfies."""
     p = structure.num_views
     gram = np.asarray(functionals.gram)
@@ -227,7 +227,7 @@ def _bracket(
     trivial = (jnp.asarray(least), jnp.asarray(most))
 
     def kernel(chosen: GramLoss, rows: Any, present: Array, cells: np.ndarray, count: int) -> Any:
-        some = jnp.asarray(levels[cells])
-        return _bracket_chunk(chosen, rows, present, some, functionals, trivial, count)
+        some, cell = jnp.asarray(levels[cells]), solve_anew(chosen, rows, present, cells, count)
+        return _bracket_chunk(chosen, rows, present, some, cell, functionals, trivial, count)
 
     return run_cells(losses, structure, len(levels), kernel)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from functools import partial
 from typing import Any, NamedTuple, cast
 
@@ -30,7 +30,7 @@ from ssem_jax.certificate.class_blocks import (
 )
 from ssem_jax.certificate.eigenbound import factored
 from ssem_jax.certificate.rounding import row_sums
-from ssem_jax.compute.kernels import map_first, run_chunks
+from ssem_jax.compute.kernels import Kernel, map_first, run_chunks
 from ssem_jax.geometry.shares import ClassVariances, Variances
 from ssem_jax.geometry.similarities import Similarities
 from ssem_jax.geometry.sphere import normalize
@@ -301,13 +301,11 @@ def noise_of(count: int, shape: tuple[int, ...]) -> np.ndarray:
     return np.random.default_rng(0).normal(size=(count, *shape))
 
 
-def solve_cell(loss: GramLoss, rows: Any, present: Array, start: Array | None = None) -> ClassCell:
+def solve_cell(loss: GramLoss, rows: Any, present: Array, start: Array) -> ClassCell:
     def function(blocks: ClassBlocks) -> Array:
         return class_loss(loss, rows, blocks)
 
     starts = jnp.asarray(noise_of(STARTS, present.shape)) * present
-    warm = starts[0] if start is None else start
-
     shake = PERTURBATION * starts[0]
     relative = relative_error(loss, rows, len(present))
     few = len(present) <= BRACKET_CLASS_LIMIT
@@ -327,10 +325,10 @@ def solve_cell(loss: GramLoss, rows: Any, present: Array, start: Array | None = 
     def again(state: tuple[Array, ClassCell]) -> tuple[Array, ClassCell]:
         number, best = state
         if few:
-            fresh = jnp.where(number == 0, warm, starts[number])
+            fresh = jnp.where(number == 0, start, starts[number])
             cell = attempt(fresh, jnp.where(number == 0, 1, PATH_STAGES))
         else:  # a path costs more than going on from the best point, displaced
-            fresh = jnp.where(number == 0, warm, best.points + PERTURBATION * starts[number])
+            fresh = jnp.where(number == 0, start, best.points + PERTURBATION * starts[number])
             cell = attempt(fresh, jnp.asarray(1))
         return number + 1, jax.tree.map(partial(jnp.where, cell.gap < best.gap), cell, best)
 
@@ -348,7 +346,7 @@ def solve_cell(loss: GramLoss, rows: Any, present: Array, start: Array | None = 
     )[1]
 
 
-@jax.jit
+@Kernel
 def solve_chunk(
     losses: GramLoss, rows: Any, present: Array, starts: Array, count: Array
 ) -> ClassCell:
@@ -356,6 +354,13 @@ def solve_chunk(
         return solve_cell(loss, rows, present, start)
 
     return map_first(count, one, losses, present, starts)
+
+
+def solve_anew(losses: GramLoss, rows: Any, present: Array, cells: Sized, count: Any) -> ClassCell:
+    """A chunk of cells of one structure, each from the first random start."""
+    first = jnp.asarray(noise_of(1, present.shape)) * present
+    present, start = (jnp.tile(each, (len(cells), 1, 1)) for each in (present, first))
+    return solve_chunk(losses, rows, present, start, count)
 
 
 def run_cells(
@@ -451,14 +456,7 @@ def solve_reduced(problem: Problem) -> ReducedSolution:
     """
     losses, size = cells_of(problem, "solved", CLASS_LIMIT)
 
-    def kernel(
-        chosen: GramLoss, rows: Any, present: Array, cells: np.ndarray, count: int
-    ) -> ClassCell:
-        first = jnp.asarray(noise_of(1, present.shape)) * present
-        tiled = (jnp.tile(each, (len(cells), 1, 1)) for each in (present, first))
-        return solve_chunk(chosen, rows, *tiled, count)
-
-    cell = run_cells(losses, problem.structure, size, kernel)
+    cell = run_cells(losses, problem.structure, size, solve_anew)
     leaves: Any = (
         cell.blocks.gram,
         ClassVariances(cell.blocks.view, cell.blocks.delta2),

@@ -373,8 +373,8 @@ def test_conjugate_gradients_find_what_the_decomposed_hessian_finds(structure, m
     dense = solve_reduced(Problem(structure, None, loss))
     monkeypatch.setattr(class_program, "BRACKET_CLASS_LIMIT", 0)
     present = jnp.asarray(class_blocks.present_rows(structure))
-    rows = class_rows(loss, structure)
-    cell = jax.jit(lambda plain: class_program.solve_cell(plain, rows, present))(
+    rows, start = class_rows(loss, structure), class_program.noise_of(1, present.shape)[0] * present
+    cell = jax.jit(lambda plain: class_program.solve_cell(plain, rows, present, start))(
         loss.without_conventions()
     )
     assert 0 <= cell.gap <= LARGE_GAP
