@@ -4,8 +4,9 @@ Four ideas make random starts end at full float64 accuracy, also at small temper
 
 1. **Spread first.** A start is brought to the optimum of the uniformity loss (all instances repel
    each other, views coincide), where the landscape is well curved. With enough dimensions that is
-   a regular simplex. From there the target loss acts within the few directions that respect the
-   symmetry of the class structure, and conjugate gradients needs as many products as those.
+   a regular simplex, and the first start is one, rotated at random. From there the target loss acts
+   within the few directions that respect the symmetry of the class structure, and conjugate
+   gradients needs as many products as those.
 2. **Escape with symmetry.** At a saddle the dual matrix S = sym ∇L - Diag(λ) has negative
    eigenvalues. The embeddings move along *all* those eigenvectors at once, each in a dimension
    that no embedding uses yet, so that no symmetry is broken by chance.
@@ -35,13 +36,20 @@ from jax.core import Tracer
 from jaxtyping import Array, PRNGKeyArray
 
 from ssem_jax.compute.kernels import Kernel, chunk_capacity, map_first, run_chunks
+from ssem_jax.geometry.simplex import simplex_etf
 from ssem_jax.geometry.sphere import normalize, random_points
 from ssem_jax.losses.base import GramLoss
 from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.problem import Problem, cell_keys, check_problem
 from ssem_jax.problem.solution import Solution, Status
 from ssem_jax.problem.structure import ClassStructure
-from ssem_jax.problem.validation import as_key, check_count, check_progress, require_x64
+from ssem_jax.problem.validation import (
+    as_key,
+    check_choice,
+    check_count,
+    check_progress,
+    require_x64,
+)
 from ssem_jax.solver.escape import leave_saddle
 from ssem_jax.solver.newton import (
     DUAL_TOLERANCE,
@@ -57,6 +65,7 @@ SPREAD_LOSS = SupCL(alpha=1.0, temperature=0.5)
 SPREAD_TOLERANCE = 1e-9
 """Relative gradient at which the first stage ends. Asymmetry of that size stays below the Newton
 steps of the second stage, which squares it."""
+FIRST_STARTS = ("simplex", "gaussian")
 MAX_ESCAPES = 4
 """Saddles left per stage; the three phases of balanced classes are at most two saddles apart."""
 PATH_STAGES = 8
@@ -76,11 +85,16 @@ class _Outcome(NamedTuple):
     escapes: Any
 
 
-def _attempt(
-    loss: GramLoss, prepared: Any, spread: Any, start: Array, num_stages: Array
-) -> _Outcome:
-    """One start: spread out, then walk `num_stages` losses of the path and leave their saddles."""
-    first = trust_region(lambda gram: SPREAD_LOSS.value(gram, spread), start, SPREAD_TOLERANCE)
+class _Start(NamedTuple):
+    """Where a walk begins, and what it took to get there."""
+
+    embeddings: Any
+    iterations: Any
+    products: Any
+
+
+def _attempt(loss: GramLoss, prepared: Any, start: _Start, num_stages: Array) -> _Outcome:
+    """From one start, walk `num_stages` losses of the path and leave their saddles."""
 
     class Walk(NamedTuple):
         outcome: _Outcome
@@ -125,13 +139,13 @@ def _attempt(
     zero = jnp.asarray(0)
     nothing = jnp.asarray(jnp.inf)
     begun = _Outcome(
-        first.point.embeddings,
+        start.embeddings,
         nothing,
         nothing,
         nothing,
         zero,
-        first.iterations,
-        first.products,
+        start.iterations,
+        start.products,
         zero,
     )
     walk = jax.lax.while_loop(lambda walk: walk.stage < num_stages, body, Walk(begun, zero, zero))
@@ -140,17 +154,31 @@ def _attempt(
 
 @Kernel
 def _attempt_chunk(
-    losses: GramLoss, prepared: Any, spread: Any, starts: Array, num_stages: Array, count: Array
+    losses: GramLoss, prepared: Any, starts: _Start, num_stages: Array, count: Array
 ) -> _Outcome:
     """The first `count` cells of a chunk."""
 
-    def cell(loss: GramLoss, start: Array) -> _Outcome:
-        return _attempt(loss, prepared, spread, start, num_stages)
+    def cell(loss: GramLoss, start: _Start) -> _Outcome:
+        return _attempt(loss, prepared, start, num_stages)
 
     return map_first(count, cell, losses, starts)
 
 
-@partial(jax.jit, static_argnames=("num_points", "dim"))
+@Kernel
+def _spread_chunk(prepared: Any, points: Array, count: Array) -> _Start:
+    """The first `count` starts of a chunk, spread out: at the optimum of the uniformity loss."""
+
+    def spread(start: Array) -> _Start:
+        run = trust_region(lambda gram: SPREAD_LOSS.value(gram, prepared), start, SPREAD_TOLERANCE)
+        return _Start(run.point.embeddings, run.iterations, run.products)
+
+    return map_first(count, spread, points)
+
+
+# Factored one at a time: a batched factorisation waits for the threads that run the other chunks.
+
+
+@partial(Kernel, static_argnums=(1, 2))
 def _random_starts(keys: PRNGKeyArray, num_points: int, dim: int) -> tuple[Array, Array | None]:
     """Starts in R^d, expressed in an orthonormal basis of their span when d > N.
 
@@ -159,9 +187,34 @@ def _random_starts(keys: PRNGKeyArray, num_points: int, dim: int) -> tuple[Array
     points = jax.vmap(lambda key: random_points(key, num_points, dim))(keys)
     if dim <= num_points:
         return points, None
-    # One at a time: a batched factorisation waits for the threads that run the other chunks.
     basis, coordinates = jax.lax.map(lambda one: jnp.linalg.qr(one.T), points)
     return normalize(coordinates.mT), basis
+
+
+@partial(Kernel, static_argnums=(2, 3))
+def _random_simplexes(
+    keys: PRNGKeyArray, instance_ids: Array, num_instances: int, dim: int
+) -> tuple[Array, Array | None]:
+    """Regular simplexes of all instances in R^d, rotated at random, with views that coincide: what
+    a start comes to when it is spread out in enough dimensions.
+
+    Where d > N they are in coordinates of a random subspace of N dimensions; iterates need no more.
+    """
+    num_points = len(instance_ids)
+    room = min(dim, num_points)
+
+    def rotated(key: PRNGKeyArray) -> Array:
+        return normalize(simplex_etf(num_instances, room, key))[instance_ids]
+
+    points = jax.lax.map(rotated, keys)
+    if dim == room:
+        return points, None
+
+    def basis(key: PRNGKeyArray) -> Array:
+        across = jax.random.normal(jax.random.fold_in(key, 1), (dim, room), float)
+        return jnp.linalg.qr(across)[0]
+
+    return points, jax.lax.map(basis, keys)
 
 
 @dataclasses.dataclass
@@ -172,6 +225,7 @@ class _Batch:
     dim: int
     losses: GramLoss
     keys: PRNGKeyArray
+    first_start: str
     best: Any = None  # an _Outcome, once something was tried
 
     def run(
@@ -180,14 +234,13 @@ class _Batch:
         """One attempt at each of `cells`, in chunks over the worker threads."""
         num_points = self.structure.num_embeddings
         prepared = self.losses.prepare(self.structure)
-        spread = SPREAD_LOSS.prepare(self.structure)
         losses = self.losses.without_conventions()
 
         def attempt(chunk: np.ndarray, count: int) -> _Outcome:
             keys = jax.vmap(jax.random.fold_in, (0, None))(self.keys[chunk], start_index)
-            points, basis = _random_starts(keys, num_points, self.dim)
+            start, basis = self.starts(keys, start_index, count)
             chosen = jax.tree.map(lambda leaf: jnp.asarray(leaf[chunk]), losses)
-            outcome = _attempt_chunk(chosen, prepared, spread, points, num_stages, count)
+            outcome = _attempt_chunk(chosen, prepared, start, num_stages, count)
             if basis is None:
                 return outcome
             embeddings = jnp.einsum("cnk,cdk->cnd", outcome.embeddings, basis)
@@ -197,6 +250,22 @@ class _Batch:
         for chunk, outcome in run_chunks(attempt, cells, capacity):
             self.keep(chunk, outcome)
             report(len(chunk))
+
+    def starts(
+        self, keys: PRNGKeyArray, start_index: int, count: int
+    ) -> tuple[_Start, Array | None]:
+        """Spread starts, and a basis of their span where d > N.
+
+        A regular simplex needs no spreading. But all of them are rotations of one another: further
+        starts are Gaussian.
+        """
+        instances, ids = self.structure.total_instances, self.structure.instance_ids
+        if self.first_start == "simplex" and start_index == 0 and self.dim >= instances - 1:
+            points, basis = _random_simplexes(keys, ids, instances, self.dim)
+            nothing = jnp.zeros(len(keys), int)
+            return _Start(points, nothing, nothing), basis
+        points, basis = _random_starts(keys, len(ids), self.dim)
+        return _spread_chunk(SPREAD_LOSS.prepare(self.structure), points, count), basis
 
     def keep(self, cells: np.ndarray, outcome: _Outcome) -> None:
         """Keep the better of the outcome at hand and the new one; add up the work."""
@@ -225,6 +294,7 @@ def solve(
     key: PRNGKeyArray,
     *,
     num_starts: int = 2,
+    start: str = "simplex",
     progress: Callable[[int], None] | None = None,
 ) -> Solution:
     r"""Minimise the loss of `problem` over its embeddings, from random starts.
@@ -240,19 +310,24 @@ def solve(
         key: a JAX random key, or an integer as its seed. A cell's starts depend on the key and the
             cell's own coordinates only, not on the batch around it.
         num_starts: random starts at most; raise it for low dimensions, where local minima exist.
+        start: how the first of them is drawn: "simplex", a random rotation of the regular simplex
+            of all instances where it fits into the dimension; or "gaussian", points independent
+            of each other, as all other starts are, which are spread out first and mostly come to
+            that simplex.
         progress: called with the number of cells newly attempted for the first time.
 
     Returns:
         The solution, with a batch axis if the problem has one.
 
     Raises:
-        ValueError: 64-bit mode is off, num_starts < 1, a problem of every dimension, or called
-            under ``jax.jit``.
+        ValueError: 64-bit mode is off, num_starts < 1, an unknown start, a problem of every
+            dimension, or called under ``jax.jit``.
     """
     require_x64()
     check_problem(problem)
     check_progress(progress)
     num_starts = check_count("num_starts", num_starts, 1)
+    check_choice("start", start, FIRST_STARTS)
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((problem, key))):
         raise ValueError(
             "solve schedules its work on the host and cannot be traced; call it outside jax.jit "
@@ -260,7 +335,8 @@ def solve(
         )
     key = as_key(key)
     losses, size = problem.cells()
-    batch = _Batch(problem.structure, problem.given_dim, losses, cell_keys(problem, key))
+    keys = cell_keys(problem, key)
+    batch = _Batch(problem.structure, problem.given_dim, losses, keys, start)
     cells, starts = np.arange(size), np.zeros(size, int)
     for start_index, num_stages in _attempts(num_starts):
         first = batch.best is None

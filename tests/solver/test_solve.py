@@ -308,6 +308,29 @@ def test_cell_keys_differ_between_cells():
     assert not np.any(np.all(other == data[0], axis=1))
 
 
+def test_simplexes_and_gaussian_starts_end_at_the_same_minima():
+    """Also where views part and where dimensions are left over; with a third of the products."""
+    for structure, dim, pairs in (
+        (TWELVE, DIM, "include"),
+        (ClassStructure((2, 2), 2), 9, "exclude"),
+    ):
+        alpha, tau = grid((0.05, 0.5, 0.9, 1.0), (0.1, 0.5, 2.0))
+        problem = Problem(structure, dim, SupCL(alpha, tau, pairs))
+        found = {start: solve(problem, 0, start=start) for start in attempts.FIRST_STARTS}
+        simplex, gaussian = found["simplex"], found["gaussian"]
+        for one in (simplex, gaussian):
+            assert np.max(certify(one).gap) <= CERTIFIED
+        assert np.allclose(simplex.value, gaussian.value, rtol=0, atol=VALUE)
+        assert np.allclose(np.linalg.norm(simplex.embeddings, axis=-1), 1, rtol=0, atol=VALUE)
+        assert not np.array_equal(simplex.embeddings[0], simplex.embeddings[1])
+        assert np.median(simplex.products) <= np.median(gaussian.products) / 2
+
+
+def test_an_unknown_start_raises():
+    with pytest.raises(ValueError, match="start must be one of 'simplex', 'gaussian'; got 'best'"):
+        solve(Problem(TWELVE, DIM, SupCL(0.5, 0.5)), 0, start="best")
+
+
 def test_seeds_repeat_and_differ():
     problem = Problem(TWELVE, DIM, SupCL(np.array([0.3, 0.8]), np.array([0.3, 0.3])))
     first, again, other = (solve(problem, jax.random.key(seed)) for seed in (0, 0, 1))
