@@ -343,7 +343,8 @@ def test_static_arguments_are_compiled_apart():
 
     kernel = Kernel(zeros, static_argnums=(0,))
     assert [kernel(size).shape for size in (2, 3, 2)] == [(2,), (3,), (2,)]
-    assert shapes == [2, 3] and len(kernel.ready) == 2
+    assert shapes == [2, 3]
+    assert len(kernel.ready) == 2
 
 
 def test_one_thread_compiles_and_the_others_wait():
