@@ -107,8 +107,9 @@ def _margin(loss: GramLoss, blocks: Any, size: Array) -> Margin:
 
 def _expand(loss: GramLoss, blocks: Any, simplex: VarianceSimplex) -> Callable[[Array], Local]:
     """f with gradient and Hessian, at shares in `ORDER`."""
-    rates = simplex.similarity[:, ORDER[FREE]] - simplex.similarity[:, ORDER[3:]]  # (3, 3)
-    at_rest = simplex.offset + simplex.similarity[:, ORDER[3]]
+    similarity = jnp.asarray(simplex.similarity)
+    rates = similarity[:, ORDER[FREE]] - similarity[:, ORDER[3:]]  # (3, 3)
+    at_rest = simplex.offset + similarity[:, ORDER[3]]
 
     def of_similarities(similarities: Array) -> Array:
         return loss.of_blocks(Similarities(*similarities), blocks)
@@ -129,8 +130,6 @@ def _expand(loss: GramLoss, blocks: Any, simplex: VarianceSimplex) -> Callable[[
         bends = jax.vmap(lambda along: change(along)[1])(rates.T)  # of share k: (3,) slopes
         slope = dot(rates.T, slopes)
         curvature = jax.vmap(lambda bend: dot(rates.T, bend))(bends)
-        # Kept, or every use would evaluate it again, and be compiled with all of it.
-        value, slopes, slope, curvature = rounding.kept((value, slopes, slope, curvature))
         return Local(value, jnp.append(slope, 0), curvature, margin(value, slopes))
 
     return expand
@@ -165,7 +164,7 @@ def _bound_cell(
     level: Array,
 ) -> tuple[rounding.Scalar, ...]:
     expand = _expand(loss, blocks, simplex)
-    start, present = simplex.point(variances)[ORDER], simplex.present[ORDER] > 0
+    start, present = simplex.point(variances)[ORDER], jnp.asarray(simplex.present)[ORDER] > 0
     local = expand(start)
     slack = jnp.where(present, local.slope, jnp.inf)
     eigenvalue = jnp.min(slack) - dot(local.slope, start)

@@ -316,7 +316,9 @@ def test_simplexes_and_gaussian_starts_end_at_the_same_minima():
     ):
         alpha, tau = grid((0.05, 0.5, 0.9, 1.0), (0.1, 0.5, 2.0))
         problem = Problem(structure, dim, SupCL(alpha, tau, pairs))
-        found = {start: solve(problem, 0, start=start) for start in attempts.FIRST_STARTS}
+        found = {
+            start: solve(problem, jax.random.key(0), start=start) for start in attempts.FIRST_STARTS
+        }
         simplex, gaussian = found["simplex"], found["gaussian"]
         for one in (simplex, gaussian):
             assert np.max(certify(one).gap) <= CERTIFIED
@@ -328,7 +330,7 @@ def test_simplexes_and_gaussian_starts_end_at_the_same_minima():
 
 def test_an_unknown_start_raises():
     with pytest.raises(ValueError, match="start must be one of 'simplex', 'gaussian'; got 'best'"):
-        solve(Problem(TWELVE, DIM, SupCL(0.5, 0.5)), 0, start="best")
+        solve(Problem(TWELVE, DIM, SupCL(0.5, 0.5)), jax.random.key(0), start="best")
 
 
 def test_seeds_repeat_and_differ():
