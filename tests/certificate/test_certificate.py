@@ -1,7 +1,7 @@
 """Nothing feasible beats a bound, nothing suboptimal is certified, and rounding stays inside."""
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -467,12 +467,11 @@ def test_a_lying_solver_convinces_nobody(monkeypatch):
     def content(value, point):
         return point.embeddings, jnp.zeros(()), jnp.asarray(False)
 
-    def collapsed_starts(keys, num_points, dim):
+    def collapsed_starts(keys, instance_ids, num_instances, dim):
         start = jnp.asarray(collapsed(TWELVE, dim))
-        return jnp.broadcast_to(start, (len(keys), num_points, dim)), None
+        return jnp.broadcast_to(start, (len(keys), len(instance_ids), dim)), None
 
-    kernel: Any = attempts._attempt_chunk.function
-    honest = kernel.__wrapped__
+    honest = attempts._attempt_chunk.traced
 
     def traced_again(*arguments):
         return honest(*arguments)
@@ -481,7 +480,7 @@ def test_a_lying_solver_convinces_nobody(monkeypatch):
     alpha = np.array([0.1, 0.3, 0.5, 0.6, 0.8, 1.0])
     problem = Problem(TWELVE, DIM, SupCL(alpha, np.full(6, 0.5)))
     monkeypatch.setattr(attempts, "leave_saddle", content)
-    monkeypatch.setattr(attempts, "_random_starts", collapsed_starts)
+    monkeypatch.setattr(attempts, "_random_simplexes", collapsed_starts)
     monkeypatch.setattr(attempts, "_attempt_chunk", jax.jit(traced_again))
     lie = solve(problem, jax.random.key(0))
     assert np.all(np.asarray(lie.status) == Status.CONVERGED)
@@ -499,7 +498,7 @@ def test_a_lying_solver_convinces_nobody(monkeypatch):
     assert np.all(np.asarray(certificate.gap) >= excess)
     # And the honest solver leaves the same collapsed starts.
     monkeypatch.undo()
-    monkeypatch.setattr(attempts, "_random_starts", collapsed_starts)
+    monkeypatch.setattr(attempts, "_random_simplexes", collapsed_starts)
     truth = solve(problem, jax.random.key(0))
     assert np.all(certify(truth).certified)
     assert np.all(np.asarray(truth.escapes)[spread] >= 1)
