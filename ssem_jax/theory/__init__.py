@@ -35,9 +35,15 @@ roundings times their condition number, which is large near the α that collapse
 
 Files: setting (what goes in), reduced (the loss above), boundaries, optimum, guidelines, unequal
 (classes of different size), other_losses (a criterion for any convex loss, spectral, sigmoid),
-dataset (many batches).
+dataset (many batches), batches (random and stratified ones), nonnegative (embeddings after a ReLU),
+kinds (losses that weigh kinds of pairs, two towers, means over all anchors).
 """
 
+from ssem_jax.theory.batches import random_alpha_c as random_alpha_c
+from ssem_jax.theory.batches import random_delta2 as random_delta2
+from ssem_jax.theory.batches import random_tau_c as random_tau_c
+from ssem_jax.theory.batches import stratified_alpha_c as stratified_alpha_c
+from ssem_jax.theory.batches import stratified_alpha_v as stratified_alpha_v
 from ssem_jax.theory.boundaries import alpha_c as alpha_c
 from ssem_jax.theory.boundaries import alpha_c_limit as alpha_c_limit
 from ssem_jax.theory.boundaries import alpha_local as alpha_local
@@ -50,6 +56,15 @@ from ssem_jax.theory.guidelines import excluded_guideline as excluded_guideline
 from ssem_jax.theory.guidelines import majority_guideline as majority_guideline
 from ssem_jax.theory.guidelines import power_guideline as power_guideline
 from ssem_jax.theory.guidelines import summary_guideline as summary_guideline
+from ssem_jax.theory.kinds import alpha_c_all as alpha_c_all
+from ssem_jax.theory.kinds import collapse_margins as collapse_margins
+from ssem_jax.theory.kinds import coverage_imbalance as coverage_imbalance
+from ssem_jax.theory.kinds import cross_modal_window as cross_modal_window
+from ssem_jax.theory.kinds import spread_alpha_c as spread_alpha_c
+from ssem_jax.theory.nonnegative import nonnegative_alpha_c as nonnegative_alpha_c
+from ssem_jax.theory.nonnegative import nonnegative_alpha_v as nonnegative_alpha_v
+from ssem_jax.theory.nonnegative import nonnegative_within as nonnegative_within
+from ssem_jax.theory.nonnegative import orthogonal_thresholds as orthogonal_thresholds
 from ssem_jax.theory.optimum import alpha_for_delta2 as alpha_for_delta2
 from ssem_jax.theory.optimum import delta2 as delta2
 from ssem_jax.theory.optimum import loss as loss

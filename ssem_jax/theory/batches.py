@@ -1,0 +1,354 @@
+r"""The mean loss over many batches of a data set: when classes collapse, how much they spread.
+
+An encoder sees a data set of m classes with n instances each in batches, and what it minimises is
+the mean of their losses. The data set's Gram matrix with three similarities is optimal wherever
+batches cover pairs of a kind alike. With r = e^{-m/((m-1)τ)}, κ = (n-1)/(n(m-1)) and an anchor
+that meets k other instances of its class and l of other classes,
+
+.. math::
+   h(k, l) = \frac{k - l \kappa r}{w + k + l r}, \qquad
+   \alpha_c = \frac{P - \operatorname{E}_\mathrm{sup} h}
+                   {P - \operatorname{E}_\mathrm{sup} h + \operatorname{E}_\mathrm{self} h},
+
+with P the weight of all anchors of L_sup. **Stratified** batches have m_b classes with n_b
+instances each, and one composition. In a **random** batch of B instances k is hypergeometric
+(n → ∞: binomial), and many an anchor has no positive. n = ∞ is meant by `None`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float
+
+from ssem_jax.problem.validation import (
+    check_choice,
+    check_count,
+    check_mixing,
+    check_temperature,
+)
+from ssem_jax.theory.setting import SELF_PAIRS, Setting, prepare
+
+HALVINGS = 60
+"""Of an interval: more than float64 has digits."""
+HOTTEST = 1e6
+"""Temperature above which a collapse temperature is infinite."""
+MEANS = ("all", "anchors")
+"""Of L_sup: over all anchors, those without a positive counting 0; or over those that have one."""
+
+
+# ---------------------------------------------------------------------------------- stratified
+
+
+def _stratified(
+    num_classes: ArrayLike,
+    num_instances: ArrayLike,
+    num_views: ArrayLike,
+    batch: tuple[int, int],
+    temperature: ArrayLike,
+    self_pairs: str,
+) -> tuple[Setting, Array, int, int]:
+    """The setting of the data set, r, m_b and n_b."""
+    of_batch = (
+        check_count("classes of a batch", batch[0], 1),
+        check_count("instances of a batch", batch[1], 1),
+    )
+    setting, (tau,) = prepare(
+        num_classes, num_instances, num_views, self_pairs, temperature=temperature
+    )
+    return setting, jnp.exp(-setting.gap / tau), *of_batch
+
+
+def stratified_alpha_c(
+    num_classes: ArrayLike,
+    num_instances: ArrayLike,
+    num_views: ArrayLike,
+    batch: tuple[int, int],
+    temperature: ArrayLike,
+    self_pairs: str = "include",
+) -> Float[Array, "*batch"]:
+    r"""The collapse boundary of the mean loss over stratified batches.
+
+    .. math:: \alpha_c = 1 - \frac{(n_b-1) - n_b(m_b-1) \kappa r}{w + n_b-1 + n_b(m_b-1) r}
+
+    Args:
+        num_classes: m ≥ 2, of the data set.
+        num_instances: n ≥ 1 per class, of the data set.
+        num_views: p ≥ 1 per instance.
+        batch: (m_b, n_b), classes of a batch and instances of each.
+        temperature: τ > 0.
+        self_pairs: "include", "exclude" or "decouple".
+
+    Returns:
+        α_c in [0, 1], broadcast.
+
+    Raises:
+        ValueError: a count or a hyper-parameter out of range; 64-bit mode is off.
+
+    References:
+        Derived here: the slope of the reduced loss along the spread ray, at collapse.
+    """
+    setting, r, m_b, n_b = _stratified(
+        num_classes, num_instances, num_views, batch, temperature, self_pairs
+    )
+    kappa = (setting.n - 1) / (setting.n * (setting.m - 1))
+    others = n_b * (m_b - 1)
+    found = 1 - (n_b - 1 - others * kappa * r) / (setting.w + n_b - 1 + others * r)
+    return jnp.clip(found, 0, 1)
+
+
+def stratified_alpha_v(
+    num_classes: ArrayLike,
+    num_instances: ArrayLike,
+    num_views: ArrayLike,
+    batch: tuple[int, int],
+    temperature: ArrayLike,
+) -> Float[Array, "*batch"]:
+    r"""The view-spread boundary of the mean loss over stratified batches, self pairs excluded.
+
+    .. math:: \alpha_v = \frac{(p-1) \bigl[1 - p n_b (m_b-1) \tfrac{m}{m-1} r\bigr]}
+                              {p n_b - 1 + p n_b (m_b-1) r}
+
+    Args:
+        num_classes: m ≥ 2, of the data set.
+        num_instances: n ≥ 1 per class, of the data set.
+        num_views: p ≥ 1 per instance.
+        batch: (m_b, n_b), classes of a batch and instances of each.
+        temperature: τ > 0.
+
+    Returns:
+        α_v, broadcast; 0 where views never part.
+
+    Raises:
+        ValueError: a count or a hyper-parameter out of range; 64-bit mode is off.
+    """
+    setting, r, m_b, n_b = _stratified(
+        num_classes, num_instances, num_views, batch, temperature, "exclude"
+    )
+    p, others = setting.p, setting.p * n_b * (m_b - 1)
+    found = (p - 1) * (1 - others * setting.gap * r) / jnp.maximum(p * n_b - 1 + others * r, 1e-300)
+    return jnp.maximum(found, 0)
+
+
+# -------------------------------------------------------------------------------------- random
+
+
+class _Random(NamedTuple):
+    """Compositions of a random batch, and the data set's constants.
+
+    Attributes:
+        chance: (B,) of k = 0 … B-1.
+        own: (B,) k.
+        others: (B,) l.
+        sup: (B,) weight of an anchor of each composition in L_sup, 1-α aside.
+        weight: w.
+        kappa: κ.
+        stretch: n/(n-1), 1 - s_within at δ² = 1.
+        num_classes: m.
+    """
+
+    chance: np.ndarray
+    own: np.ndarray
+    others: np.ndarray
+    sup: np.ndarray
+    weight: float
+    kappa: float
+    stretch: float
+    num_classes: int
+
+
+def _random(
+    num_classes: int,
+    num_instances: int | None,
+    num_views: int,
+    batch: int,
+    self_pairs: str,
+    mean: str,
+) -> _Random:
+    m = check_count("num_classes", num_classes, 2)
+    n = None if num_instances is None else check_count("num_instances", num_instances, 2)
+    p = check_count("num_views", num_views, 1)
+    batch = check_count("a batch", batch, 2)
+    check_choice("self_pairs", self_pairs, SELF_PAIRS)
+    check_choice("mean", mean, MEANS)
+    if n is not None and batch > m * n:
+        raise ValueError(
+            f"a batch of {batch} is larger than a data set of {m} classes of {n}; "
+            "num_instances counts those of the data set."
+        )
+    k = np.arange(batch)
+    l = batch - 1 - k  # noqa: E741 (the l of the formulas)
+    with np.errstate(divide="ignore"):
+        if n is None:
+            ratios = np.log(l[:-1] / ((k[:-1] + 1) * (m - 1)))
+        else:
+            free = m * n - n - l[:-1] + 1.0
+            above = np.maximum(n - 1.0 - k[:-1], 0) * l[:-1]
+            ratios = np.log(above) - np.log((k[:-1] + 1) * np.maximum(free, 1e-300))
+            ratios[free <= 0] = 0  # before the first k that is possible
+    logs = np.concatenate([[0.0], np.cumsum(ratios)])
+    if n is not None:
+        logs[l > m * n - n] = -np.inf
+    chance = np.exp(logs - np.max(logs))
+    chance /= chance.sum()
+    positive = 1.0 if mean == "all" else float(chance[1:].sum())
+    weight = {"include": 1.0, "exclude": (p - 1) / p, "decouple": 0.0}[self_pairs]
+    return _Random(
+        chance,
+        k,
+        l,
+        (k > 0) / positive,
+        weight,
+        1 / (m - 1) if n is None else (n - 1) / (n * (m - 1)),
+        1.0 if n is None else n / (n - 1),
+        m,
+    )
+
+
+def random_alpha_c(
+    num_classes: int,
+    num_instances: int | None,
+    num_views: int,
+    batch: int,
+    temperature: float,
+    self_pairs: str = "include",
+    mean: str = "all",
+) -> float:
+    r"""The collapse boundary of the mean loss over random batches: α_c of the module docstring.
+
+    A batch holds k others of an anchor's class only by chance. Anchors without a positive push
+    nothing apart that belongs together, so α_c may be far above that of a stratified batch.
+
+    Args:
+        num_classes: m ≥ 2.
+        num_instances: n ≥ 2 per class in the data set; None for infinitely many.
+        num_views: p ≥ 1 per instance, all in the batch.
+        batch: B ≥ 2 instances.
+        temperature: τ > 0.
+        self_pairs: "include", "exclude" or "decouple".
+        mean: L_sup over "all" anchors, those without a positive counting 0; or over the "anchors"
+            of all batches that have one.
+
+    Returns:
+        α_c in [0, 1].
+
+    Raises:
+        ValueError: a count, a hyper-parameter or a convention out of range.
+
+    References:
+        Derived here: the slope of the reduced loss along the spread ray, at collapse.
+    """
+    check_temperature(temperature)
+    found = _random(num_classes, num_instances, num_views, batch, self_pairs, mean)
+    return _boundary(found, float(temperature))
+
+
+def _boundary(family: _Random, tau: float) -> float:
+    r = math.exp(-family.num_classes / ((family.num_classes - 1) * tau))
+    below = family.weight + family.own + family.others * r
+    # A decoupled anchor alone with its own class at r = 0 is 0/0: its limit has no pull.
+    h = (family.own - family.others * family.kappa * r) / np.maximum(below, 1e-300)
+    sup = family.chance * family.sup
+    ahead, push = float(np.sum(sup * (1 - h))), float(np.sum(family.chance * h))
+    return min(1.0, max(0.0, ahead / (ahead + push))) if ahead + push > 0 else 1.0
+
+
+def random_tau_c(
+    num_classes: int,
+    num_instances: int | None,
+    num_views: int,
+    batch: int,
+    alpha: float,
+    self_pairs: str = "include",
+    mean: str = "all",
+) -> float:
+    """The collapse temperature of the mean loss over random batches; α_c increases with τ.
+
+    Args:
+        num_classes: m ≥ 2.
+        num_instances: n ≥ 2 per class in the data set; None for infinitely many.
+        num_views: p ≥ 1 per instance, all in the batch.
+        batch: B ≥ 2 instances.
+        alpha: α in [0, 1].
+        self_pairs: "include", "exclude" or "decouple".
+        mean: "all" or "anchors" of :func:`random_alpha_c`.
+
+    Returns:
+        τ_c; 0 where classes collapse at every temperature, ∞ where at none.
+
+    Raises:
+        ValueError: a count, a hyper-parameter or a convention out of range.
+    """
+    check_mixing(alpha)
+    found = _random(num_classes, num_instances, num_views, batch, self_pairs, mean)
+    low, high = 1e-3, HOTTEST
+    if alpha <= _boundary(found, low):
+        return 0.0
+    if alpha > _boundary(found, high):
+        return math.inf
+    for _ in range(HALVINGS):
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if alpha > _boundary(found, middle) else (low, middle)
+    return math.sqrt(low * high)
+
+
+def random_delta2(
+    num_classes: int,
+    num_instances: int | None,
+    num_views: int,
+    batch: int,
+    alpha: float,
+    temperature: float,
+    self_pairs: str = "include",
+    mean: str = "all",
+) -> float:
+    r"""δ² of the data set at the least mean loss over random batches, the root q of a convex loss.
+
+    .. math::
+       (1-\alpha) P = \operatorname{E} \frac{\omega_k [k x - l y (n-1)/(n(m-1))]}{w + k x + l y},
+       \quad x = e^{-qn/((n-1)\tau)}, \; y = e^{-(m-q)/((m-1)\tau)}
+
+    with ω_k what an anchor of k positives weighs.
+
+    Args:
+        num_classes: m ≥ 2.
+        num_instances: n ≥ 2 per class in the data set; None for infinitely many.
+        num_views: p ≥ 1 per instance, all in the batch.
+        batch: B ≥ 2 instances.
+        alpha: α in [0, 1].
+        temperature: τ > 0.
+        self_pairs: "include", "exclude" or "decouple".
+        mean: "all" or "anchors" of :func:`random_alpha_c`.
+
+    Returns:
+        δ² in [0, 1); 0 where classes collapse.
+
+    Raises:
+        ValueError: a count, a hyper-parameter or a convention out of range.
+    """
+    check_mixing(alpha)
+    check_temperature(temperature)
+    found = _random(num_classes, num_instances, num_views, batch, self_pairs, mean)
+    m, tau = found.num_classes, float(temperature)
+    weights = found.chance * ((1 - alpha) * found.sup + alpha)
+    pull = (1 - alpha) * float(np.sum(found.chance * found.sup))
+
+    def falls(q: float) -> bool:
+        x = math.exp(-q * found.stretch / tau)
+        y = math.exp(-(m - q) / ((m - 1) * tau))
+        push = found.own * x - found.kappa * found.others * y
+        below = np.maximum(found.weight + found.own * x + found.others * y, 1e-300)
+        return pull < float(np.sum(weights * push / below))
+
+    # The mean of the data set is 0 at least: at the most δ² all of its points are a simplex.
+    low, high = 0.0, m / (m - 1 + 1 / found.stretch) / found.stretch if num_instances else 1.0
+    high = min(high, 1.0)
+    if not falls(0.0):
+        return 0.0
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if falls(middle) else (low, middle)
+    return (low + high) / 2
