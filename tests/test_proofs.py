@@ -335,7 +335,11 @@ def test_a_cache_that_cannot_be_written_is_said_once_and_not_of_every_kernel(
     tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path))
-    monkeypatch.setattr(cache.os, "access", lambda path, mode: False)
+
+    def refuse(**_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(cache.tempfile, "TemporaryFile", refuse)
     assert cache.folder() is None
     assert cache.folder() is None
     assert capsys.readouterr().err.count("cannot be written") == 1

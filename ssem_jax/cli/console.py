@@ -26,10 +26,10 @@ app = typer.Typer(
     "global optimality.",
 )
 
-AS_EXPECTED, NOT_AS_EXPECTED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
+AS_EXPECTED, NOT_AS_EXPECTED, BAD_USAGE, INTERRUPTED, CUT_OFF = 0, 1, 2, 130, 141
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
-SeedOption = Annotated[int, typer.Option(help="Seed of the random starts.", min=0)]
+SeedOption = Annotated[int, typer.Option(help="Seed of the random starts.", min=0, max=2**63 - 1)]
 
 
 def folder_named(text: str) -> Path:
@@ -74,6 +74,7 @@ def set_up() -> None:
     from ssem_jax.compute import cache
 
     cache.set_up_jax()
+    cache.check_platform()
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 Results go to stdout, progress to stderr. With --json, stdout holds one JSON document and nothing
 else, whatever happens: an error is ``{"error": ...}``, and what a user's file prints goes to
 stderr. Exit codes: 0 as expected, 1 a verdict is not as expected or undecided, 2 bad usage or
-another error, 130 interrupted.
+another error, 130 interrupted, 141 nobody reads the answer.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from ssem_jax.cli.console import AS_EXPECTED, BAD_USAGE, INTERRUPTED, Answer, app, say
+from ssem_jax.cli.console import AS_EXPECTED, BAD_USAGE, CUT_OFF, INTERRUPTED, Answer, app, say
+from ssem_jax.cli.streams import drop_stdout, flush_stdout, prepare_streams, was_cut_off
 from ssem_jax.sweeps import document
 
 # isort: off
@@ -35,14 +36,20 @@ from ssem_jax.cli import (  # noqa: F401
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line; every foreseeable error is one line on stderr and exit code 2."""
+    prepare_streams()
     logging.basicConfig(format="ssem: %(message)s")
     given = sys.argv[1:] if arguments is None else arguments
     as_json = "--json" in given and "--help" not in given
     with redirect_stdout(sys.stderr) if as_json else nullcontext():
         answer = _run(arguments)
-    if as_json and isinstance(answer, Answer):
-        print(document.write(answer.document))
-    sys.exit(answer.code if isinstance(answer, Answer) else answer)
+    code = answer.code if isinstance(answer, Answer) else answer
+    try:
+        if as_json and isinstance(answer, Answer):
+            print(document.write(answer.document))
+        flush_stdout()
+    except BrokenPipeError:
+        code = _cut_off()
+    sys.exit(code)
 
 
 def _run(arguments: list[str] | None) -> Answer | int:
@@ -52,10 +59,16 @@ def _run(arguments: list[str] | None) -> Answer | int:
     except (KeyboardInterrupt, typer.Abort):
         found = INTERRUPTED
     except SystemExit as error:  # no command ends so: what it called does
+        if was_cut_off(error):
+            return _cut_off()
         return _refuse(f"something called sys.exit({error.code!r}) before the command was done.")
+    except BrokenPipeError:
+        return _cut_off()
     except (ValueError, OSError) as error:
         return _refuse(str(error))
     except Exception as error:
+        if isinstance(error, MemoryError) or "Out of memory" in str(error):
+            return _refuse(f"out of memory; ask for fewer or smaller things ({error}).")
         # Typer raises its usage errors under different parents from version to version.
         if not hasattr(error, "format_message"):
             traceback.print_exc()
@@ -77,6 +90,13 @@ def _refuse(message: str) -> Answer:
     message = " ".join(message.split())
     say(f"error: {message}")
     return Answer(BAD_USAGE, {"error": message})
+
+
+def _cut_off() -> int:
+    """Nobody reads the answer, as of ``ssem guide | head -1``."""
+    drop_stdout()
+    say("nobody reads stdout any more.")
+    return CUT_OFF
 
 
 @app.callback(invoke_without_command=True)

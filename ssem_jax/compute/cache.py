@@ -10,6 +10,8 @@ import functools
 import json
 import os
 import sys
+import tempfile
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -30,15 +32,18 @@ def folder() -> Path | None:
     except RuntimeError:  # no HOME, and a user that the system does not know
         _warn(f"there is no home folder; name a folder in {VARIABLE}")
         return None
+    return path if _can_write(path) else None
+
+
+def _can_write(path: Path) -> bool:
+    """Whether files can be written there, which is tried: or JAX would warn of every kernel."""
     try:
         path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            return True
     except OSError as error:
-        _warn(f"{path}: {error.strerror}")
-        return None
-    if not os.access(path, os.W_OK):  # or JAX would say so of every kernel
-        _warn(f"{path} cannot be written")
-        return None
-    return path
+        _warn(f"{path} cannot be written ({error.strerror})")
+        return False
 
 
 def _wanted() -> Path:
@@ -56,12 +61,33 @@ def _warn(reason: str) -> None:
 
 
 def set_up_jax() -> None:
-    """64-bit JAX, and compiled kernels kept between runs."""
+    """64-bit JAX, and compiled kernels kept between runs.
+
+    Where `JAX_COMPILATION_CACHE_DIR` is set and `SSEM_CACHE` is not, JAX keeps them there.
+    """
     jax.config.update("jax_enable_x64", True)
+    if os.environ.get("JAX_COMPILATION_CACHE_DIR") and not os.environ.get(VARIABLE):
+        return
     path = folder()
-    if path is not None:
+    if path is not None and _can_write(path / "kernels"):
         jax.config.update("jax_compilation_cache_dir", str(path / "kernels"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+        # It could be written a moment ago; whatever happens now, happens to every kernel.
+        warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
+
+
+def check_platform() -> None:
+    """Raise a ValueError where `JAX_PLATFORMS` names no device of this machine."""
+    wanted = os.environ.get("JAX_PLATFORMS")
+    if not wanted:
+        return
+    try:
+        jax.devices()
+    except Exception as error:  # of many types, from version to version
+        raise ValueError(
+            f"JAX_PLATFORMS={wanted} names no device that JAX finds here ({type(error).__name__}); "
+            "unset it, or write JAX_PLATFORMS=cpu."
+        ) from error
 
 
 def recall_verdicts() -> dict[str, str]:
