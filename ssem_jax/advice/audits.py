@@ -13,6 +13,7 @@ from ssem_jax import theory
 from ssem_jax.advice.inputs import Batch, read_batch
 from ssem_jax.certificate.certificate import GAP_TOLERANCE, Certificate
 from ssem_jax.certificate.certificates import (
+    CHOLESKY_LIMIT,
     certificate_key,
     certify,
     certify_blocks,
@@ -22,6 +23,7 @@ from ssem_jax.certificate.certificates import (
 )
 from ssem_jax.certificate.class_blocks import CLASS_LIMIT, reducible
 from ssem_jax.certificate.class_program import solve_reduced
+from ssem_jax.compute.sizes import check_memory
 from ssem_jax.geometry.shares import Variances, similarities_of
 from ssem_jax.geometry.similarities import Similarities
 from ssem_jax.losses.base import GramLoss, loss_of
@@ -35,6 +37,9 @@ from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.problem.validation import as_key, require_x64
 from ssem_jax.solver.attempts import solve
 from ssem_jax.sweeps.grid import admitting_dimension
+
+DUAL_MATRICES = 4
+"""N × N matrices that an audit holds at a time where it forms the dual one; measured at 3,000."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,6 +146,10 @@ def audit_batch(batch: Batch, loss: GramLoss, key: PRNGKeyArray) -> Audit:
     """The audit of embeddings that were read already; see :func:`audit`."""
     structure = batch.structure
     _check_loss(loss, structure)
+    count = structure.num_embeddings
+    formed = DUAL_MATRICES * count**2 if count <= CHOLESKY_LIMIT else 0
+    remedy = "audit a sample of the instances"
+    check_memory(f"an audit of {count} embeddings", formed + batch.points.size, remedy)
     problem = Problem(structure, admitting_dimension(structure, loss), loss)
     optimum, prediction = _optimum(problem, key)
     chance = jax.random.fold_in(certificate_key(key), 1)  # the reference has the other one

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
+NUMBERS_LIMIT = 10**6
+"""Numbers of one range: more cells than a sweep of a day has."""
+
+
+class TooMany(ValueError):
+    """A range of more numbers than `NUMBERS_LIMIT`."""
+
 
 def parse_numbers(option: str, text: str) -> tuple[float, ...]:
     """Numbers from "a,b,c", "first:last:count" or "log:first:last:count".
 
     Raises:
-        ValueError: anything else.
+        ValueError: anything else, and more numbers than `NUMBERS_LIMIT`.
     """
     parts = text.split(":")
     spaced = np.geomspace if parts[0] == "log" else np.linspace
@@ -20,7 +27,11 @@ def parse_numbers(option: str, text: str) -> tuple[float, ...]:
         first, last, count = float(ends[0]), float(ends[1]), int(ends[2])
         if len(ends) != 3 or count < 1 or (spaced is np.geomspace and min(first, last) <= 0):
             raise ValueError
+        if count > NUMBERS_LIMIT:
+            raise TooMany(f"{option} takes at most {NUMBERS_LIMIT:,} numbers; got {text!r}.")
         return tuple(spaced(first, last, count).tolist())
+    except TooMany:
+        raise
     except (ValueError, IndexError):
         raise ValueError(
             f"{option} takes numbers as 0.1,0.5 or first:last:count or log:first:last:count "

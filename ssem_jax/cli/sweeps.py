@@ -87,20 +87,22 @@ def sweep_command(
     from ssem_jax.sweeps.batches import num_cells
     from ssem_jax.sweeps.folder import summarize
     from ssem_jax.sweeps.grid import Grid
-    from ssem_jax.sweeps.runs import sweep
+    from ssem_jax.sweeps.runs import check_sizes, sweep
 
     view_counts = parse_integers("--views", views)
     if sizes:
         shapes = [parse_integers("--sizes", text) for text in sizes]
+        structures = [ClassStructure(shape, p) for shape in shapes for p in view_counts]
     else:
         counts = parse_integers("--instances", instances)
-        shapes = [
-            (n,) * at_least("--classes", m, 2)
+        structures = [
+            ClassStructure.balanced(at_least("--classes", m, 2), n, p)
             for m in parse_integers("--classes", classes)
             for n in counts
+            for p in view_counts
         ]
     grid = Grid(
-        tuple(ClassStructure(tuple(shape), p) for shape in shapes for p in view_counts),
+        structures,
         tuple(
             "full" if text == "full" else parse_integers("--dim", text)[0] for text in listed(dim)
         )
@@ -112,6 +114,7 @@ def sweep_command(
         tuple(listed(mean)),
     )
     problems = grid.problems()
+    check_sizes(problems, witness)
     begun = time.perf_counter()
     with (
         open_executor(executor, workers, scheduler) as opened,

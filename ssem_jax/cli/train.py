@@ -33,7 +33,7 @@ def train_command(
     fast: Annotated[bool, typer.Option("--fast", help="A tiny version, for a look.")] = False,
     seeds: Annotated[
         int | None,
-        typer.Option(help="Repetitions, from --seed on. [default: 5 or 3]", min=1),
+        typer.Option(help="Repetitions, from --seed on. [default: 5 or 3]", min=1, max=10_000),
     ] = None,
     alpha: Annotated[
         str | None, typer.Option(help="0.1,0.5 or 0:1:9. [default: the experiment's]")

@@ -27,7 +27,7 @@ thread, or set that variable to 1:
 too. Compiled kernels are kept in the user's cache folder; ``SSEM_CACHE=folder`` moves it,
 ``SSEM_CACHE=off`` switches it off.
 
-Files: kernels, workers (executors), cache.
+Files: kernels, workers (executors), cache, sizes (what a computation would take).
 """
 
 from ssem_jax.compute.cache import set_up_jax as set_up_jax

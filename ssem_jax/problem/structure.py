@@ -13,6 +13,11 @@ import numpy as np
 from ssem_jax.problem.labels import as_labels, class_codes
 from ssem_jax.problem.validation import check_count, check_type, shown
 
+CLASSES_LIMIT = 10**7
+"""Classes of one batch: their sizes are a list, which takes a minute to check."""
+EMBEDDINGS_LIMIT = 2**53
+"""Embeddings of one batch: as far as float64 counts."""
+
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
@@ -43,11 +48,22 @@ class ClassStructure:
             )
         object.__setattr__(self, "sizes", sizes)
         object.__setattr__(self, "num_views", check_count("num_views", self.num_views, 1))
+        if self.num_embeddings > EMBEDDINGS_LIMIT:
+            raise ValueError(
+                f"there must be at most {EMBEDDINGS_LIMIT:.3g} embeddings, or float64 does not "
+                f"count them; got {float(self.num_embeddings):.3g}."
+            )
 
     @classmethod
     def balanced(cls, num_classes: int, num_instances: int, num_views: int = 1) -> ClassStructure:
         """m classes of n instances each, with p views."""
-        return cls((num_instances,) * check_count("num_classes", num_classes, 2), num_views)
+        num_classes = check_count("num_classes", num_classes, 2)
+        if num_classes > CLASSES_LIMIT:
+            raise ValueError(
+                f"num_classes must be at most {CLASSES_LIMIT:,}; got {num_classes:,}. All of them "
+                "stand in one batch."
+            )
+        return cls((num_instances,) * num_classes, num_views)
 
     @classmethod
     def from_labels(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from ssem_jax.compute.sizes import check_cells
 from ssem_jax.geometry.shares import full_dimension
 from ssem_jax.losses.base import GramLoss
 from ssem_jax.losses.supcl import SupCL
@@ -91,7 +93,11 @@ class Grid:
         return {name: lists[name] for name in fields if name in lists}
 
     def problems(self) -> list[Problem]:
-        """One problem for each shape and static choice, with the numbers as its batch axis."""
+        """One problem for each shape and static choice, with the numbers as its batch axis.
+
+        Raises:
+            ValueError: an empty list, or more cells than a sweep may have.
+        """
         for name in ("structures", "dims"):
             if len(self._listed(name)) == 0:
                 raise ValueError(f"{name} must not be empty; give at least one value.")
@@ -99,6 +105,8 @@ class Grid:
         static = {field.name for field in dataclasses.fields(self.loss) if is_static(field)}
         choices = {name: values for name, values in axes.items() if name in static}
         numbers = {name: values for name, values in axes.items() if name not in static}
+        counts = [len(values) for values in (self._listed("structures"), self._listed("dims"))]
+        check_cells(math.prod(counts) * math.prod(map(len, axes.values())))
         cells = np.array(list(itertools.product(*numbers.values())), float)
         traced = dict(zip(numbers, cells.T, strict=True))
         return [

@@ -15,6 +15,7 @@ The columns of the table stand in :mod:`ssem_jax.sweeps.table`.
 
 from __future__ import annotations
 
+import math
 import os
 import queue
 import time
@@ -32,17 +33,19 @@ from threadpoolctl import threadpool_limits
 
 from ssem_jax.certificate.certificates import check_size
 from ssem_jax.compute.kernels import in_this_mode
+from ssem_jax.compute.sizes import check_cells, check_memory
 from ssem_jax.compute.workers import EXECUTORS, lost_worker, open_executor
 from ssem_jax.losses.base import loss_of
 from ssem_jax.problem.problem import Problem, check_problem
 from ssem_jax.problem.validation import (
+    as_key,
     check_choice,
     check_count,
     check_progress,
     require_x64,
     shown,
 )
-from ssem_jax.sweeps.batches import PART_CELLS, Progress, compute_batch, split
+from ssem_jax.sweeps.batches import PART_CELLS, Progress, compute_batch, num_cells, split
 from ssem_jax.sweeps.folder import KEPT, LOG, RunError, check_folder, described, open_sweep
 from ssem_jax.sweeps.grid import Grid
 from ssem_jax.sweeps.table import columns_of, join, schema_of
@@ -54,6 +57,8 @@ MANY_WORKERS = 512
 that none waits; the others are left to whoever works on the same run."""
 ATTEMPTS = 3
 """Workers that a batch may lose; the third loss is the batch's own doing (memory, most often)."""
+HELD = 3
+"""Times that a solved cell is held at least: its start, a direction and what is kept of it."""
 POLL_SECONDS = 0.2
 """Between looks at what another process on the same run has finished."""
 
@@ -99,7 +104,9 @@ def sweep(
     require_x64()
     check_choice("witness", witness, tuple(PART_CELLS))
     seed, num_starts = check_count("seed", seed, 0), check_count("num_starts", num_starts, 1)
+    as_key(seed)  # or it is too large
     problems = _problems(problems)
+    check_sizes(problems, witness)
     check_progress(progress)
     if out is not None:
         check_folder(out)
@@ -203,6 +210,18 @@ def sweep(
                     keep(running[future], future.result())
             raise
     return join([tables[number] for number in range(len(batches))])
+
+
+def check_sizes(problems: list[Problem], witness: str) -> None:
+    """Raise a ValueError where there are too many cells, or one does not fit into memory."""
+    check_cells(num_cells(problems))
+    for problem in problems if witness == "solve" else ():
+        shape = problem.structure.num_embeddings, problem.given_dim
+        check_memory(
+            "a cell of {} embeddings in {} dimensions".format(*shape),
+            HELD * math.prod(shape),
+            "take fewer embeddings or dimensions, or witness certificate, which minimises nothing",
+        )
 
 
 _TRACED: dict[Any, tuple[str, dict[str, str]]] = {}
