@@ -12,6 +12,11 @@ KERNELS = Path(__file__).parents[1] / ".pytest_cache" / "kernels"
 
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(KERNELS))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+# All else compiles as the package's kernels do (`ssem_jax.compute.kernels.OPTIONS`), in half of
+# the time. XLA_FLAGS= (empty) leaves XLA its own choices.
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=1 --xla_cpu_use_fusion_emitters=false"
+)
 
 import hypothesis  # noqa: E402
 import jax  # noqa: E402
