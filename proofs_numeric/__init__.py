@@ -13,7 +13,7 @@ import importlib
 import pkgutil
 from types import ModuleType
 
-SUPPORT = ("__main__", "check", "conjectures", "domains", "evidence")
+SUPPORT = ("__main__", "check", "conjectures", "domains", "evidence", "reduced")
 """Modules of this package that state no claim."""
 
 

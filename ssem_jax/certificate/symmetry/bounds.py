@@ -50,6 +50,10 @@ TIGHTNESS = 3e-3
 """Part of the width of a bracket by which its ends may exceed what is reached."""
 SEARCH_STEPS = 60
 """Newton steps for an end of a bracket at most; 10 to 25 are usual."""
+STAGE_STEPS = 6
+"""Newton steps for a barrier at most: where it takes more, its function is mostly rounding."""
+DIGITS = 1e-13
+"""Width, relative to the functional, below which a bracket is as tight as entries have digits."""
 SEARCH_SHRINK = 0.05
 """Factor of the barrier between them."""
 CENTRING_STEPS = 60
@@ -295,18 +299,19 @@ class Level:
         bend += first.weight**2 * np.outer(local.slope, local.slope)
         # The barrier at which a step within the Dikin ellipsoid of the centre balances the tilt.
         nu = float(np.sqrt(tilt @ solved_system(bend, tilt)))
-        point = goal.centred(centre, nu)
+        point, digits, steps = goal.centred(centre, nu), DIGITS * best, 0
         for _ in range(SEARCH_STEPS):
             point, decrement = goal.step(point, nu)
-            if decrement > CENTRED * nu:
+            steps += 1
+            if decrement > CENTRED * nu and steps < STAGE_STEPS:
                 continue
             reached = float(tilt @ point.x)
-            width = reached - float(tilt @ centre)
+            width = max(reached - float(tilt @ centre), digits)
             if nu * (program.cone.dim + 1) <= 3 * TIGHTNESS * width or decrement == 0:
                 before, best = best, min(best, self._bound(point, tilt))
-                if best - reached <= TIGHTNESS * width or best >= before:
+                if best - reached <= TIGHTNESS * width + digits or best >= before:
                     break
-            nu *= SEARCH_SHRINK
+            nu, steps = nu * SEARCH_SHRINK, 0
         return best
 
     def _bound(self, point: Point, tilt: np.ndarray) -> float:

@@ -49,6 +49,9 @@ SMALLEST_STEP = 1e-10
 """Step at which a line search ends: the barrier function is rounding there."""
 NOISE = 1e-13
 """Predicted decrease, relative to the barrier function, that no difference of values can show."""
+NEAR = 0.05
+"""Predicted decrease, in units of ν, below which a full Newton step is safe: the barrier function is
+self-concordant, and where ν log(level - f) is small its values are mostly rounding."""
 NEWTON_STEPS = 250
 """Newton steps at most; 30 to 60 are usual."""
 INSIDE = 0.1
@@ -339,7 +342,7 @@ class Goal:
         before = self.merit(x, nu)
         while size > SMALLEST_STEP:
             after = self.merit(x + size * move, nu)
-            faint = decrement <= NOISE * (1 + abs(before)) and np.isfinite(after)
+            faint = decrement <= max(NOISE * (1 + abs(before)), NEAR * nu) and np.isfinite(after)
             if faint or after <= before - SUFFICIENT * size * decrement:
                 break
             size /= 2
