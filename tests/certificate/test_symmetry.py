@@ -176,7 +176,10 @@ def restricted(loss, colours):
 
 
 def free_minimum(loss, starts=1, lower=None):
-    """The least loss that L-BFGS finds over vectors in R^N, and their Gram matrix."""
+    """The least loss that L-BFGS finds over vectors in R^N, and their Gram matrix.
+
+    With a lower bound of 0 the vectors are nonnegative, in R^2N: fewer dimensions have more traps.
+    """
     rng, best = np.random.default_rng(0), (math.inf, None)
 
     def value(flat):
@@ -189,7 +192,7 @@ def free_minimum(loss, starts=1, lower=None):
         return found, pull.ravel()
 
     for _ in range(starts):
-        start = rng.normal(size=loss.size**2)
+        start = rng.normal(size=loss.size**2 * (1 if lower is None else 2))
         bounds = None if lower is None else [(0, None)] * start.size
         found = minimize(
             value,

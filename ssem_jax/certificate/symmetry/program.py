@@ -50,8 +50,8 @@ SMALLEST_STEP = 1e-10
 NOISE = 1e-13
 """Predicted decrease, relative to the barrier function, that no difference of values can show."""
 NEAR = 0.05
-"""Predicted decrease, in units of ν, below which a full Newton step is safe: the barrier function is
-self-concordant, and where ν log(level - f) is small its values are mostly rounding."""
+"""Predicted decrease, in units of ν, below which a full Newton step is safe: the barrier function
+is self-concordant, and near the end its values are mostly rounding."""
 NEWTON_STEPS = 250
 """Newton steps at most; 30 to 60 are usual."""
 INSIDE = 0.1
