@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -109,10 +110,14 @@ class Cells:
             )
         if name in columns:
             return self.table[name].to_numpy()
+        raise AttributeError(f"cells have no {name!r}{_nearest(name, self._public())}.")
+
+    def _public(self) -> list[str]:
+        """What a margin may ask for."""
+        columns = self.table.columns
         brackets = [name for name in self.BRACKETS if f"{name}_lo" in columns]
-        raise AttributeError(
-            f"cells have no {name!r}; they have {', '.join([*brackets, *columns])}."
-        )
+        own = [name for name in vars(Cells) if not name.startswith("_") and name.islower()]
+        return list(dict.fromkeys((*brackets, *own, *columns)))
 
     @property
     def found(self) -> pl.DataFrame:
@@ -235,6 +240,13 @@ class Cells:
 
 
 Condition = Callable[[Cells], np.ndarray]
+
+
+def _nearest(name: str, names: list[str]) -> str:
+    """What there is instead, the likeliest first."""
+    near = difflib.get_close_matches(name, names, 1)
+    hint = f" (do you mean {near[0]}?)" if near else ""
+    return f"{hint}; they have {', '.join(names)}"
 
 
 def attainable(cells: Cells) -> np.ndarray:

@@ -42,6 +42,7 @@ def load(path: str | Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise ValueError(f"{file} cannot be loaded; give a file that defines conjectures.")
     module = importlib.util.module_from_spec(spec)
+    _import_beside(file.resolve().parent)
     sys.modules[file.stem] = module  # losses defined there are found again by name
     _LOADED.add(file.stem)
     names = _Names(vars(module))
@@ -90,6 +91,25 @@ class _Names(MutableMapping[str, Any]):
         return ((name, claim) for name, claim in self.replaced if id(claim) not in kept)
 
 
+def _import_beside(folder: Path) -> None:
+    """Let a file import what stands beside it, as `python FILE` does.
+
+    Of another folder, what has a namesake here is forgotten: it would be imported instead.
+    """
+    for name, module in list(sys.modules.items()):
+        origin = getattr(module, "__file__", None)
+        place = Path(origin).resolve() if origin else folder
+        if place.parent != folder and place.parent in _FOLDERS and (folder / place.name).exists():
+            del sys.modules[name]
+    _FOLDERS.add(folder)
+    if str(folder) in sys.path:
+        sys.path.remove(str(folder))
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
+
+
+_FOLDERS: set[Path] = set()
+"""Where files of conjectures stood."""
 _LOADED: set[str] = set()
 """Modules that came from files of conjectures, and may be replaced by another such file."""
 

@@ -157,7 +157,14 @@ class Interval:
     def __rpow__(self, other: Any) -> Interval:
         return _power(other, self)
 
-    # What numpy's functions make of it.
+    # What numpy's functions make of it, and what it does not have.
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("_") or name in ("low", "high"):  # of a copy that is being made
+            raise AttributeError(name)
+        hint = f"; write np.{name}(x)" if getattr(np, name, None) in (*_UFUNCS, *_FUNCTIONS) else ""
+        public = ", ".join(part for part in dir(Interval) if not part.startswith("_"))
+        raise AttributeError(f"an interval has no {name!r}{hint}. It has low, high, {public}.")
 
     def __array_ufunc__(self, function: np.ufunc, method: str, *operands: Any, **how: Any) -> Any:
         if method != "__call__" or how or function not in _UFUNCS:
@@ -175,27 +182,27 @@ class Interval:
 
     # Along the axes.
 
-    def min(self, axis: int) -> Interval:
+    def min(self, axis: int | None = None) -> Interval:
         """The least along an axis other than the first."""
         axis = self._inner(axis)
         known = _known(self)
         return Interval(known.low.min(axis), known.high.min(axis))
 
-    def max(self, axis: int) -> Interval:
+    def max(self, axis: int | None = None) -> Interval:
         """The largest along an axis other than the first."""
         return -(-self).min(axis)
 
-    def sum(self, axis: int) -> Interval:
+    def sum(self, axis: int | None = None) -> Interval:
         """The sum along an axis other than the first."""
         axis = self._inner(axis)
         parts = [self[(slice(None),) * axis + (k,)] for k in range(self.shape[axis])]
         return functools.reduce(operator.add, parts, Interval(0.0))
 
-    def mean(self, axis: int) -> Interval:
+    def mean(self, axis: int | None = None) -> Interval:
         """The mean along an axis other than the first."""
-        return self.sum(axis) / self.shape[axis]
+        return self.sum(axis) / self.shape[self._inner(axis)]
 
-    def _inner(self, axis: int) -> int:
+    def _inner(self, axis: int | None) -> int:
         """An axis counted from the front."""
         if not isinstance(axis, (int, np.integer)) or axis % max(self.ndim, 1) == 0:
             raise ValueError(
@@ -414,8 +421,8 @@ _UFUNCS: dict[np.ufunc, Callable[..., Interval]] = {
     np.positive: _known,
     np.absolute: _absolute,
     np.fabs: _absolute,
-    np.minimum: _minimum,
-    np.maximum: _maximum,
+    **dict.fromkeys((np.minimum, np.fmin), _minimum),  # no interval has NaN as an end
+    **dict.fromkeys((np.maximum, np.fmax), _maximum),
     np.power: _power,
     np.float_power: _power,
     np.square: lambda a: _power(a, 2),
@@ -439,8 +446,8 @@ _UFUNCS: dict[np.ufunc, Callable[..., Interval]] = {
 _FUNCTIONS: dict[Callable[..., Any], Callable[..., Interval]] = {
     np.where: _where,
     np.clip: _clip,
-    np.min: lambda a, axis=None: a.min(axis),
-    np.max: lambda a, axis=None: a.max(axis),
+    **dict.fromkeys((np.min, np.amin), lambda a, axis=None: a.min(axis)),
+    **dict.fromkeys((np.max, np.amax), lambda a, axis=None: a.max(axis)),
     np.sum: lambda a, axis=None: a.sum(axis),
     np.mean: lambda a, axis=None: a.mean(axis),
     **dict.fromkeys((np.isclose, np.allclose, np.array_equal), _refuse(_NO_EQUAL)),

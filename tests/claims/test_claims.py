@@ -171,7 +171,10 @@ def test_cells_are_copied_and_pickled(table):
     cells = claims.Cells(table)
     for copied in (copy.copy(cells), copy.deepcopy(cells), pickle.loads(pickle.dumps(cells))):
         assert copied.delta2.low.tolist() == cells.delta2.low.tolist()
-        with pytest.raises(AttributeError, match="cells have no 'delta'"):
+        with pytest.raises(
+            AttributeError,
+            match=r"cells have no 'delta' \(do you mean delta2\?\); they have delta2",
+        ):
             _ = copied.delta
 
 
@@ -210,7 +213,9 @@ def test_cells_predict_by_convention():
     predicted = cells.predict(theory.delta2)
     assert predicted[-1] == float(theory.delta2(2, 2, 2, 0.6, 0.5, self_pairs="exclude"))
     assert predicted[0] == float(theory.delta2(2, 2, 1, 0.0, 0.2))
-    with pytest.raises(AttributeError, match="cells have no 'delta'"):
+    with pytest.raises(
+        AttributeError, match=r"cells have no 'delta' \(do you mean delta2\?\); they have delta2"
+    ):
         _ = cells.delta
 
 

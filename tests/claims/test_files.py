@@ -283,3 +283,19 @@ def test_names_that_are_bound_again_and_lose_nothing(tmp_path):
     )
     found = files.conjectures(files.load(_file(tmp_path, "again", *lines)))
     assert {claim.name for claim in found} == {"first", "second"}
+
+
+def test_a_file_imports_what_stands_beside_it(tmp_path, monkeypatch):
+    """As `python FILE` does; of two folders each has its own."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(files, "_FOLDERS", set())
+    text = "from helper_beside import bound\nFOUND = bound\n"
+    for name, bound in (("one", 1), ("two", 2)):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "helper_beside.py").write_text(f"bound = {bound}\n")
+        (folder / f"conjectures_{name}.py").write_text(text)
+        assert bound == files.load(folder / f"conjectures_{name}.py").FOUND
+        assert sys.path[0] == str(folder.resolve())
+    for name in ("helper_beside", "conjectures_one", "conjectures_two"):
+        sys.modules.pop(name)

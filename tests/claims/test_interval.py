@@ -390,3 +390,26 @@ class TestSamePhase:
     def test_codes_only(self, predicted):
         with pytest.raises(ValueError, match=r"phases are compared as codes, such as cell\.phase"):
             same_phase(np.array([0]), predicted)
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (lambda x: x.mid, "an interval has no 'mid'. It has low, high, decided, max, mean, min"),
+        (lambda x: x.sqrt(), r"an interval has no 'sqrt'; write np.sqrt\(x\)"),
+        (lambda x: x.clip(0, 1), r"has no 'clip'; write np.clip\(x\). It has low, high"),
+    ],
+)
+def test_what_an_interval_does_not_have_is_told_with_what_it_has(asked, told):
+    with pytest.raises(AttributeError, match=told):
+        asked(Interval([0.25, 0.5]))
+
+
+def test_names_that_numpy_has_twice():
+    a, b = Interval([[0.25, 0.5]]), Interval([[0.3, 0.4]])
+    assert np.fmin(a, b).low.tolist() == np.minimum(a, b).low.tolist() == [[0.25, 0.4]]
+    assert np.fmax(a, b).low.tolist() == np.maximum(a, b).low.tolist() == [[0.3, 0.5]]
+    assert np.amin(a, axis=1).low.tolist() == a.min(1).low.tolist() == [0.25]
+    assert np.amax(a, axis=1).low.tolist() == a.max(1).low.tolist() == [0.5]
+    with pytest.raises(ValueError, match=r"give one axis other than the first, .*; got None"):
+        a.mean()
