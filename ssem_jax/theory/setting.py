@@ -5,7 +5,16 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import (
+    Any,
+    NamedTuple,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    cast,
+    overload,
+    runtime_checkable,
+)
 
 import jax.numpy as jnp
 import numpy as np
@@ -130,6 +139,7 @@ P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
 
 
+@runtime_checkable
 class ClosedForm(Protocol[P, R]):
     """A function of m, n, p, hyper-parameters and convention; or of what has them all."""
 
