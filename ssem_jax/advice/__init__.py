@@ -1,8 +1,8 @@
 """Theory and certificates put to use: which α and τ, at which thresholds, how good?
 
-Files: guides (`guide`), answers (what it says), thresholds (where classes of different size part),
-audits (embeddings that another program found), inputs (labelled embeddings as people have them),
-files (where those stand).
+Files: guides (`guide`), answers (what it says), random_batches (of batches that are not
+stratified), thresholds (where classes of different size part), audits (embeddings that another
+program found), inputs (labelled embeddings as people have them), files (where those stand).
 """
 
 from ssem_jax.advice.answers import Guide as Guide
@@ -12,4 +12,6 @@ from ssem_jax.advice.audits import audit as audit
 from ssem_jax.advice.files import read_embeddings as read_embeddings
 from ssem_jax.advice.files import read_labels as read_labels
 from ssem_jax.advice.guides import guide as guide
+from ssem_jax.advice.random_batches import RandomGuide as RandomGuide
+from ssem_jax.advice.random_batches import guide_random_batches as guide_random_batches
 from ssem_jax.advice.thresholds import collapse_thresholds as collapse_thresholds

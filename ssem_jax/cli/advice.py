@@ -53,6 +53,10 @@ def guide_command(
             metavar="FILE[:NAME]",
         ),
     ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(help="Instead of n: instances in a random batch, whatever their classes."),
+    ] = None,
     unlabeled: UnlabeledOption = None,
     unlabeled_label: UnlabeledLabelOption = "-1",
     alpha: Annotated[float | None, typer.Option(help="Weight of L_self, from 0 to 1.")] = None,
@@ -71,8 +75,17 @@ def guide_command(
     how that moves with the batch; what is not given of alpha and tau is chosen.
 
     Example: ssem guide --classes 10 --instances 50 --views 2 --alpha 0.5
+
+    Of random batches: ssem guide --classes 1000 --batch 1024 --tau 0.5
     """
     set_up()
+    if batch is not None:
+        if classes is None or instances is not None or labels is not None or plot is not None:
+            raise ValueError(
+                "--batch is of random batches from classes of equal size: give it with --classes, "
+                "and without --instances, --labels and --plot."
+            )
+        return random_batches(classes, batch, alpha, tau, views, self_pairs, mean, delta2, as_json)
     from ssem_jax.advice.guides import guide
     from ssem_jax.problem.structure import ClassStructure
 
@@ -107,6 +120,29 @@ def guide_command(
         console_of().print(line, markup=False)
     if plot is not None:
         print(f"The picture is in {plot}.")
+    return AS_EXPECTED
+
+
+def random_batches(
+    classes: int,
+    batch: int,
+    alpha: float | None,
+    tau: float | None,
+    views: int,
+    self_pairs: str,
+    mean: str,
+    delta2: float | None,
+    as_json: bool,
+) -> int | Answer:
+    """The answer of random batches."""
+    from ssem_jax.advice.random_batches import guide_random_batches
+
+    options = {"num_views": views, "self_pairs": self_pairs, "mean": mean, "delta2": delta2}
+    answer = guide_random_batches(classes, batch, alpha, tau, **options)
+    if as_json:
+        return Answer(AS_EXPECTED, answer.to_json())
+    for line in answer.lines():
+        console_of().print(line, markup=False)
     return AS_EXPECTED
 
 

@@ -39,9 +39,9 @@ from ssem_jax.problem.validation import (
     shown,
 )
 
-BATCH_MEANS = ("all", "anchors")
-"""Of L_sup over random batches: over all anchors, those without a positive counting 0; or over
-those that have one, of all batches together."""
+BATCH_MEANS = ("all", "anchors", "pairs")
+"""Of L_sup over random batches: over all anchors, those without a positive counting 0; over those
+that have one; or over all positive pairs; each of all batches together."""
 LEAST_PROBABILITY = 1e-30
 """Compositions of a batch that are rarer than this are left out: their part of the loss is rounding
 many times over."""
@@ -428,11 +428,13 @@ def random_batch_terms(
     against, kinds = _denominator(self_pairs), relations(structure, n)
     (self_kind,), (view,), (within,), (between,) = (kinds[k] for k in (SELF, VIEW, WITHIN, BETWEEN))
     chances = companions(m * n - 1, n - 1, batch - 1)
-    positive = 1.0 if mean == "all" else 1 - float(chances[0])
+    counted = {"all": 1.0, "anchors": 1 - float(chances[0])}
+    pairs = float(chances @ np.arange(batch))
     own_self = 1 / p if self_pairs == "include" else 0.0
     terms, sup_total = [], 0.0
     for k, chance in enumerate(chances.tolist()):
-        sup = (1 - alpha) * (k > 0) / positive if alpha < 1 else 0.0
+        part = k / pairs if mean == "pairs" else (k > 0) / counted[mean]
+        sup = (1 - alpha) * part
         weight = chance * (sup + alpha)
         if chance <= LEAST_PROBABILITY or weight == 0:
             continue

@@ -40,6 +40,7 @@ kinds (losses that weigh kinds of pairs, two towers, means over all anchors).
 """
 
 from ssem_jax.theory.batches import random_alpha_c as random_alpha_c
+from ssem_jax.theory.batches import random_alpha_for_delta2 as random_alpha_for_delta2
 from ssem_jax.theory.batches import random_delta2 as random_delta2
 from ssem_jax.theory.batches import random_tau_c as random_tau_c
 from ssem_jax.theory.batches import stratified_alpha_c as stratified_alpha_c

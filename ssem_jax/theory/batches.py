@@ -36,8 +36,9 @@ HALVINGS = 60
 """Of an interval: more than float64 has digits."""
 HOTTEST = 1e6
 """Temperature above which a collapse temperature is infinite."""
-MEANS = ("all", "anchors")
-"""Of L_sup: over all anchors, those without a positive counting 0; or over those that have one."""
+MEANS = ("all", "anchors", "pairs")
+"""Of L_sup: over all anchors, those without a positive counting 0; over those that have one; or
+over all positive pairs; each of all batches together."""
 
 
 # ---------------------------------------------------------------------------------- stratified
@@ -194,13 +195,13 @@ def _random(
         logs[l > m * n - n] = -np.inf
     chance = np.exp(logs - np.max(logs))
     chance /= chance.sum()
-    positive = 1.0 if mean == "all" else float(chance[1:].sum())
+    counts = k if mean == "pairs" else k > 0
     weight = {"include": 1.0, "exclude": (p - 1) / p, "decouple": 0.0}[self_pairs]
     return _Random(
         chance,
         k,
         l,
-        (k > 0) / positive,
+        counts / (1.0 if mean == "all" else float(chance @ counts)),
         weight,
         1 / (m - 1) if n is None else (n - 1) / (n * (m - 1)),
         1.0 if n is None else n / (n - 1),
@@ -229,8 +230,8 @@ def random_alpha_c(
         batch: B ≥ 2 instances.
         temperature: τ > 0.
         self_pairs: "include", "exclude" or "decouple".
-        mean: L_sup over "all" anchors, those without a positive counting 0; or over the "anchors"
-            of all batches that have one.
+        mean: L_sup over "all" anchors, those without a positive counting 0; over the "anchors" of
+            all batches that have one; or over all their positive "pairs".
 
     Returns:
         α_c in [0, 1].
@@ -274,7 +275,7 @@ def random_tau_c(
         batch: B ≥ 2 instances.
         alpha: α in [0, 1].
         self_pairs: "include", "exclude" or "decouple".
-        mean: "all" or "anchors" of :func:`random_alpha_c`.
+        mean: "all", "anchors" or "pairs" of :func:`random_alpha_c`.
 
     Returns:
         τ_c; 0 where classes collapse at every temperature, ∞ where at none.
@@ -321,7 +322,7 @@ def random_delta2(
         alpha: α in [0, 1].
         temperature: τ > 0.
         self_pairs: "include", "exclude" or "decouple".
-        mean: "all" or "anchors" of :func:`random_alpha_c`.
+        mean: "all", "anchors" or "pairs" of :func:`random_alpha_c`.
 
     Returns:
         δ² in [0, 1); 0 where classes collapse.
@@ -332,23 +333,71 @@ def random_delta2(
     check_mixing(alpha)
     check_temperature(temperature)
     found = _random(num_classes, num_instances, num_views, batch, self_pairs, mean)
-    m, tau = found.num_classes, float(temperature)
-    weights = found.chance * ((1 - alpha) * found.sup + alpha)
-    pull = (1 - alpha) * float(np.sum(found.chance * found.sup))
+    tau = float(temperature)
 
     def falls(q: float) -> bool:
-        x = math.exp(-q * found.stretch / tau)
-        y = math.exp(-(m - q) / ((m - 1) * tau))
-        push = found.own * x - found.kappa * found.others * y
-        below = np.maximum(found.weight + found.own * x + found.others * y, 1e-300)
-        return pull < float(np.sum(weights * push / below))
+        of_sup, of_self = _pushes(found, q, tau)
+        pull = (1 - alpha) * float(np.sum(found.chance * found.sup))
+        return pull < (1 - alpha) * of_sup + alpha * of_self
 
-    # The mean of the data set is 0 at least: at the most δ² all of its points are a simplex.
-    low, high = 0.0, m / (m - 1 + 1 / found.stretch) / found.stretch if num_instances else 1.0
-    high = min(high, 1.0)
+    low, high = 0.0, _largest(found)
     if not falls(0.0):
         return 0.0
     for _ in range(HALVINGS):
         middle = (low + high) / 2
         low, high = (middle, high) if falls(middle) else (low, middle)
     return (low + high) / 2
+
+
+def random_alpha_for_delta2(
+    num_classes: int,
+    num_instances: int | None,
+    num_views: int,
+    batch: int,
+    delta2: float,
+    temperature: float,
+    self_pairs: str = "include",
+    mean: str = "all",
+) -> float:
+    """Inverse design: the α at which random batches spread instances by a given δ².
+
+    Args:
+        num_classes: m ≥ 2.
+        num_instances: n ≥ 2 per class in the data set; None for infinitely many.
+        num_views: p ≥ 1 per instance, all in the batch.
+        batch: B ≥ 2 instances.
+        delta2: δ² above 0, below that of the simplex of the data set.
+        temperature: τ > 0.
+        self_pairs: "include", "exclude" or "decouple".
+        mean: "all", "anchors" or "pairs" of :func:`random_alpha_c`.
+
+    Raises:
+        ValueError: a δ² that no α reaches, or what :func:`random_alpha_c` raises.
+    """
+    check_temperature(temperature)
+    found = _random(num_classes, num_instances, num_views, batch, self_pairs, mean)
+    if not 0 < delta2 <= _largest(found):
+        raise ValueError(
+            f"delta2 must lie above 0 and be at most {_largest(found):.6g}, that of the simplex; "
+            f"got {delta2:g}."
+        )
+    of_sup, of_self = _pushes(found, delta2, float(temperature))
+    ahead = float(np.sum(found.chance * found.sup)) - of_sup
+    return min(1.0, max(0.0, ahead / (ahead + of_self)))
+
+
+def _pushes(family: _Random, q: float, tau: float) -> tuple[float, float]:
+    """How much the denominators of L_sup and of L_self gain by spreading instances, at δ² = q."""
+    m = family.num_classes
+    x = math.exp(-q * family.stretch / tau)
+    y = math.exp(-(m - q) / ((m - 1) * tau))
+    push = family.own * x - family.kappa * family.others * y
+    below = np.maximum(family.weight + family.own * x + family.others * y, 1e-300)
+    parts = family.chance * push / below
+    return float(np.sum(parts * family.sup)), float(np.sum(parts))
+
+
+def _largest(family: _Random) -> float:
+    """The most δ²: that of the simplex of all instances, m(n-1)/(mn-1)."""
+    m, inverse = family.num_classes, 1 - 1 / family.stretch  # 1/n
+    return m * (1 - inverse) / (m - inverse)

@@ -152,6 +152,8 @@ def test_guide_answers_for_twenty_unbalanced_classes(tmp_path):
         (["--labels", "nothing.txt"], "cannot read the labels in nothing.txt"),
         (["--labels", "LABELS"], "at least 2 classes; got 1"),
         (["--labels", "LABELS", "--classes", "3"], "--labels replaces --classes"),
+        (["--batch", "64"], "--batch is of random batches .* give it with --classes"),
+        (["--classes", "3", "--batch", "3"], "a batch must be an integer of at least 4; got 3"),
     ],
 )
 def test_guide_refuses_in_one_line(arguments, message, tmp_path, monkeypatch, capsys):

@@ -94,6 +94,7 @@ RANDOM = [
     ((4, 3, 2), 6, 0.6, "exclude", "all"),
     ((20, 30, 1), 40, 0.3, "include", "all"),
     ((2, 5, 1), 9, 1.0, "include", "anchors"),
+    ((3, 4, 1), 5, 0.5, "include", "pairs"),
 ]
 
 
@@ -113,6 +114,8 @@ def test_random_batches_collapse_up_to_their_boundary(counts, batch, tau, self_p
     within = optimum(algebra, made(alpha))[WITHIN]
     assert (1 - within) * (n - 1) / n == pytest.approx(q, abs=CLOSE)
     assert theory.random_delta2(m, n, p, batch, boundary - STEP, tau, self_pairs, mean) == 0
+    again = theory.random_alpha_for_delta2(m, n, p, batch, q, tau, self_pairs, mean)
+    assert again == pytest.approx(alpha, abs=1e-9)
 
 
 def test_random_batches_agree_with_all_batches_written_out():
@@ -301,7 +304,7 @@ REFUSED = [
     (lambda: theory.random_alpha_c(3, 2, 1, 7, 0.5), r"batch of 7 is larger than a data set of 3"),
     (lambda: theory.random_alpha_c(3, 4, 1, 1, 0.5), r"a batch must be an integer of at least 2"),
     (
-        lambda: theory.random_alpha_c(3, 4, 1, 4, 0.5, mean="pairs"),
+        lambda: theory.random_alpha_c(3, 4, 1, 4, 0.5, mean="rows"),
         r"mean must be one of 'all', 'an",
     ),
     (

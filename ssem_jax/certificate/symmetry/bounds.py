@@ -316,6 +316,8 @@ class Level:
 
     def _bound(self, point: Point, tilt: np.ndarray) -> float:
         """c·y ≤ c·x + k (level - here) + deficit."""
+        if not np.isfinite(point.weight):
+            return np.inf
         dual = _dual(self.program, point.x, point.weight, tilt, _pushes(self.program, point))
         room = self.level - dual.minorant.here
         bound = float(tilt @ point.x) + point.weight * room + dual.deficit

@@ -318,7 +318,8 @@ class Goal:
         Where rounding admits no step, the same point and 0.
         """
         try:
-            return self._step(point, nu)
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                return self._step(point, nu)
         except np.linalg.LinAlgError:
             return point, 0.0
 
@@ -336,6 +337,8 @@ class Goal:
             slope = slope + nu / room * local.slope
             bend = bend + weight / room * np.outer(local.slope, local.slope)
         move = -solved_system(bend, slope)
+        if not np.all(np.isfinite(move)):
+            raise np.linalg.LinAlgError("no finite step")
         decrement = float(-slope @ move)
         changes = cone.matrices(move, constant=False)
         size = min(1.0, STAY_INSIDE * _reach(matrices, changes))
