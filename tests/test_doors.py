@@ -115,6 +115,10 @@ REFUSED = {
     "unlabeled must be one of 'drop', 'keep'": [
         "sx.audit(U, labels, L, unlabeled=True)",
     ],
+    "the loss must be one of supcl, supcon, simclr, nt-xent, infonce, dcl, sincere": [
+        'sx.losses.named_loss("triplet", .1)',
+        "sx.losses.named_loss(None, .1)",
+    ],
     "cannot read the embeddings in no.npy": [
         'sx.advice.read_embeddings("no.npy")',
     ],

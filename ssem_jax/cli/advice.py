@@ -169,8 +169,13 @@ def audit_command(
             metavar="FILE[:NAME]",
         ),
     ],
-    alpha: Annotated[float, typer.Option(help="Weight of L_self, from 0 to 1.")],
     tau: Annotated[float, typer.Option(help="Temperature, positive.")],
+    alpha: Annotated[
+        float | None, typer.Option(help="Weight of L_self, from 0 to 1; of supcl alone.")
+    ] = None,
+    loss: Annotated[
+        str, typer.Option(help="supcl, supcon, simclr (nt-xent, infonce), dcl or sincere.")
+    ] = "supcl",
     views: Annotated[int, typer.Option(help="Views of an instance, of (N, d) embeddings.")] = 1,
     view_order: Annotated[
         str | None,
@@ -202,9 +207,9 @@ def audit_command(
     from ssem_jax.advice.audits import audit_batch
     from ssem_jax.advice.files import embeddings_in, labels_in
     from ssem_jax.advice.inputs import read_batch
-    from ssem_jax.losses.supcl import SupCL
+    from ssem_jax.losses.conventions import named_loss
 
-    loss = SupCL(alpha, tau, self_pairs, mean)
+    chosen = named_loss(loss, tau, alpha, self_pairs, mean)
     points, given = embeddings_in(embeddings), labels_in(labels)
     batch = read_batch(
         points.values,
@@ -216,7 +221,7 @@ def audit_command(
         unlabeled_label=unlabeled_label,
     )
     echo(f"embeddings: {points.words}", f"labels: {batch.words[0]}{given.words}", *batch.words[1:])
-    result = audit_batch(batch, loss, jax.random.key(seed))
+    result = audit_batch(batch, chosen, jax.random.key(seed))
     found = result.to_json()
     code = AS_EXPECTED if result.optimal else NOT_AS_EXPECTED
     if as_json:

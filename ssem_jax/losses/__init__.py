@@ -3,7 +3,8 @@
 Files: base (what a loss is), decorator (a loss of your own), contrast (softmax by class and
 instance), supcl, weighted, pairwise (sigmoid, spectral, soft weights, …), convexity, declared and
 probes (is a loss what it declares?), tiles (the same loss in memory of order N d); terms, kinds and
-listed (losses that say their terms: towers, prototypes, batches).
+listed (losses that say their terms: towers, prototypes, batches); conventions (what libraries
+compute, and losses by name).
 """
 
 from ssem_jax.losses.base import GramLoss as GramLoss
@@ -11,6 +12,9 @@ from ssem_jax.losses.base import PreparedLoss as PreparedLoss
 from ssem_jax.losses.contrast import MEANS as MEANS
 from ssem_jax.losses.contrast import SELF_PAIRS as SELF_PAIRS
 from ssem_jax.losses.contrast import ClassContrast as ClassContrast
+from ssem_jax.losses.conventions import CONVENTIONS as CONVENTIONS
+from ssem_jax.losses.conventions import Convention as Convention
+from ssem_jax.losses.conventions import named_loss as named_loss
 from ssem_jax.losses.convexity import ConvexityViolation as ConvexityViolation
 from ssem_jax.losses.convexity import check_convex as check_convex
 from ssem_jax.losses.declared import FalseDeclarationError as FalseDeclarationError

@@ -587,3 +587,30 @@ def test_what_was_understood_is_said_first(tmp_path, capsys, monkeypatch):
         "ssem: 2 views, along the second axis",
         "ssem: error: computed",
     ]
+
+
+def test_the_loss_is_named(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("SSEM_CACHE", "off")
+    audited = []
+
+    def noted(batch, loss, key):
+        audited.append(loss)
+        raise ValueError("computed")
+
+    monkeypatch.setattr("ssem_jax.advice.audits.audit_batch", noted)
+    embeddings = write(tmp_path, "e", "npy", npy(PAIRS))
+    labels = write(tmp_path, "y", "txt", lines([0, 1, 0, 1]))
+    common = ["audit", str(embeddings), "--labels", str(labels), "--tau", ".3"]
+    for options, loss in [
+        (["--alpha", ".5"], sx.SupCL(0.5, 0.3)),
+        (["--loss", "SupCon"], sx.losses.SupCon(0.3)),
+        (["--loss", "nt-xent"], sx.losses.info_nce(0.3)),
+        (["--loss", "sincere"], sx.losses.Sincere(0.3)),
+    ]:
+        with pytest.raises(SystemExit, match="2"):
+            main([*common, *options])
+        assert str(audited.pop()) == str(loss)
+    capsys.readouterr()
+    with pytest.raises(SystemExit, match="2"):
+        main(common)
+    assert capsys.readouterr().err.startswith("ssem: error: supcl needs alpha")

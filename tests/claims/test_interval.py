@@ -407,9 +407,17 @@ def test_what_an_interval_does_not_have_is_told_with_what_it_has(asked, told):
 
 def test_names_that_numpy_has_twice():
     a, b = Interval([[0.25, 0.5]]), Interval([[0.3, 0.4]])
-    assert np.fmin(a, b).low.tolist() == np.minimum(a, b).low.tolist() == [[0.25, 0.4]]
-    assert np.fmax(a, b).low.tolist() == np.maximum(a, b).low.tolist() == [[0.3, 0.5]]
-    assert np.amin(a, axis=1).low.tolist() == a.min(1).low.tolist() == [0.25]
-    assert np.amax(a, axis=1).low.tolist() == a.max(1).low.tolist() == [0.5]
+    assert (
+        through(np.fmin, a, b).low.tolist()
+        == through(np.minimum, a, b).low.tolist()
+        == [[0.25, 0.4]]
+    )
+    assert (
+        through(np.fmax, a, b).low.tolist()
+        == through(np.maximum, a, b).low.tolist()
+        == [[0.3, 0.5]]
+    )
+    assert through(np.amin, a, 1).low.tolist() == a.min(1).low.tolist() == [0.25]
+    assert through(np.amax, a, 1).low.tolist() == a.max(1).low.tolist() == [0.5]
     with pytest.raises(ValueError, match=r"give one axis other than the first, .*; got None"):
         a.mean()

@@ -1,0 +1,130 @@
+r"""Which convention is mine? Losses by the names that people know, and what libraries compute.
+
+Published code of one loss differs in what is summed, averaged and scaled. Below stands, for each
+library, the loss of this package and the factor that its number is: ours times the factor is
+theirs, on normalised embeddings. A factor moves no optimum, and multiplies a gap.
+
+======================================  ========================  =================================
+theirs                                  ours                      theirs is ours times
+======================================  ========================  =================================
+SupContrast `SupConLoss(τ, base)`       `SupCon(τ)`               τ/base, and the share of rows that
+                                                                  have a positive: others count as 0
+SupContrast `SupConLoss`, no labels     `info_nce(τ)`             τ/base
+pytorch-metric-learning `SupConLoss`    `SupCon(τ)`               1
+pytorch-metric-learning `NTXentLoss`    `Sincere(τ)`, or with     1, for classes of one size
+                                        ids for labels and p = 2
+                                        `info_nce(τ)`
+lightly `NTXentLoss` (no memory bank)   `info_nce(τ)`, p = 2      1
+solo-learn `simclr_loss_func`           `info_nce(τ)`, p = 2      1
+SimCLR (`nt_xent` of google-research)   `info_nce(τ)`, p = 2      2: the losses of both views are
+                                                                  added
+SINCERE (`SINCERELoss`)                 `Sincere(τ)`              1
+======================================  ========================  =================================
+
+The losses of open_clip (`ClipLoss`) and sentence-transformers (`MultipleNegativesRankingLoss`)
+contrast two towers: rows of one view with those of the other alone, which is none of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from ssem_jax.losses.base import GramLoss
+from ssem_jax.losses.pairwise import Sincere
+from ssem_jax.losses.supcl import SupCL, SupCon, decoupled_contrast, info_nce
+from ssem_jax.problem.structure import ClassStructure
+from ssem_jax.problem.validation import shown
+
+NAMES: dict[str, Callable[[Any], GramLoss]] = {
+    "supcon": SupCon,
+    "simclr": info_nce,
+    "nt-xent": info_nce,
+    "infonce": info_nce,
+    "dcl": decoupled_contrast,
+    "sincere": Sincere,
+}
+"""Losses of a temperature alone, by name."""
+
+
+class Convention(NamedTuple):
+    """How a library computes a loss.
+
+    Attributes:
+        theirs: the library and its loss.
+        ours: the loss of this package, of a temperature.
+        views: p where it is defined for one number of views only, else None.
+        factor: ours times this is theirs, of a structure, τ and the base temperature.
+    """
+
+    theirs: str
+    ours: Callable[[Any], GramLoss]
+    views: int | None
+    factor: Callable[[ClassStructure, float, float], float]
+
+
+def named_loss(
+    name: str,
+    temperature: Any,
+    alpha: Any = None,
+    self_pairs: str = "include",
+    mean: str = "pairs",
+) -> GramLoss:
+    """A loss by the name that people know it by.
+
+    Args:
+        name: "supcl", or one of `NAMES`; small and capital letters, "-", "_" and blanks are alike.
+        temperature: τ > 0.
+        alpha: α in [0, 1], of supcl alone.
+        self_pairs: of supcl alone.
+        mean: of supcl alone.
+
+    Raises:
+        ValueError: an unknown name, supcl without α, or others with it or with conventions.
+    """
+    key = _plain(name) if isinstance(name, str) else None
+    known = {_plain(each): each for each in ("supcl", *NAMES)}
+    if key not in known:
+        raise ValueError(f"the loss must be one of {', '.join(known.values())}; got {shown(name)}.")
+    if key == "supcl":
+        if alpha is None:
+            raise ValueError("supcl needs alpha, the weight of L_self; give it, or another loss.")
+        return SupCL(alpha, temperature, self_pairs, mean)
+    if alpha is not None or (self_pairs, mean) != ("include", "pairs"):
+        raise ValueError(
+            f"{known[key]} has a temperature alone; leave alpha, self_pairs and mean out, or take "
+            "supcl."
+        )
+    return NAMES[known[key]](temperature)
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())
+
+
+def _one(*_: Any) -> float:
+    return 1.0
+
+
+def _scaled(_: ClassStructure, temperature: float, base: float) -> float:
+    return temperature / base
+
+
+def _over_all_rows(structure: ClassStructure, temperature: float, base: float) -> float:
+    """SupContrast divides by the number of all rows, whether they have a positive or not."""
+    alone = sum(size * structure.num_views == 1 for size in structure.sizes)
+    return temperature / base * (1 - alone / structure.num_embeddings)
+
+
+CONVENTIONS = (
+    Convention("SupContrast SupConLoss", SupCon, None, _over_all_rows),
+    Convention("SupContrast SupConLoss without labels", info_nce, None, _scaled),
+    Convention("pytorch-metric-learning SupConLoss", SupCon, None, _one),
+    Convention("pytorch-metric-learning NTXentLoss", Sincere, None, _one),
+    Convention("pytorch-metric-learning NTXentLoss of ids", info_nce, 2, _one),
+    Convention("lightly NTXentLoss", info_nce, 2, _one),
+    Convention("solo-learn simclr_loss_func", info_nce, 2, _one),
+    Convention("SimCLR nt_xent", info_nce, 2, lambda *_: 2.0),
+    Convention("SINCERE SINCERELoss", Sincere, None, _one),
+)
+"""The table of this module's docstring."""
