@@ -44,7 +44,11 @@ TIMEOUT = 900.0
 """Seconds after which a mutant counts as noticed: it does not end, or users would not wait."""
 
 TESTS: dict[str, tuple[int, tuple[str, ...], tuple[str, ...]]] = {
-    "theory": (20, ("theory.py", "theory/*.py"), ("theory", "optima")),
+    "theory": (
+        20,
+        ("theory.py", "theory/*.py"),
+        ("theory", "unequal", "other_losses", "other_structures"),
+    ),
     "losses": (14, ("losses/supcl.py", "losses/contrast.py", "losses/weighted.py"), ("contrasts",)),
     "gram": (6, ("losses/base.py", "losses/decorator.py"), ("base", "contrasts", "certificate")),
     "pairwise": (14, ("losses/pairwise.py",), ("pairwise", "fuzz")),
@@ -60,7 +64,7 @@ TESTS: dict[str, tuple[int, tuple[str, ...], tuple[str, ...]]] = {
     "imbalance": (
         18,
         ("certificate/class_*.py", "theory/unequal.py", "advice/thresholds.py"),
-        ("classes_of_any_size",),
+        ("unequal", "classes_of_any_size"),
     ),
     "training": (10, ("training/*.py",), ("training",)),
     "blockwise": (8, ("losses/tiles.py",), ("tiles",)),
@@ -68,7 +72,7 @@ TESTS: dict[str, tuple[int, tuple[str, ...], tuple[str, ...]]] = {
     "rounding": (
         24,
         ("certificate/rounding.py",),
-        ("rounding", "certificate", "eigenbound", "fuzz"),
+        ("rounding", "certificate", "eigenbound", "symmetry", "fuzz"),
     ),
     "certificate": (
         16,
@@ -465,14 +469,12 @@ def mutants(only: str = "", root: Path = ROOT) -> list[Mutant]:
 
 
 def tests(topic: str, tree: Path) -> list[str]:
-    """The test files of a topic that exist in a tree."""
-    patterns = ("tests/test_{}.py", "tests/*/test_{}.py", "tests/{}/test_*.py")
-    found = [
-        path
-        for name in TESTS[topic][2]
-        for pattern in patterns
-        for path in sorted(tree.glob(pattern.format(name)))
-    ]
+    """The test files of a topic that exist in a tree: of each name its file, or else its folder."""
+    found: list[Path] = []
+    for name in TESTS[topic][2]:
+        files = [tree / f"tests/test_{name}.py", *sorted(tree.glob(f"tests/*/test_{name}.py"))]
+        existing = [path for path in files if path.exists()]
+        found += existing or sorted(tree.glob(f"tests/{name}/test_*.py"))
     return list(dict.fromkeys(str(path.relative_to(tree)) for path in found))
 
 
