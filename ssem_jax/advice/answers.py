@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,9 @@ class Guide:
             },
             "batch": [row | {"tau_c": finite_or_none(row["tau_c"])} for row in self.batch],
         }
+
+    def _repr_html_(self) -> str:
+        return as_html(self.lines())
 
     def lines(self) -> Iterator[str]:
         """The answer in words, batch table included."""
@@ -274,6 +278,9 @@ class UnbalancedGuide:
             "near_pairs": [[self.names[i], self.names[j]] for i, j in self.near_pairs()],
         }
 
+    def _repr_html_(self) -> str:
+        return as_html(self.lines())
+
     def lines(self) -> Iterator[str]:
         """The answer in words, with a table of the classes."""
         sizes = np.asarray(self.structure.sizes)
@@ -350,3 +357,8 @@ def shape_of(structure: ClassStructure, self_pairs: str) -> dict[str, Any]:
 
 def finite_or_none(number: float) -> float | None:
     return number if math.isfinite(number) else None
+
+
+def as_html(lines: Iterable[str]) -> str:
+    """Lines as a notebook shows them: letters of one width, as in a terminal."""
+    return f"<pre>{html.escape(chr(10).join(lines))}</pre>"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -10,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
 from ssem_jax import theory
+from ssem_jax.advice.answers import as_html
 from ssem_jax.advice.inputs import Batch, read_batch
 from ssem_jax.certificate.certificate import GAP_TOLERANCE, Certificate
 from ssem_jax.certificate.certificates import (
@@ -42,7 +44,7 @@ DUAL_MATRICES = 4
 """N × N matrices that an audit holds at a time where it forms the dual one; measured at 3,000."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Audit:
     """What an audit found.
 
@@ -65,6 +67,28 @@ class Audit:
     def optimal(self) -> bool:
         """Whether the embeddings are certified as globally optimal."""
         return bool(self.certificate.certified)
+
+    def lines(self) -> Iterator[str]:
+        """The answer for a reader."""
+        certificate = self.certificate
+        verdict = "globally optimal" if self.optimal else "not certified as optimal"
+        yield from (str(self.structure), *self.understood)
+        yield (
+            f"loss {float(certificate.value):.12g}, no embedding below "
+            f"{float(certificate.lower):.12g}"
+        )
+        yield f"gap {float(certificate.gap):.3e}: {verdict} (tolerance {GAP_TOLERANCE:.0e})"
+        yield f"phase of the optimum: {Phase(int(self.optimum.phase)).name.lower()}"
+        predicted = None if self.prediction is None else _named(self.prediction)
+        for name, value in _named(certificate.variances).items():
+            said = "" if predicted is None else f", predicted {predicted[name]:.6g}"
+            yield f"{name} {value:.6g}{said}"
+
+    def __repr__(self) -> str:
+        return f"<Audit of {self.structure}: gap {float(self.certificate.gap):.3e}>"
+
+    def _repr_html_(self) -> str:
+        return as_html(self.lines())
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary."""

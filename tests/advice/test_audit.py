@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 
 import jax
 import jax.numpy as jnp
@@ -233,5 +234,11 @@ def test_rows_of_any_length_and_type():
     found = sx.audit(unit * lengths[:, None], TWO_BY_FOUR, loss).certificate
     direct = expected
     assert float(found.value) == pytest.approx(float(direct.value), rel=1e-13)
-    short = sx.audit(jnp.asarray(rows, jnp.bfloat16), TWO_BY_FOUR, loss).certificate
+    audited = sx.audit(jnp.asarray(rows, jnp.bfloat16), TWO_BY_FOUR, loss)
+    assert re.fullmatch(r"<Audit of 2 classes × 4: gap \d\.\d{3}e\+00>", repr(audited))
+    shown = audited._repr_html_()
+    assert shown.startswith("<pre>2 classes × 4\n2 classes: 0 × 4, 1 × 4\nloss ")
+    assert "not certified as optimal (tolerance 1e-09)\nphase of the optimum: " in shown
+    assert re.search(r"\ndelta2 0\.\d+, predicted \d.*\n", shown)
+    short = audited.certificate
     assert float(short.value) == pytest.approx(float(expected.value), abs=0.1)

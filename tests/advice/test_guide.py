@@ -46,6 +46,7 @@ def test_given_both_it_predicts():
     assert (document["phase"], document["chosen"]) == ("spread", [])
     assert "spread: the instances of a class stay apart" in text
     assert "d ≥ 11 here" in text
+    assert answer._repr_html_().startswith("<pre>A batch of 3 classes × 4 × 2 views")
     rows = {(row["num_classes"], row["num_instances"]): row for row in document["batch"]}
     assert set(rows) == {(3, 2), (3, 4), (6, 4), (3, 8)}  # half of 3 classes is no batch
     assert rows[6, 4]["tau_c"] == float(theory.tau_c(6, 4, 2, 0.7))
