@@ -82,6 +82,7 @@ REFUSED = {
         'sx.training.predict_batch(labels, "2", alpha=.5, temperature=.5)',
     ],
     "num_classes must be an integer of at least 2": [
+        'sx.advice.guide_random_batches("10", 8, temperature=.5)',
         "theory.excluded_guideline(1, 2, 1, .5, .5)",
         "sx.balls.refute_summary_guideline(None, 2)",
         'sx.ClassStructure.balanced("2", 3)',
@@ -126,6 +127,8 @@ REFUSED = {
         'sx.advice.read_labels("no.txt")',
     ],
     "structure must be a ClassStructure, as ClassStructure((5, 5, 5))": [
+        "theory.orthogonal_thresholds((3, 2), .5)",
+        "theory.collapse_margins((2, 2), [], .5)",
         "theory.collapse_criterion(L, None)",
         "theory.dataset_optimum(None, 5, .5, .5)",
         "sx.balls.enclose_minimum(U, None, L)",
@@ -178,6 +181,9 @@ REFUSED = {
         "sx.Problem(S, 3, sx.SupCL(np.ones((2, 2)), .5))",
     ],
     "alpha must be a number or an array of numbers": [
+        "theory.random_tau_c(2, 2, 1, 4, None)",
+        "theory.nonnegative_within(2, 2, 1, None, .5)",
+        "theory.alpha_c_all(None, .5)",
         "theory.view_variance(2, 2, 1, None, .5)",
         "sx.SupCL(None, .5)",
         'sx.SupCL("0.5", .5)',
@@ -196,6 +202,7 @@ REFUSED = {
         "sx.supcl_loss(U, labels, alpha=None, temperature=.5)",
     ],
     "alpha must lie in [0, 1]": [
+        "theory.random_delta2(2, 2, 1, 4, 2, .5)",
         "theory.tau_v(2, 2, 1, 2)",
         "theory.majority_guideline(2, 2, 1, 2, .5)",
         "sx.SupCL(np.nan, .5)",
@@ -207,6 +214,11 @@ REFUSED = {
         "sx.losses.decoupled_contrast(0)",
     ],
     "temperature must be a number or an array of numbers": [
+        "theory.stratified_alpha_c(2, 2, 1, (2, 2), None)",
+        'theory.stratified_alpha_v(2, 2, 2, (2, 2), "x")',
+        "theory.nonnegative_alpha_c(2, 2, 1, None)",
+        'theory.nonnegative_alpha_v(2, 2, 2, "x")',
+        "theory.spread_alpha_c(2, 2, None)",
         "theory.summary_guideline(2, 2, 1, .5, None)",
         "theory.alpha_local(2, 2, 1, None)",
         'theory.loss(2, 2, 1, .5, "x")',
@@ -325,6 +337,7 @@ REFUSED = {
         "sx.geometry.block_gram(S, 1, [1, 1, 1], 0)",
     ],
     "delta2 must be a number or an array of numbers": [
+        'theory.random_alpha_for_delta2(2, 2, 1, 4, "x", .5)',
         "sx.geometry.ssem_gram(S, None)",
         'sx.geometry.ssem_gram(S, "0")',
         "theory.alpha_for_delta2(2, 2, 1, None, .5)",
@@ -362,6 +375,7 @@ REFUSED = {
         'theory.alpha_c("2", 2, 1, .5)',
     ],
     "num_instances must be an integer of at least 1": [
+        'theory.cross_modal_window(2, "2", .5)',
         "theory.similarities(2, 2.5, 1, .5, .5)",
         "theory.alpha_c(2, 2.5, 1, .5)",
     ],
@@ -693,6 +707,27 @@ REFUSED = {
         "theory.delta2(S, sx.SupCL)",
         "theory.view_variance(S, 0.5)",
     ],
+    "a stratified batch must be (classes, instances of each), as (10, 4); got 4": [
+        "theory.stratified_alpha_c(2, 2, 1, 4, .5)",
+    ],
+    "a batch holds at most the classes and instances that there are; got 3 × 3 of 2 × 2": [
+        "theory.stratified_alpha_v(2, 2, 2, (3, 3), .5)",
+    ],
+    "a batch must be an integer of at least 2": [
+        "theory.random_alpha_c(2, 2, 1, 1, .5)",
+        'theory.random_alpha_c(2, 2, 1, "4", .5)',
+    ],
+    "contrasts must be a list of terms of ssem_jax.losses.kinds.Contrast": [
+        "theory.collapse_margins(S, None, .5)",
+    ],
+    "batches must be a list of batches, as [[0, 1, 2], [0, 3, 4]]": [
+        "theory.coverage_imbalance(3, None, .5)",
+    ],
+    "a batch must be two or more different indices below 3": [
+        "theory.coverage_imbalance(3, [[0, 0]], .5)",
+        "theory.coverage_imbalance(3, [[0, 7]], .5)",
+        "theory.coverage_imbalance(3, [3], .5)",
+    ],
     "theory.delta2 takes numbers, or a structure and a loss and more by its": [
         "theory.delta2(S)",
         "theory.delta2(S, L, 3)",
@@ -895,7 +930,7 @@ def offered(room):
 
 RESULTS = {"Audit", "BoxProof", "Certificate", "Enclosure", "Equality", "Guide", "Judgement"}
 RESULTS |= {"Peak", "PhaseProof", "ReducedSolution", "Report", "Slice", "Solution", "Trial"}
-RESULTS |= {"Interval", "UnbalancedGuide"}
+RESULTS |= {"Interval", "RandomGuide", "UnbalancedGuide"}
 """Classes that functions return, and that nobody makes."""
 
 

@@ -88,7 +88,7 @@ def of_one_kind(labels: np.ndarray, rows: np.ndarray | None = None) -> np.ndarra
         rows: their numbers, for messages; 0, 1, … if None.
 
     Raises:
-        ValueError: labels of different kinds, or infinite ones.
+        ValueError: labels of different kinds, or numbers that are no integers.
     """
     rows = np.arange(len(labels)) if rows is None else rows
     if labels.dtype == object:
@@ -97,8 +97,14 @@ def of_one_kind(labels: np.ndarray, rows: np.ndarray | None = None) -> np.ndarra
         return labels
     if np.isinf(labels).any():
         raise ValueError(f"labels must be finite; row {rows[np.argmax(np.isinf(labels))]} is not.")
-    whole = np.all((labels == np.round(labels)) & (np.abs(labels) < EXACT))
-    return labels.astype(np.int64) if whole else labels
+    whole = (labels == np.round(labels)) & (np.abs(labels) < EXACT)
+    if not whole.all():
+        row = int(np.argmin(whole))
+        raise ValueError(
+            f"labels must be integers or texts; row {rows[row]} is {labels[row]}. Write classes "
+            "that are called by such numbers as texts."
+        )
+    return labels.astype(np.int64)
 
 
 def class_codes(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -18,17 +18,20 @@ instances each, and one composition. In a **random** batch of B instances k is h
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from ssem_jax.problem.validation import (
+    as_array,
     check_choice,
     check_count,
     check_mixing,
     check_temperature,
+    shown,
 )
 from ssem_jax.theory.setting import SELF_PAIRS, Setting, prepare
 
@@ -53,14 +56,29 @@ def _stratified(
     self_pairs: str,
 ) -> tuple[Setting, Array, int, int]:
     """The setting of the data set, r, m_b and n_b."""
-    of_batch = (
-        check_count("classes of a batch", batch[0], 1),
-        check_count("instances of a batch", batch[1], 1),
-    )
+    of_batch = _checked_batch(batch, num_classes, num_instances)
     setting, (tau,) = prepare(
         num_classes, num_instances, num_views, self_pairs, temperature=temperature
     )
     return setting, jnp.exp(-setting.gap / tau), *of_batch
+
+
+def _checked_batch(batch: Any, num_classes: Any, num_instances: Any) -> tuple[int, int]:
+    """(m_b, n_b), both at most what there are."""
+    if not (isinstance(batch, Sequence) and not isinstance(batch, str) and len(batch) == 2):
+        raise ValueError(
+            "a stratified batch must be (classes, instances of each), as (10, 4); got "
+            f"{shown(batch)}."
+        )
+    classes = check_count("classes of a batch", batch[0], 1)
+    instances = check_count("instances of a batch", batch[1], 1)
+    sizes = as_array(num_classes, "num_classes"), as_array(num_instances, "num_instances")
+    if np.any(classes > sizes[0]) or np.any(instances > sizes[1]):
+        raise ValueError(
+            f"a batch holds at most the classes and instances that there are; got {classes} × "
+            f"{instances} of {np.min(sizes[0]):g} × {np.min(sizes[1]):g}."
+        )
+    return classes, instances
 
 
 def stratified_alpha_c(
@@ -375,6 +393,7 @@ def random_alpha_for_delta2(
         ValueError: a δ² that no α reaches, or what :func:`random_alpha_c` raises.
     """
     check_temperature(temperature)
+    delta2 = float(as_array(delta2, "delta2"))
     found = _random(num_classes, num_instances, num_views, batch, self_pairs, mean)
     if not 0 < delta2 <= _largest(found):
         raise ValueError(

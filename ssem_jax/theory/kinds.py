@@ -14,14 +14,20 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from ssem_jax.losses.kinds import Contrast
 from ssem_jax.losses.terms import BETWEEN, SELF, VIEW, WITHIN
-from ssem_jax.problem.structure import ClassStructure
-from ssem_jax.problem.validation import check_count, check_mixing, check_temperature
+from ssem_jax.problem.structure import ClassStructure, check_structure
+from ssem_jax.problem.validation import check_count, check_mixing, check_temperature, shown
+
+
+def _check_listed(name: str, given: Any, what: str) -> None:
+    if not isinstance(given, Iterable) or isinstance(given, str):
+        raise ValueError(f"{name} must be a list of {what}; got {shown(given)}.")
 
 
 def collapse_margins(
@@ -52,8 +58,10 @@ def collapse_margins(
     References:
         Derived here: the loss is convex in the four variance shares, which sum to 1.
     """
+    check_structure(structure)
     m, n, p = structure.counts
     check_temperature(temperature)
+    _check_listed("contrasts", contrasts, "terms of ssem_jax.losses.kinds.Contrast")
     r = math.exp(-m / ((m - 1) * temperature))
     counts = {SELF: 1, VIEW: p - 1, WITHIN: p * (n - 1), BETWEEN: p * n * (m - 1)}
     kappa, stretch = (n - 1) / (n * (m - 1)), p / (p - 1) if p > 1 else 0.0
@@ -182,7 +190,8 @@ def coverage_imbalance(
         The imbalance, ∞ where a pair is not covered.
 
     Raises:
-        ValueError: fewer than 3 points, or a τ that is not positive.
+        ValueError: fewer than 3 points, batches that are no lists of different ones of them, or a τ
+            that is not positive.
 
     References:
         Derived here: the gradient at the simplex must be constant off the diagonal.
@@ -191,7 +200,14 @@ def coverage_imbalance(
     check_temperature(temperature)
     apart = math.exp(-size / ((size - 1) * temperature))
     cover = np.zeros((size, size))
-    listed = list(batches)
+    _check_listed("batches", batches, "batches, as [[0, 1, 2], [0, 3, 4]]")
+    listed = [list(batch) if isinstance(batch, Iterable) else [] for batch in batches]
+    for number, batch in enumerate(listed):
+        if len(set(batch)) < max(2, len(batch)) or not set(batch) <= set(range(size)):
+            raise ValueError(
+                f"a batch must be two or more different indices below {size}; batch {number} is "
+                f"{shown(batch)}."
+            )
     shares = [1 / len(b) for b in listed] if weights is None else list(weights)
     for batch, share in zip(listed, shares, strict=True):
         rho = apart / (1 + (len(batch) - 1) * apart)
