@@ -354,7 +354,6 @@ class Tensor:
 LABELS = [
     ([0, 1, 1], [0, 1, 1]),
     ((0.0, 1.0), [0, 1]),
-    ([0.5, 1.0], [0.5, 1.0]),
     ([True, False], [True, False]),
     ([0, 1.0, np.int8(1)], [0, 1, 1]),
     (range(3), [0, 1, 2]),
@@ -397,6 +396,7 @@ REFUSED = [
     ([1, [2]], "labels must be one for each embedding"),
     (np.eye(2, dtype=int), r"of shape \(2, 2\) are one-hot; give labels.argmax\(axis=1\)"),
     (np.array([1j, 2]), "labels must be integers or texts; got complex128"),
+    ([1.0, 0.5], "labels must be integers or texts; row 1 is 0.5. Write classes that are called"),
     ([object(), object()], "labels must be of one kind, to be sorted; '<' not supported"),
 ]
 

@@ -289,7 +289,8 @@ def _cut_error(structure, loss, theta):
     free, rest = barrier.ORDER[barrier.FREE], barrier.ORDER[3:]
     rates = shares.similarity[:, free] - shares.similarity[:, rest]
     bases = shares.offset + shares.similarity[:, rest[0]]
-    gaps = [float(gap) for gap in 1 - (bases + barrier.dot(rates, point[barrier.FREE]))]
+    near = bases + barrier.dot(jnp.asarray(rates), point[barrier.FREE])
+    gaps = [float(gap) for gap in 1 - near]
     before, ctx.prec = ctx.prec, 200
     try:
         rounded = [1 - arb(gap) for gap in gaps]
