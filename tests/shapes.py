@@ -3,7 +3,8 @@
 One switch, in `conftest.py`: with `SSEM_CHECKED=1` jaxtyping's import hook puts :func:`checked`
 around every function of the package. Arguments are checked **after** a call, together with what it
 returned. So a function that refuses its arguments itself is heard with its own words, as tests of
-wrong calls ask; one that takes what its annotation excludes is found out.
+wrong calls ask; one that takes what its annotation excludes is found out. Of a dataclass, what it
+holds is checked, for it may be made of more than it holds: sizes of a text, counts of whole floats.
 
 What is checked of an array are its shape and the kind of its numbers; a NumPy array is taken
 wherever a JAX array is, as functions of JAX do.
@@ -11,7 +12,9 @@ wherever a JAX array is, as functions of JAX do.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import inspect
 import operator
 import types
 import typing
@@ -43,6 +46,17 @@ def on_the_host_too(hint: Any) -> Any:
     return hint
 
 
+def held(function: Callable[..., Any], arguments: Any, named: Any) -> tuple[Any, Any]:
+    """The arguments of a call; those of a dataclass's constructor as its fields hold them now."""
+    owner = arguments[0] if arguments else None
+    if function.__name__ != "__init__" or not dataclasses.is_dataclass(owner):
+        return arguments, named
+    bound = inspect.signature(function).bind(*arguments, **named)
+    for name in bound.arguments.keys() & {field.name for field in dataclasses.fields(owner)}:
+        bound.arguments[name] = getattr(owner, name)
+    return bound.args, bound.kwargs
+
+
 def checked(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function that raises where arguments or result are not what its annotations say.
 
@@ -63,6 +77,7 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
             hints = function.__annotations__
             function.__annotations__ = {name: on_the_host_too(x) for name, x in hints.items()}
             made.append(_beartype(function))
+        arguments, named = held(function, arguments, named)
         return made[0](*arguments, **named)
 
     return check

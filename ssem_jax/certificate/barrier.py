@@ -55,7 +55,8 @@ def total(terms: Iterable[Array]) -> Array:
 
 
 def dot(left: Array, right: Array) -> Array:
-    return jnp.sum(left * right, axis=-1)
+    """Every row of `left`, or the vector that it is, with `right`."""
+    return jnp.sum(left * jnp.broadcast_to(right, left.shape), axis=-1)
 
 
 def shortfall(residual: Array, point: Array, present: Array) -> Array:

@@ -187,7 +187,7 @@ def _bound_lanes(
     aims: Array,
     variances: Array,
     levels: Array,
-) -> tuple[rounding.Scalar, ...]:
+) -> tuple[Float[Array, "B ..."], ...]:
     def cell(loss: GramLoss, variances: Array, level: Array) -> tuple[rounding.Scalar, ...]:
         return _bound_cell(loss, blocks, simplex, aims, variances, level)
 

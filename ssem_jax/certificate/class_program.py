@@ -305,7 +305,7 @@ def solve_cell(loss: GramLoss, rows: Any, present: Array, start: Array) -> Class
     def function(blocks: ClassBlocks) -> Array:
         return class_loss(loss, rows, blocks)
 
-    starts = jnp.asarray(noise_of(STARTS, present.shape)) * present
+    starts = jnp.asarray(noise_of(STARTS, present.shape)) * present[None]
     shake = PERTURBATION * starts[0]
     relative = relative_error(loss, rows, len(present))
     few = len(present) <= BRACKET_CLASS_LIMIT
@@ -358,7 +358,7 @@ def solve_chunk(
 
 def solve_anew(losses: GramLoss, rows: Any, present: Array, cells: Sized, count: Any) -> ClassCell:
     """A chunk of cells of one structure, each from the first random start."""
-    first = jnp.asarray(noise_of(1, present.shape)) * present
+    first = jnp.asarray(noise_of(1, present.shape)) * present[None]
     present, start = (jnp.tile(each, (len(cells), 1, 1)) for each in (present, first))
     return solve_chunk(losses, rows, present, start, count)
 
@@ -400,9 +400,9 @@ class ReducedSolution:
     problem: Problem
     class_gram: Float[AnyArray, "*batch m m"]
     class_variances: ClassVariances
-    value: Float[AnyArray, "*batch"]
-    lower: Float[AnyArray, "*batch"]
-    gap: Float[AnyArray, "*batch"]
+    value: Float[AnyArray, "*batch"] | float
+    lower: Float[AnyArray, "*batch"] | float
+    gap: Float[AnyArray, "*batch"] | float
     instance_slack: Float[AnyArray, "*batch m"]
     view_slack: Float[AnyArray, "*batch m"]
     class_dual: Float[AnyArray, "*batch m m"]

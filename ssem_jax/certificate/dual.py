@@ -76,7 +76,7 @@ def _stochastic(scores: Float[Array, "N N"], total: Float[Array, " N"]) -> Float
     """scores/total in multiples of `GRAIN`, whose rows add up to 1 exactly: the largest entry of a
     row takes what rounding leaves. Integers below 2⁵³ add up without rounding in any order."""
     grains = jnp.round(scores / total[:, None] / GRAIN)
-    largest = jnp.argmax(scores, axis=1)[:, None] == jnp.arange(len(scores))
+    largest = jnp.argmax(scores, axis=1)[:, None] == jnp.arange(len(scores))[None, :]
     missing = 1 / GRAIN - jnp.sum(grains, axis=1, keepdims=True)
     return kept((grains + jnp.where(largest, missing, 0)) * GRAIN)
 

@@ -97,7 +97,7 @@ def _rate(count: Any) -> Any:
 
 def own_similarities(
     view: Any, delta2: Any, num_instances: Any, num_views: Any
-) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
+) -> tuple[Share, Share]:
     """s_view and s_within of a class from its own variances; 1 for a kind without pairs."""
     several = num_instances > 1
     apart = several * (view + _rate(num_instances) * delta2)
@@ -188,7 +188,7 @@ def multiplicities(num_classes: Any, total_instances: Any, num_views: Any) -> Va
 
 def rank_in(
     phase: Any, num_classes: Any, total_instances: Any, num_views: Any
-) -> Int[np.ndarray, "*batch"]:
+) -> Int[AnyArray, "*batch"] | np.integer | int:
     """The rank of an optimum of mean zero in a phase: the least dimension that has room for it.
 
     Args:

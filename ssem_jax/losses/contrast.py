@@ -141,10 +141,10 @@ class ClassContrast(PreparedLoss):
         sup = (of_sup * jnp.asarray(prepared.sup, dtype))[:, None]
         own = (of_own * jnp.asarray(prepared.own, dtype))[:, None]
         class_id, instance_id = jnp.asarray(prepared.class_id), jnp.asarray(prepared.instance_id)
-        same_class = class_id[:, None] == class_id
-        same_instance = instance_id[:, None] == instance_id
+        same_class = class_id[:, None] == class_id[None, :]
+        same_instance = instance_id[:, None] == instance_id[None, :]
         rows = jnp.arange(len(class_id))
-        kept = jnp.where(rows[:, None] == rows, jnp.asarray(prepared.self_pairs, dtype), 1)
+        kept = jnp.where(rows[:, None] == rows[None, :], jnp.asarray(prepared.self_pairs, dtype), 1)
         positives = jnp.where(same_instance, own * kept, jnp.where(same_class, sup, 0))
         contrasted = jnp.where(same_instance, 0, kept) if self.decoupled else kept
         return positives, contrasted, jnp.asarray(self.temperature, dtype)

@@ -229,7 +229,7 @@ def _lowest(
     def cell(loss: GramLoss, gram: Array, _: Array) -> tuple[Array, Array, Array]:
         form = Form(loss, prepared)
         value, slope = jax.value_and_grad(form.value)(gram)
-        along = jnp.tensordot(targets - gram, slope, 2)
+        along = jnp.tensordot(targets - gram[None], slope, 2)
 
         def below(point: tuple[Array, Array]) -> Array:
             aim, step = point

@@ -46,8 +46,8 @@ def _masks(kinds: Kinds) -> tuple[Array, Array, Array]:
     """(N, N) same class; same instance; the diagonal."""
     class_id, instance_id = jnp.asarray(kinds.class_id), jnp.asarray(kinds.instance_id)
     rows = jnp.arange(len(class_id))
-    same_class, same_instance = (ids[:, None] == ids for ids in (class_id, instance_id))
-    return same_class, same_instance, rows[:, None] == rows
+    same_class, same_instance = (ids[:, None] == ids[None, :] for ids in (class_id, instance_id))
+    return same_class, same_instance, rows[:, None] == rows[None, :]
 
 
 def _log_sum_exp(gram: Array, chosen: Array, temperature: Any) -> Array:
@@ -116,7 +116,7 @@ class Sigmoid(PreparedLoss):
         first, matched = jnp.asarray(prepared.first), jnp.asarray(prepared.matched)
         logits = jnp.asarray(self.scale, gram.dtype) * gram - jnp.asarray(self.bias, gram.dtype)
         terms = jax.nn.softplus(jnp.where(matched, -logits, logits))
-        across = first[:, None] & ~first
+        across = first[:, None] & ~first[None, :]
         return jnp.sum(jnp.where(across, terms, 0)) / jnp.sum(first)
 
 

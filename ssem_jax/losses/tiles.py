@@ -248,9 +248,9 @@ class Contrast:
         if self.self_pairs == "include":
             return True
         if self.self_pairs == "decouple":
-            return blocks[row][:, None] != blocks[column]
+            return blocks[row][:, None] != blocks[column][None, :]
         within = jnp.arange(blocks.shape[1])
-        return (row != column) | (within[:, None] != within)
+        return (row != column) | (within[:, None] != within[None, :])
 
 
 class _Tile(NamedTuple):
@@ -295,7 +295,7 @@ def _sweep(
     def visit(carry: Array, place: tuple[Array, Array]) -> tuple[Array, None]:
         row, column = place
         left, right = blocks[row], blocks[column]
-        i, j = row * block + within[:, None], column * block + within
+        i, j = row * block + within[:, None], column * block + within[None, :]
         kept = (i < len(unit)) & (j < len(unit)) & contrast.holds(row, column, instances)
         exponents = jnp.where(kept, (product(left, right.T) - 1) / temperature, -jnp.inf)
         return step(carry, _Tile(row, column, left, right, exponents)), None
@@ -401,12 +401,12 @@ def _pulled(
     weights, pulls = _blocks(anchors, block_size), _blocks(anchors * jnp.exp(-totals), block_size)
 
     def plain(tile: _Tile) -> Array:
-        return (pulls[tile.row][:, None] + pulls[tile.column]) * jnp.exp(tile.exponents)
+        return (pulls[tile.row][:, None] + pulls[tile.column][None, :]) * jnp.exp(tile.exponents)
 
     def careful(tile: _Tile) -> Array:
         of_rows = jnp.exp(tile.exponents - logs[tile.row][:, None])
-        of_columns = jnp.exp(tile.exponents - logs[tile.column])
-        return weights[tile.row][:, None] * of_rows + weights[tile.column] * of_columns
+        of_columns = jnp.exp(tile.exponents - logs[tile.column][None, :])
+        return weights[tile.row][:, None] * of_rows + weights[tile.column][None, :] * of_columns
 
     def swept(pull: Callable[[_Tile], Array]) -> Float[Array, "N b"]:
         def add(carry: Array, tile: _Tile) -> Array:

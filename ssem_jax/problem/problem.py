@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 from ssem_jax.problem.pytrees import pytree_dataclass
 from ssem_jax.problem.structure import ClassStructure, check_structure
@@ -112,7 +112,7 @@ class Problem:
         return jax.tree.map(batched, self.loss), size
 
 
-def cell_keys(problem: Problem, key: PRNGKeyArray) -> PRNGKeyArray:
+def cell_keys(problem: Problem, key: PRNGKeyArray) -> Key[Array, " B"]:
     """A key for each cell, from the cell's own coordinates.
 
     So a cell's result depends neither on the batch that it is solved in nor on its place there.

@@ -33,7 +33,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array, Key, PRNGKeyArray
 
 from ssem_jax.compute.kernels import Kernel, chunk_capacity, map_first, run_chunks
 from ssem_jax.geometry.simplex import simplex_etf
@@ -179,7 +179,7 @@ def _spread_chunk(prepared: Any, points: Array, count: Array) -> _Start:
 
 
 @partial(Kernel, static_argnums=(1, 2))
-def _random_starts(keys: PRNGKeyArray, num_points: int, dim: int) -> tuple[Array, Array | None]:
+def _random_starts(keys: Key[Array, " B"], num_points: int, dim: int) -> tuple[Array, Array | None]:
     """Starts in R^d, expressed in an orthonormal basis of their span when d > N.
 
     The iterates never leave the span of the start, so nothing changes but the cost.
@@ -193,7 +193,7 @@ def _random_starts(keys: PRNGKeyArray, num_points: int, dim: int) -> tuple[Array
 
 @partial(Kernel, static_argnums=(2, 3))
 def _random_simplexes(
-    keys: PRNGKeyArray, instance_ids: Array, num_instances: int, dim: int
+    keys: Key[Array, " B"], instance_ids: Array, num_instances: int, dim: int
 ) -> tuple[Array, Array | None]:
     """Regular simplexes of all instances in R^d, rotated at random, with views that coincide: what
     a start comes to when it is spread out in enough dimensions.
@@ -224,7 +224,7 @@ class _Batch:
     structure: ClassStructure
     dim: int
     losses: GramLoss
-    keys: PRNGKeyArray
+    keys: Key[Array, " B"]
     first_start: str
     best: Any = None  # an _Outcome, once something was tried
 
@@ -252,7 +252,7 @@ class _Batch:
             report(len(chunk))
 
     def starts(
-        self, keys: PRNGKeyArray, start_index: int, count: int
+        self, keys: Key[Array, " B"], start_index: int, count: int
     ) -> tuple[_Start, Array | None]:
         """Spread starts, and a basis of their span where d > N.
 

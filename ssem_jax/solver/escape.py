@@ -62,7 +62,7 @@ def leave_saddle(value: Callable[[Array], Array], point: Point) -> tuple[Array, 
         usage, axes = jnp.linalg.eigh(point.embeddings.T @ point.embeddings)
         # The most negative directions meet the least used axes.
         taken = (eigenvalues < 0.1 * eigenvalues[0]) & (usage[:paired] < RANK_TOLERANCE)
-        direction = (eigenvectors * taken) @ axes[:, :paired].T
+        direction = (eigenvectors * taken[None, :]) @ axes[:, :paired].T
 
         def moved(size: Array) -> Array:
             return normalize(point.embeddings + size * direction)

@@ -23,7 +23,7 @@ _NEWTON_STEPS = 30
 
 
 def _logits(setting: Setting, dissimilarities: Array, temperature: Array) -> Array:
-    return jnp.log(setting.counts) - dissimilarities / temperature
+    return jnp.log(setting.counts) - dissimilarities / temperature[None]
 
 
 def _reduced_loss(setting: Setting, dissimilarities: Array, alpha: Array, tau: Array) -> Array:
@@ -35,10 +35,11 @@ def _reduced_loss(setting: Setting, dissimilarities: Array, alpha: Array, tau: A
 def _optimal_mixing(setting: Setting, leader: int, x: Array | float, tau: Array) -> Array:
     """The α at which the reduced loss is stationary at x on a ray: linear in α, hence explicit."""
     slopes = setting.slopes(leader)
-    softmax = jax.nn.softmax(_logits(setting, setting.dissimilarities(slopes * x), tau), axis=0)
+    dissimilarities = setting.dissimilarities(slopes * jnp.broadcast_to(x, tau.shape)[None])
+    softmax = jax.nn.softmax(_logits(setting, dissimilarities, tau), axis=0)
 
     def weight(slope: Array, of: Array) -> Array:
-        return jnp.sum(softmax * (slope - slopes), axis=0) / (slope - of)
+        return jnp.sum(softmax * (slope[None] - slopes), axis=0) / (slope - of)
 
     alpha = weight(slopes[WITHIN], of=slopes[VIEW])
     complement = weight(slopes[VIEW], of=slopes[WITHIN])
@@ -52,8 +53,8 @@ def _pulls(setting: Setting, leader: int, alpha: Array) -> Float[Array, "3 ..."]
     Differences of slopes are taken first, so that nothing cancels.
     """
     slopes = setting.slopes(leader)
-    from_view, from_within = slopes[VIEW] - slopes, slopes[WITHIN] - slopes
-    return setting.counts * (alpha * from_view + (1 - alpha) * from_within)
+    from_view, from_within = slopes[VIEW][None] - slopes, slopes[WITHIN][None] - slopes
+    return setting.counts * (alpha[None] * from_view + (1 - alpha)[None] * from_within)
 
 
 def _optimal_position(setting: Setting, leader: int, alpha: Array, tau: Array) -> Array:
@@ -135,7 +136,7 @@ def reduced_optimum(setting: Setting, alpha: Array, tau: Array) -> ReducedOptimu
         delta2=(setting.n - 1) * instances,
         view_variance=(setting.p - 1) * views,
         dissimilarities=setting.dissimilarities(
-            setting.slopes(WITHIN) * instances + setting.slopes(VIEW) * views
+            setting.slopes(WITHIN) * instances[None] + setting.slopes(VIEW) * views[None]
         ),
     )
 

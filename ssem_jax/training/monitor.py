@@ -69,7 +69,7 @@ def batch_variances(
     return Variances(
         view=spread(unit - of_instance),
         delta2=spread(of_instance - of_class),
-        between=spread(of_class - center),
+        between=spread(of_class - center[None]),
         mean_squared=spread(jnp.broadcast_to(center, unit.shape)),
     )
 

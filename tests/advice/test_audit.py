@@ -146,7 +146,7 @@ def test_the_program_of_the_classes_is_the_reference(frugal, labels, loss):
 def pulled_to_zero(gram, structure, *, strength=1.0):
     """Convex, but not symmetric: the first row counts more."""
     weights = jnp.ones(len(gram)).at[0].set(2)
-    return strength * jnp.mean(weights[:, None] * weights * gram**2)
+    return strength * jnp.mean(weights[:, None] * weights[None, :] * gram**2)
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,7 @@ def test_rows_without_a_direction():
     assert np.array_equal(found[0], [0, 0])
     assert np.all(np.isnan(found[1]))
     assert np.isnan(found[2, 0])
-    slope = jax.grad(lambda rows: jnp.sum(normalize(rows) * jnp.arange(1.0, 3)))(rows[:1])
+    slope = jax.grad(lambda rows: jnp.sum(normalize(rows) * jnp.arange(1.0, 3)[None]))(rows[:1])
     assert np.array_equal(slope, [[0, 0]])
 
 

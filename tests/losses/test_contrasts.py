@@ -406,7 +406,8 @@ def test_unbalanced_minimum_is_no_higher_at_random_feasible_points(
     assert at_found == pytest.approx(value, rel=INVARIANCE)
     # Every segment from the optimum to another Gram matrix leads upwards.
     others = jnp.stack([random_gram(structure, 1 + seed % 6, seed) for seed in range(40)])
-    towards = found + jnp.geomspace(1e-3, 1, 40)[:, None, None] * (others - found)
+    weight = jnp.geomspace(1e-3, 1, 40)[:, None, None]
+    towards = found[None] + weight * (others - found[None])
     values = jax.jit(jax.vmap(lambda gram: loss.from_gram(gram, structure)))(towards)
     assert np.all(values > value - CLARABEL_VALUE)
 

@@ -218,7 +218,7 @@ def augment_digits(key: PRNGKeyArray, images: Float[Array, "B 64"]) -> Float[Arr
     warp_key, noise_key = jax.random.split(key)
     limits = jnp.array([MAX_ROTATION, MAX_ZOOM, MAX_SHIFT, MAX_SHIFT], jnp.float32)
     shape = (len(images), 4)
-    draws = limits * jax.random.uniform(warp_key, shape, jnp.float32, minval=-1, maxval=1)
+    draws = limits[None] * jax.random.uniform(warp_key, shape, jnp.float32, minval=-1, maxval=1)
     centre = (SIDE - 1) / 2
     grid = jnp.stack(jnp.meshgrid(*[jnp.arange(SIDE, dtype=jnp.float32)] * 2, indexing="ij"))
     grid = (grid - centre).reshape(2, -1)

@@ -47,4 +47,4 @@ class Encoder(eqx.Module):
 
 
 def _affine(layer: eqx.nn.Linear, rows: Float[Array, "B i"]) -> Float[Array, "B o"]:
-    return rows @ layer.weight.T + cast(Array, layer.bias)  # every layer here has one
+    return rows @ layer.weight.T + cast(Array, layer.bias)[None]  # every layer here has one
