@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -33,7 +33,7 @@ from ssem_jax.losses.contrast import ClassContrast
 from ssem_jax.losses.declared import check_declared
 from ssem_jax.losses.pairwise import Spectral
 from ssem_jax.losses.supcl import SupCL, SupCon
-from ssem_jax.problem.arrays import AnyArray
+from ssem_jax.problem.arrays import AnyArray, Rows, Seed
 from ssem_jax.problem.problem import Phase, Problem, check_loss
 from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.problem.validation import as_key, require_x64
@@ -124,7 +124,7 @@ def _named(variances: Variances) -> dict[str, float]:
 
 
 def audit(
-    embeddings: Float[AnyArray, "*rows d"],
+    embeddings: Float[AnyArray, "*rows d"] | Rows | Sequence[Rows],
     labels: Any,
     loss: GramLoss,
     *,
@@ -132,7 +132,7 @@ def audit(
     view_order: str | None = None,
     instance_ids: Any = None,
     unlabeled: str | None = None,
-    key: PRNGKeyArray | None = None,
+    key: Seed | None = None,
 ) -> Audit:
     """Certify labelled embeddings against the global optimum over all dimensions.
 

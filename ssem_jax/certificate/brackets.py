@@ -36,7 +36,7 @@ wide, and five to eight Newton steps do. At t = 0 the same cut bounds f itself:
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -191,7 +191,7 @@ def _bound_lanes(
     def cell(loss: GramLoss, variances: Array, level: Array) -> tuple[rounding.Scalar, ...]:
         return _bound_cell(loss, blocks, simplex, aims, variances, level)
 
-    return jax.vmap(cell)(losses, variances, levels)
+    return cast(tuple[Array, ...], jax.vmap(cell)(losses, variances, levels))
 
 
 class _Plan(NamedTuple):

@@ -75,7 +75,7 @@ from ssem_jax.losses.base import PROVEN, GramLoss, convexity_of, has_block_form,
 from ssem_jax.losses.declared import check_declared
 from ssem_jax.losses.probes import rows_of_shares
 from ssem_jax.losses.supcl import SupCL
-from ssem_jax.problem.arrays import AnyArray
+from ssem_jax.problem.arrays import AnyArray, Rows, Seed
 from ssem_jax.problem.problem import Problem, cell_keys, check_loss, check_problem
 from ssem_jax.problem.solution import Solution
 from ssem_jax.problem.structure import ClassStructure, check_structure
@@ -99,7 +99,7 @@ def _found(embeddings: Float[Array, "B N d"], structure: ClassStructure) -> Arra
 _variances = Kernel(_found, static_argnums=(1,))
 
 
-def certify(solution: Solution, key: PRNGKeyArray | None = None) -> Certificate:
+def certify(solution: Solution, key: Seed | None = None) -> Certificate:
     r"""Certify the embeddings of a solution.
 
     Args:
@@ -124,11 +124,11 @@ def certify(solution: Solution, key: PRNGKeyArray | None = None) -> Certificate:
 
 
 def certify_embeddings(
-    embeddings: Float[AnyArray, "N d"],
+    embeddings: Float[AnyArray, "N d"] | Rows,
     structure: ClassStructure,
     loss: GramLoss,
     reference: Certificate | None = None,
-    key: PRNGKeyArray | None = None,
+    key: Seed | None = None,
 ) -> Certificate:
     """Certify any embeddings, whoever found them.
 
@@ -318,7 +318,7 @@ def _certify(
     problem: Problem,
     embeddings: AnyArray,
     reference: Certificate | None = None,
-    key: PRNGKeyArray | None = None,
+    key: Seed | None = None,
 ) -> Certificate:
     _check_concrete(problem, embeddings)
     start = None if key is None else as_key(key)

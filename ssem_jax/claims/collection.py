@@ -76,9 +76,9 @@ class Report:
 
 
 def verify(
-    claims: Sequence[Claim],
+    claims: Sequence[Claim] | Claim,
     *,
-    theorems: Sequence[Theorem] = (),
+    theorems: Sequence[Theorem] | Theorem = (),
     size: str = "default",
     seed: int = 0,
     out: str | None = None,

@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+Floats = np.ndarray | np.floating
+"""An array of floats; where there is one, NumPy may make a number of it."""
 _SPLITTER = 2.0**27 + 1
 """Dekker's constant: splits 53 bits into 26 and 26."""
 _UNDERFLOW = 2.0**-960
@@ -25,23 +27,23 @@ _WHOLE = 2**53
 """Integers up to this are floats."""
 
 
-def down(values: Any, ulps: int = 1) -> np.ndarray:
+def down(values: Any, ulps: int = 1) -> Floats:
     """Some floats further down."""
     return functools.reduce(lambda x, _: np.nextafter(x, -np.inf), range(ulps), values)
 
 
-def up(values: Any, ulps: int = 1) -> np.ndarray:
+def up(values: Any, ulps: int = 1) -> Floats:
     """Some floats further up."""
     return functools.reduce(lambda x, _: np.nextafter(x, np.inf), range(ulps), values)
 
 
-def _outward(value: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _outward(value: Floats, error: Floats) -> tuple[Floats, Floats]:
     """Bounds of value + error, of which only the sign of the error is used; NaN is not known."""
     error = np.where(np.isfinite(error), error, np.nan)
     return np.where(error >= 0, value, down(value)), np.where(error <= 0, value, up(value))
 
 
-def _exact_product(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _exact_product(a: Floats, b: Floats) -> tuple[Floats, Floats]:
     """a·b as rounded, and what was rounded off. Zero times infinity, a limit, is 0."""
     value = a * b
     (a_high, a_low), (b_high, b_low) = _split(a), _split(b)
@@ -51,13 +53,13 @@ def _exact_product(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return np.where(zero, 0.0, value), np.where(zero, 0.0, error)
 
 
-def _split(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _split(a: Floats) -> tuple[Floats, Floats]:
     scaled = _SPLITTER * a
     high = scaled - (scaled - a)
     return high, a - high
 
 
-def enclosed(value: Any) -> tuple[np.ndarray, np.ndarray]:
+def enclosed(value: Any) -> tuple[Floats, Floats]:
     """Real numbers as floats: below and above, which differ where a number is no float64."""
     array = np.asarray(value)
     if array.dtype.kind not in "biufVO":
@@ -70,19 +72,19 @@ def enclosed(value: Any) -> tuple[np.ndarray, np.ndarray]:
     return down(floats), up(floats)
 
 
-def sums(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def sums(a: Floats, b: Floats) -> tuple[Floats, Floats]:
     """Bounds of a + b."""
     value = a + b
     moved = value - a
     return _outward(value, (a - (value - moved)) + (b - moved))
 
 
-def products(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def products(a: Floats, b: Floats) -> tuple[Floats, Floats]:
     """Bounds of a·b."""
     return _outward(*_exact_product(a, b))
 
 
-def quotients(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def quotients(a: Floats, b: Floats) -> tuple[Floats, Floats]:
     """Bounds of a / b. Of infinity over infinity the limit 0 is as good as any other."""
     value = a / b
     back, rest = _exact_product(value, b)

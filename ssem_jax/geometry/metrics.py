@@ -29,6 +29,7 @@ from ssem_jax.geometry.shares import ClassVariances, Variances
 from ssem_jax.geometry.similarities import Similarities
 from ssem_jax.geometry.simplex import ssem_gram
 from ssem_jax.geometry.sphere import normalize, product
+from ssem_jax.problem.arrays import Rows
 from ssem_jax.problem.structure import ClassStructure, check_structure
 from ssem_jax.problem.validation import as_array
 
@@ -47,7 +48,9 @@ class SSEMFit(NamedTuple):
     distance: Scalar
 
 
-def class_means(embeddings: Float[Array, "N d"], structure: ClassStructure) -> Float[Array, "m d"]:
+def class_means(
+    embeddings: Float[Array, "N d"] | Rows, structure: ClassStructure
+) -> Float[Array, "m d"]:
     """The mean embedding μ_k of every class.
 
     Args:
@@ -65,7 +68,7 @@ def class_means(embeddings: Float[Array, "N d"], structure: ClassStructure) -> F
 
 
 def class_mean_cosines(
-    embeddings: Float[Array, "N d"], structure: ClassStructure
+    embeddings: Float[Array, "N d"] | Rows, structure: ClassStructure
 ) -> Float[Array, "m m"]:
     r"""Cosines of the angles between class means; -1/(m-1) where they form a simplex ETF.
 
@@ -91,7 +94,9 @@ def class_mean_cosines(
     return product(directions, directions.T)
 
 
-def class_variances(embeddings: Float[Array, "N d"], structure: ClassStructure) -> ClassVariances:
+def class_variances(
+    embeddings: Float[Array, "N d"] | Rows, structure: ClassStructure
+) -> ClassVariances:
     r"""Variance within every class, split into instance means and views.
 
     .. math::
@@ -120,7 +125,7 @@ def class_variances(embeddings: Float[Array, "N d"], structure: ClassStructure) 
     return ClassVariances(view, delta2)
 
 
-def variances(embeddings: Float[Array, "N d"], structure: ClassStructure) -> Variances:
+def variances(embeddings: Float[Array, "N d"] | Rows, structure: ClassStructure) -> Variances:
     """Total variance of embeddings and its parts; this module's docstring has the formula.
 
     Args:
@@ -147,7 +152,7 @@ def variances(embeddings: Float[Array, "N d"], structure: ClassStructure) -> Var
     return Variances(view, delta2, between, product(mean, mean))
 
 
-def variances_from_gram(gram: Float[Array, "N N"], structure: ClassStructure) -> Variances:
+def variances_from_gram(gram: Float[Array, "N N"] | Rows, structure: ClassStructure) -> Variances:
     """The variances of unit embeddings from their Gram matrix.
 
     Differences of averages of G, so each carries an absolute rounding error of some 1e-16 and may
@@ -171,7 +176,7 @@ def variances_from_gram(gram: Float[Array, "N N"], structure: ClassStructure) ->
     return Variances(1 - instance_sq, instance_sq - class_sq, class_sq - mean_sq, mean_sq)
 
 
-def class_similarities(gram: Float[Array, "N N"], structure: ClassStructure) -> Similarities:
+def class_similarities(gram: Float[Array, "N N"] | Rows, structure: ClassStructure) -> Similarities:
     """Averages of a Gram matrix over the permutations within classes, balanced or not.
 
     Averaging over permutations of instances within their class, and of views within their
@@ -211,7 +216,7 @@ def _class_similarities(
     return view, within, _means(_means(gram, ids).T, ids)
 
 
-def block_similarities(gram: Float[Array, "N N"], structure: ClassStructure) -> Similarities:
+def block_similarities(gram: Float[Array, "N N"] | Rows, structure: ClassStructure) -> Similarities:
     """Averages of a Gram matrix over all permutations that preserve a balanced structure.
 
     Averaging G over permutations of classes, instances and views turns it into
@@ -238,7 +243,7 @@ def block_similarities(gram: Float[Array, "N N"], structure: ClassStructure) -> 
     return Similarities(jnp.mean(view), jnp.mean(within), between)
 
 
-def fit_delta2(gram: Float[Array, "N N"], structure: ClassStructure) -> Scalar:
+def fit_delta2(gram: Float[Array, "N N"] | Rows, structure: ClassStructure) -> Scalar:
     r"""δ² of the SSEM Gram matrix nearest to G in Frobenius norm.
 
     SSEM Gram matrices are affine in δ², so the projection has a closed form,
@@ -262,12 +267,12 @@ def fit_delta2(gram: Float[Array, "N N"], structure: ClassStructure) -> Scalar:
     _, within, between = block_similarities(gram, structure)
     m, n = structure.num_classes, structure.num_instances
     if n == 1:
-        return jnp.zeros((), gram.dtype)
+        return jnp.zeros_like(within)
     slope = n / (n - 1) + 1 / (m - 1)
     return jnp.clip((m / (m - 1) + between - within) / slope, 0, 1)
 
 
-def distance_to_ssem(embeddings: Float[Array, "N d"], structure: ClassStructure) -> SSEMFit:
+def distance_to_ssem(embeddings: Float[Array, "N d"] | Rows, structure: ClassStructure) -> SSEMFit:
     r"""Distance of embeddings from the SSEM family, over all δ and all rotations.
 
     .. math:: \min_{\delta^2 \in [0, 1]} \tfrac1N \|U U^\top - G_{\delta^2}\|_F
@@ -301,23 +306,27 @@ def _shares(structure: ClassStructure, dtype: jnp.dtype) -> Float[Array, " m"]:
     return jnp.asarray(structure.class_shares, dtype)
 
 
-def _rows(embeddings: Float[Array, "rows d"], structure: ClassStructure) -> Float[Array, "N d"]:
+def _rows(
+    embeddings: Float[Array, "rows d"] | Rows, structure: ClassStructure
+) -> Float[Array, "N d"]:
     check_structure(structure)
-    embeddings = as_array(embeddings, "embeddings")
-    if embeddings.ndim != 2 or len(embeddings) != structure.num_embeddings:
+    rows: Array = as_array(embeddings, "embeddings")
+    if rows.ndim != 2 or len(rows) != structure.num_embeddings:
         raise ValueError(
             f"{structure} has {structure.num_embeddings} embeddings, one per row; "
-            f"got shape {embeddings.shape}."
+            f"got shape {rows.shape}."
         )
-    return embeddings
+    return rows
 
 
-def _gram(gram: Float[Array, "rows columns"], structure: ClassStructure) -> Float[Array, "N N"]:
+def _gram(
+    gram: Float[Array, "rows columns"] | Rows, structure: ClassStructure
+) -> Float[Array, "N N"]:
     check_structure(structure)
-    gram = as_array(gram, "the Gram matrix")
-    if gram.shape != (structure.num_embeddings,) * 2:
+    matrix: Array = as_array(gram, "the Gram matrix")
+    if matrix.shape != (structure.num_embeddings,) * 2:
         raise ValueError(
             f"the Gram matrix of {structure} is {structure.num_embeddings} × "
-            f"{structure.num_embeddings}; got {gram.shape}."
+            f"{structure.num_embeddings}; got {matrix.shape}."
         )
-    return gram
+    return matrix

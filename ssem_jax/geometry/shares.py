@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Real
 
 from ssem_jax.geometry.similarities import Similarities
 from ssem_jax.problem.arrays import AnyArray
@@ -188,7 +188,7 @@ def multiplicities(num_classes: Any, total_instances: Any, num_views: Any) -> Va
 
 def rank_in(
     phase: Any, num_classes: Any, total_instances: Any, num_views: Any
-) -> Int[AnyArray, "*batch"] | np.integer | int:
+) -> Real[AnyArray, "*batch"] | np.number | float:
     """The rank of an optimum of mean zero in a phase: the least dimension that has room for it.
 
     Args:

@@ -19,16 +19,17 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
 from ssem_jax.geometry.similarities import block_gram
 from ssem_jax.geometry.sphere import product
+from ssem_jax.problem.arrays import Seed
 from ssem_jax.problem.structure import ClassStructure, check_structure
 from ssem_jax.problem.validation import as_key, check_count, concrete
 
 
 def simplex_etf(
-    num_points: int, dim: int, key: PRNGKeyArray | None = None
+    num_points: int, dim: int, key: Seed | None = None
 ) -> Float[Array, "num_points dim"]:
     r"""Vertices of a regular simplex: unit vectors of mean zero with equal cosines.
 
@@ -83,7 +84,7 @@ def ssem_embeddings(
     structure: ClassStructure,
     delta2: Float[Array, ""] | float,
     dim: int,
-    key: PRNGKeyArray | None = None,
+    key: Seed | None = None,
 ) -> Float[Array, "N dim"]:
     r"""Embeddings of SSEM(δ), in any dimension that admits them.
 
@@ -126,7 +127,7 @@ def _simplex(num_points: int) -> Float[np.ndarray, "num_points rank"]:
 
 
 def _place(
-    points: Float[Array | np.ndarray, "k rank"], dim: int, key: PRNGKeyArray | None, what: str
+    points: Float[Array | np.ndarray, "k rank"], dim: int, key: Seed | None, what: str
 ) -> Float[Array, "k dim"]:
     """Put points into `dim` dimensions, rotated at random where a key is given."""
     rank = points.shape[1]

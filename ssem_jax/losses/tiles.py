@@ -38,7 +38,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Real
 
 from ssem_jax.compute.kernels import whole
 from ssem_jax.geometry.sphere import normalize, product
@@ -268,7 +268,7 @@ class _Tile(NamedTuple):
         return jnp.where(self.row == self.column, blank, of_columns)
 
 
-def _blocks(array: Float[Array, "N ..."], block_size: int) -> Float[Array, "n b ..."]:
+def _blocks(array: Real[Array, "N ..."], block_size: int) -> Real[Array, "n b ..."]:
     """Rows in blocks of equal size, the last one filled up with zeros."""
     num_rows = len(array)
     num_blocks = -(-num_rows // block_size)

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from ssem_jax.problem.arrays import Count
 from ssem_jax.problem.labels import as_labels, class_codes
 from ssem_jax.problem.validation import check_count, check_type, shown
 
@@ -55,7 +56,9 @@ class ClassStructure:
             )
 
     @classmethod
-    def balanced(cls, num_classes: int, num_instances: int, num_views: int = 1) -> ClassStructure:
+    def balanced(
+        cls, num_classes: Count, num_instances: Count, num_views: Count = 1
+    ) -> ClassStructure:
         """m classes of n instances each, with p views."""
         num_classes = check_count("num_classes", num_classes, 2)
         if num_classes > CLASSES_LIMIT:
@@ -63,7 +66,8 @@ class ClassStructure:
                 f"num_classes must be at most {CLASSES_LIMIT:,}; got {num_classes:,}. All of them "
                 "stand in one batch."
             )
-        return cls((num_instances,) * num_classes, num_views)
+        size = check_count("every class size", num_instances, 1)
+        return cls((size,) * num_classes, check_count("num_views", num_views, 1))
 
     @classmethod
     def from_labels(

@@ -40,6 +40,7 @@ from ssem_jax.geometry.simplex import simplex_etf
 from ssem_jax.geometry.sphere import normalize, random_points
 from ssem_jax.losses.base import GramLoss
 from ssem_jax.losses.supcl import SupCL
+from ssem_jax.problem.arrays import Seed
 from ssem_jax.problem.problem import Problem, cell_keys, check_problem
 from ssem_jax.problem.solution import Solution, Status
 from ssem_jax.problem.structure import ClassStructure
@@ -252,7 +253,7 @@ class _Batch:
             report(len(chunk))
 
     def starts(
-        self, keys: Key[Array, " B"], start_index: int, count: int
+        self, keys: Key[Array, " B"], start_index: int, count: Array | int
     ) -> tuple[_Start, Array | None]:
         """Spread starts, and a basis of their span where d > N.
 
@@ -291,7 +292,7 @@ class _Batch:
 
 def solve(
     problem: Problem,
-    key: PRNGKeyArray,
+    key: Seed,
     *,
     num_starts: int = 2,
     start: str = "simplex",

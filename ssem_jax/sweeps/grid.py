@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,10 @@ from ssem_jax.problem.problem import Problem
 from ssem_jax.problem.structure import ClassStructure, check_structure
 from ssem_jax.problem.validation import check_type, shown
 from ssem_jax.sweeps.table import is_static
+
+Numbers = Sequence[float] | np.ndarray
+if not TYPE_CHECKING:
+    Numbers = Sequence | np.ndarray  # whether they are numbers shows when problems are made of them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,12 +50,12 @@ class Grid:
 
     structures: Sequence[ClassStructure] | ClassStructure
     dims: Sequence[int | str] | int | str
-    alphas: Sequence[float] = ()
-    temperatures: Sequence[float] = ()
+    alphas: Numbers = ()
+    temperatures: Numbers = ()
     self_pairs: Sequence[str] = ()
     means: Sequence[str] = ()
     loss: type[GramLoss] = SupCL
-    hyper: Mapping[str, Sequence[Any]] = dataclasses.field(default_factory=dict)
+    hyper: Mapping[str, Sequence[Any] | np.ndarray] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not (isinstance(self.loss, type) and dataclasses.is_dataclass(self.loss)):
@@ -135,7 +139,7 @@ def admitting_dimension(structure: ClassStructure, loss: GramLoss) -> int:
     return full_dimension(structure, convention) if known else structure.num_embeddings
 
 
-def _listed(name: str, values: Any) -> Sequence[Any]:
+def _listed(name: str, values: Any) -> Sequence[Any] | np.ndarray:
     """Values of an axis; a single one is a list of one."""
     if isinstance(values, (str, ClassStructure)) or np.ndim(values) == 0:
         if values is None or isinstance(values, (Mapping, set)):

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Shaped
 
 from ssem_jax.compute.kernels import whole
 from ssem_jax.losses.supcl import SupCL
 from ssem_jax.losses.tiles import BLOCK_SIZE, blockwise_supcl, check_ids
-from ssem_jax.problem.arrays import AnyArray
+from ssem_jax.problem.arrays import AnyArray, Rows
 from ssem_jax.problem.labels import as_labels, class_codes
 from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.problem.validation import as_array
@@ -21,7 +22,7 @@ Scalar = Float[Array, ""]
 
 
 def supcl_loss(
-    embeddings: Float[AnyArray, "*rows d"],
+    embeddings: Float[AnyArray, "*rows d"] | Rows | Sequence[Rows],
     labels: Any,
     *,
     alpha: Scalar | float,
@@ -84,7 +85,7 @@ def supcl_loss(
 
 
 def rows_of(
-    embeddings: Float[AnyArray, "*rows d"],
+    embeddings: Float[AnyArray, "*rows d"] | Rows | Sequence[Rows],
     labels: Any,
     instance_ids: Any,
     axis_name: str | None,
@@ -125,7 +126,7 @@ def rows_of(
     return rows, repeated(labels), repeated(instances)
 
 
-def as_ids(name: str, given: Any) -> Int[AnyArray, " rows"]:
+def as_ids(name: str, given: Any) -> Shaped[AnyArray, "*rows"]:
     """Ids of a list, a column or an array on the host as integers; those on a device as they are.
 
     Raises:

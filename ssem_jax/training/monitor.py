@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -12,7 +13,7 @@ from jaxtyping import Array, Float, Int
 from ssem_jax.geometry.shares import Variances
 from ssem_jax.geometry.sphere import normalize
 from ssem_jax.losses.tiles import group
-from ssem_jax.problem.arrays import AnyArray
+from ssem_jax.problem.arrays import AnyArray, Rows
 from ssem_jax.problem.pytrees import pytree_dataclass
 from ssem_jax.problem.validation import check_type, concrete
 from ssem_jax.training.batch_loss import Scalar, rows_of
@@ -22,7 +23,7 @@ DECAY = 0.99
 
 
 def batch_variances(
-    embeddings: Float[AnyArray, "*rows d"],
+    embeddings: Float[AnyArray, "*rows d"] | Rows | Sequence[Rows],
     labels: Any,
     *,
     instance_ids: Any = None,

@@ -113,7 +113,7 @@ def test_digits_are_moved_a_little(task):
     assert one.dtype == jnp.float32
     assert not np.allclose(one, two)
     # A view is nearest to its own image far more often than chance, and mostly to the same digit.
-    nearest = np.argmin(np.sum((np.asarray(one)[:, None] - images) ** 2, axis=-1), axis=1)
+    nearest = np.argmin(np.sum((np.asarray(one)[:, None] - images[None]) ** 2, axis=-1), axis=1)
     assert np.mean(nearest == np.arange(len(images))) > 0.1
     assert np.mean(fine[nearest] == fine) > 0.5
 
