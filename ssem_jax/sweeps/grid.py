@@ -75,7 +75,7 @@ class Grid:
         """The structures or dimensions, which are lists once the grid is made."""
         return getattr(self, name)
 
-    def axes(self) -> dict[str, Sequence[Any]]:
+    def axes(self) -> dict[str, Sequence[Any] | np.ndarray]:
         """Field of the loss → its values, for every field that is not left at its default."""
         named = {name: getattr(self, plural) for name, plural in PLURALS.items()}
         lists = {name: values for name, values in named.items() if len(values)} | dict(self.hyper)
