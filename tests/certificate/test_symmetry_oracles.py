@@ -43,7 +43,7 @@ def test_both_mechanisms_find_the_same_optimum(sizes, mean):
         )
         solved = solve_program(program)
         entries = program.entries(solved.x)
-        worst_value = max(worst_value, abs(solved.value - float(found.value[cell])))
+        worst_value = max(worst_value, abs(solved.value - float(np.asarray(found.value)[cell])))
         variances = np.asarray(found.class_variances.delta2)[cell]
         cosines = np.asarray(found.cosines)[cell]
         for k, size in enumerate(sizes):
