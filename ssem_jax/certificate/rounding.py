@@ -28,8 +28,9 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -112,18 +113,8 @@ def check_functions() -> None:
 
 @cache
 def _check_functions(device: str) -> None:
-    for name, function, allowed in (("exp", jnp.exp, EXP_ULPS), ("log", jnp.log, LOG_ULPS)):
-        arguments = arguments_of(name, CHECKED_ARGUMENTS)
-        # As kernels compile it, and as all else does.
-        compiled = (Kernel(function), jax.jit(function))
-        errors = [errors_in_ulps(name, arguments, np.asarray(one(arguments))) for one in compiled]
-        worst = float(np.max(errors))
-        if not worst <= allowed:
-            raise ValueError(
-                f"{name} on {device} errs by {worst:.3g} units in the last place, and margins "
-                f"allow {allowed:g}: no certificate would be one. Use another device or version "
-                "of JAX, without fast-math flags."
-            )
+    for compiled in (Kernel, jax.jit):  # as kernels are, and as all else is
+        _compare(f"on {device}", ANOTHER_DEVICE, compiled(jnp.exp), compiled(jnp.log))
 
 
 def check_numpy() -> None:
@@ -137,13 +128,20 @@ def check_numpy() -> None:
 
 @cache
 def _check_numpy() -> None:
-    for name, function, allowed in (("exp", np.exp, EXP_ULPS), ("log", np.log, LOG_ULPS)):
+    _compare("of NumPy", "another version of NumPy", np.exp, np.log)
+
+
+ANOTHER_DEVICE = "another device or version of JAX, without fast-math flags"
+
+
+def _compare(whose: str, instead: str, exp: Callable[..., Any], log: Callable[..., Any]) -> None:
+    for name, function, allowed in (("exp", exp, EXP_ULPS), ("log", log, LOG_ULPS)):
         arguments = arguments_of(name, CHECKED_ARGUMENTS)
-        worst = float(np.max(errors_in_ulps(name, arguments, function(arguments))))
+        worst = float(np.max(errors_in_ulps(name, arguments, np.asarray(function(arguments)))))
         if not worst <= allowed:
             raise ValueError(
-                f"{name} of NumPy errs by {worst:.3g} units in the last place, and margins allow "
-                f"{allowed:g}: no certificate would be one. Use another version of NumPy."
+                f"{name} {whose} errs by {worst:.3g} units in the last place, and margins allow "
+                f"{allowed:g}: no certificate would be one. Use {instead}."
             )
 
 

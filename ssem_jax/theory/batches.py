@@ -33,7 +33,7 @@ from ssem_jax.problem.validation import (
     check_temperature,
     shown,
 )
-from ssem_jax.theory.setting import SELF_PAIRS, Setting, prepare
+from ssem_jax.theory.setting import SELF_PAIRS, Setting, prepare, self_weight
 
 HALVINGS = 60
 """Of an interval: more than float64 has digits."""
@@ -214,13 +214,12 @@ def _random(
     chance = np.exp(logs - np.max(logs))
     chance /= chance.sum()
     counts = k if mean == "pairs" else k > 0
-    weight = {"include": 1.0, "exclude": (p - 1) / p, "decouple": 0.0}[self_pairs]
     return _Random(
         chance,
         k,
         l,
         counts / (1.0 if mean == "all" else float(chance @ counts)),
-        weight,
+        float(self_weight(self_pairs, p)),
         1 / (m - 1) if n is None else (n - 1) / (n * (m - 1)),
         1.0 if n is None else n / (n - 1),
         m,

@@ -19,7 +19,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from ssem_jax.problem.structure import ClassStructure, check_structure
 from ssem_jax.problem.validation import check_choice, check_temperature
-from ssem_jax.theory.setting import SELF_PAIRS, of_cell, prepare
+from ssem_jax.theory.setting import SELF_PAIRS, of_cell, prepare, self_weight
 
 
 @of_cell
@@ -168,7 +168,7 @@ def orthogonal_thresholds(
         raise ValueError(
             "no class has two instances, so none can part; give a class of two at least."
         )
-    w = {"include": 1.0, "exclude": (p - 1) / p, "decouple": 0.0}[self_pairs]
+    w = self_weight(self_pairs, p)
     held = n.sum() * (w + (n.sum() - n) * math.exp(-1 / temperature))
     pushed = np.sum(n * (n - 1)) if mean == "pairs" else (n - 1) * n[n > 1].sum()
     return np.where(n > 1, held / (pushed + held), 1.0)

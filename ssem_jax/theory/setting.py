@@ -127,8 +127,13 @@ def prepare(
             )
     given = (num_classes, num_instances, num_views, *hyper_parameters.values())
     m, n, p, *hyper = jnp.broadcast_arrays(*(jnp.asarray(x, jnp.float64) for x in given))
-    weights = {"include": jnp.ones_like(p), "exclude": (p - 1) / p, "decouple": jnp.zeros_like(p)}
-    return Setting(m, n, p, weights[self_pairs]), hyper
+    return Setting(m, n, p, self_weight(self_pairs, p)), hyper
+
+
+def self_weight(self_pairs: str, num_views: Any) -> Any:
+    """w, what an instance weighs in its own denominators, of its p pairs: of a convention."""
+    p = num_views
+    return {"include": 1 + 0 * p, "exclude": (p - 1) / p, "decouple": 0 * p}[self_pairs]
 
 
 # ---------------------------------------------------------------------------------------------
