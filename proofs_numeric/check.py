@@ -201,7 +201,7 @@ def value(node, facts, problem):
     """The interval (low, high) of an expression of names, numbers, + - * /, exp and ln."""
     match node:
         case str():
-            node = re.sub(r"(?<![\w.])\d[\d.]*(e[+-]?\d+)?", lambda x: f"({Fraction(x[0])})", node)
+            node = re.sub(r"(?<![\w.])\d[\d.]*(e[+-]?\d+)?", lambda x: f"({rational(x[0])})", node)
             return value(ast.parse(node.strip(), mode="eval").body, facts, problem)
         case ast.Name(name) if name in facts:
             return value(x, facts, problem) if isinstance(x := facts[name], str) else x

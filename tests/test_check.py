@@ -447,6 +447,7 @@ REFUSALS = {
         "rank",
     ),
     "a call": (claiming(GUIDELINE | {"if": ["open('x') > 0"], "holds": False}), "cannot read"),
+    "a huge number in a claim": (claiming("delta2 <= 1e123456789"), "no number"),
     "no comparison": (claiming("delta2"), "not enough values"),
     "two comparisons": (claiming("0 < delta2 < 1"), "too many values"),
     "a division by zero": (claiming("1/(alpha - 0.5) > 0"), "division by zero"),
