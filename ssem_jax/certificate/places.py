@@ -45,6 +45,10 @@ FLAT = 1e-9
 """Relative curvature under which a direction is a rotation of all points, and not followed."""
 REACH = 0.5
 """Longest step, of points of which each has length 1."""
+HALVINGS = 30
+"""Of a step that leads up, at most."""
+LEVEL = 1e-14
+"""By so much may a value rise, relatively: rounding hides what a step near the minimum changes."""
 STILL = 1e-13
 """Slope, relative to the curvature, at which decimals take over."""
 
@@ -215,13 +219,28 @@ class _Program:
             )
         )
 
-    def slope(self, points: np.ndarray) -> np.ndarray:
-        """Along the spheres."""
+    def _apart(self, points: np.ndarray) -> np.ndarray:
+        """Similarities less 1, of a class: to itself, views, within, and to every class."""
         m = len(points)
         means, delta2, view = points[:, :m], points[:, m] ** 2, points[:, m + 1] ** 2
         of_view, within = -view * self.view_stretch, -view - delta2 * self.stretch
         near = np.stack([0 * view, of_view, within], axis=1)
-        apart = np.concatenate([near, means @ means.T - 1], axis=1)  # similarities less 1
+        return np.concatenate([near, means @ means.T - 1], axis=1)
+
+    def value(self, points: np.ndarray) -> float:
+        """Of L - t f up to a constant, in floats."""
+        m, apart = len(points), self._apart(points) / self.temperature
+        totals = np.log((self.counts * np.exp(apart)).sum(axis=1))[:, None]
+        pulls = (self.pull * apart[:, :3]).sum(axis=1)[:, None]
+        means, variances = points[:, :m], points[:, m:] ** 2
+        tilts = (self.tilt.gram * (means @ means.T)).sum()
+        tilts += (np.stack([self.tilt.delta2, self.tilt.view], axis=1) * variances).sum()
+        return float((self.members * (self.weight * totals - pulls)).sum() - tilts)
+
+    def slope(self, points: np.ndarray) -> np.ndarray:
+        """Along the spheres."""
+        m = len(points)
+        means, apart = points[:, :m], self._apart(points)
         masses = self.counts * self.exp(apart / self.temperature)
         masses = masses / masses.sum(axis=1)[:, None] * self.weight
         masses[:, :3] = masses[:, :3] - self.pull
@@ -258,9 +277,10 @@ def unit(points: np.ndarray) -> np.ndarray:
 def _newton(program: _Program, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     """A point of little slope, the inverse of its curvature, and what is left of the slope.
 
-    Steps of at most `REACH` go against |curvature|, and so leave saddles.
+    Steps of at most `REACH` go against |curvature|, and so leave saddles; they are halved until
+    they lead down.
     """
-    inverse, left = np.eye(points.size), np.inf
+    inverse, left, value = np.eye(points.size), np.inf, program.value(points)
     for _ in range(NEWTON_STEPS):
         slope = program.slope(points).ravel()
         values, vectors = np.linalg.eigh(program.hessian(points))
@@ -271,8 +291,13 @@ def _newton(program: _Program, points: np.ndarray) -> tuple[np.ndarray, np.ndarr
         length, left = np.linalg.norm(step), np.linalg.norm(slope) / top
         if left <= STILL and values.min() > -1e-6 * top:
             break
-        step = (step * min(1, REACH / length)).reshape(points.shape)
-        points = unit(points + step * program.present)
+        step = (step * min(1, REACH / length)).reshape(points.shape) * program.present
+        for _ in range(HALVINGS):
+            following = unit(points + step)
+            if (level := program.value(following)) <= value + LEVEL * (1 + abs(value)):
+                break
+            step = step / 2
+        points, value = following, level
     return points, inverse, left
 
 

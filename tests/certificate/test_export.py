@@ -66,7 +66,7 @@ def check_cell(tmp_path, seed):
     assert any(str(claim).startswith("phase") for claim in document["claims"])
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", [*range(12), 235])  # steps that go up have to be halved there
 def test_optima_of_any_structure_are_proven(tmp_path, seed):
     check_cell(tmp_path, seed)
 
