@@ -16,8 +16,9 @@ import re
 import struct
 import zipfile
 from collections.abc import Sequence
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -150,7 +151,7 @@ def _kind(file: Path, start: bytes) -> str:
 
 
 def _of_kind(
-    kind: str, file: Path, stream: IO[bytes], name: str | None, what: str
+    kind: str, file: Path, stream: BufferedIOBase, name: str | None, what: str
 ) -> Found | list[Column]:
     size = file.stat().st_size
     if kind in (".pkl", ".pickle", ".pt", ".pth", ".ckpt"):
@@ -187,7 +188,7 @@ def _pickled(file: Path, what: str) -> str:
 # ------------------------------------------------------------------------------------- arrays
 
 
-def _array(stream: IO[bytes], size: int, file: Path, what: str) -> np.ndarray:
+def _array(stream: BufferedIOBase, size: int, file: Path, what: str) -> np.ndarray:
     """An array in NumPy's format, whose header is held against what follows."""
     if size == 0:
         raise ValueError("the file is empty")
@@ -217,7 +218,7 @@ def _check_length(shape: Sequence[int], itemsize: int, rest: int) -> None:
         )
 
 
-def _archive(file: Path, stream: IO[bytes], name: str | None, what: str) -> Found:
+def _archive(file: Path, stream: BufferedIOBase, name: str | None, what: str) -> Found:
     """An array of an .npz file. What torch saves is an archive, too, of a pickle."""
     with zipfile.ZipFile(stream) as archive:
         members = {member.filename: member for member in archive.infolist()}
@@ -230,7 +231,7 @@ def _archive(file: Path, stream: IO[bytes], name: str | None, what: str) -> Foun
             return Found(_array(part, member.file_size, file, what), f", {chosen!r} of {file.name}")
 
 
-def _tensors(file: Path, stream: IO[bytes], size: int, name: str | None, what: str) -> Found:
+def _tensors(file: Path, stream: BufferedIOBase, size: int, name: str | None, what: str) -> Found:
     """A tensor of a .safetensors file: a length, a header in JSON, and bytes."""
     (length,) = struct.unpack("<Q", stream.read(8))
     if length > size - 8:

@@ -339,7 +339,7 @@ def _certify(
     check_declared(losses, structure, embeddings)
     prepared, plain = losses.prepare(structure), losses.without_conventions()
 
-    def bound_one(cell: int) -> Dual:
+    def bound_one(cell: np.integer) -> Dual:
         points = jnp.asarray(embeddings[cell])
         if keys is None:
             return bound_factored(_cell(plain, cell), prepared, points)
@@ -390,7 +390,7 @@ def _assemble(
     return Certificate(problem, *jax.tree.map(jnp.asarray, fields))
 
 
-def _cell(losses: Any, cells: np.ndarray | int) -> Any:
+def _cell(losses: Any, cells: np.ndarray | np.integer) -> Any:
     """The losses of some cells."""
     return jax.tree.map(lambda leaf: jnp.asarray(leaf[cells]), losses)
 

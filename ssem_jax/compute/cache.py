@@ -22,6 +22,9 @@ VARIABLE = "SSEM_CACHE"
 
 VERDICTS = "verdicts.json"
 
+KEPT_SECONDS = 0.03
+"""Compiling that lasts so long is kept: reading it again takes some 5 ms."""
+
 
 def folder() -> Path | None:
     """The cache folder, made if need be; None if it is switched off or cannot be made."""
@@ -71,7 +74,7 @@ def set_up_jax() -> None:
     path = folder()
     if path is not None and _can_write(path / "kernels"):
         jax.config.update("jax_compilation_cache_dir", str(path / "kernels"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", KEPT_SECONDS)
         # It could be written a moment ago; whatever happens now, happens to every kernel.
         warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
 

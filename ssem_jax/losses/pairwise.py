@@ -187,7 +187,9 @@ class Spectral(PreparedLoss):
         counts = structure.counts
         return tuple(map(np.float64, counts))
 
-    def of_blocks(self, similarities: Similarities, blocks: tuple[np.float64, ...]) -> Scalar:
+    def of_blocks(
+        self, similarities: Similarities, blocks: tuple[Scalar | np.float64, ...]
+    ) -> Scalar:
         """L of three similarities: the means over the kinds of pairs of one anchor."""
         m, n, p = blocks
         view, within, between = similarities

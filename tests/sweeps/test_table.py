@@ -131,12 +131,10 @@ def rows_of(structure, loss, dim=3, **columns):
     """The rows of a batch, as if it had been solved and certified."""
     problem = sx.Problem(structure, dim, loss)
     size = problem.batch_size or 1
-    zeros, ends = np.zeros(size), np.zeros((size, len(QUANTITIES)))
-    certificate: Any = SimpleNamespace(
-        problem=problem,
-        convexity="proven",
-        **{"value": zeros, "lower": zeros, "gap": zeros, "phase": zeros},
-        **{"low": ends, "high": ends + 1, "variances": Variances(*np.zeros((4, size)))},
+    zeros, ends = jnp.zeros(size), jnp.zeros((size, len(QUANTITIES)))
+    variances, phase = Variances(*jnp.zeros((4, size))), jnp.zeros(size, int)
+    certificate = sx.Certificate(
+        problem, zeros, zeros, zeros, zeros, variances, ends, ends + 1, phase, zeros
     )
     table = tabulate(certificate)
     return table.with_columns(pl.Series(name, value) for name, value in columns.items())
