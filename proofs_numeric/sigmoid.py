@@ -10,7 +10,7 @@ import numpy as np
 from proofs_numeric import evidence
 from ssem_jax.claims import Theorem, Verdict
 
-SOURCE = "Lee, Chung, Yun and Sohn (AISTATS 2024), double-constant embedding model"
+SOURCE = "Lee, Chang and Sohn (AISTATS 2024), double-constant embedding model"
 
 CELLS = ((3, 4, 6, 8), (0.3, 0.7, 1.5, 3.0, 6.0), (-3.0, -1.0, 0.0, 0.4, 1.0, 3.0))
 """Pairs K, scales t and biases b at which the loss is minimised freely."""

@@ -82,7 +82,7 @@ class Sigmoid(PreparedLoss):
         ValueError: with :meth:`check_structure`, a structure without exactly two views.
 
     References:
-        Zhai, Mustafa, Kolesnikov and Beyer (ICCV 2023); Lee, Chung, Yun and Sohn (AISTATS 2024) for
+        Zhai, Mustafa, Kolesnikov and Beyer (ICCV 2023); Lee, Chang and Sohn (AISTATS 2024) for
         its optimal embeddings.
     """
 

@@ -238,7 +238,7 @@ def sigmoid_optimum(num_pairs: ArrayLike, scale: ArrayLike, bias: ArrayLike) -> 
         ValueError: fewer than 3 pairs, a scale that is not positive; 64-bit mode is off.
 
     References:
-        Lee, Chung, Yun and Sohn (AISTATS 2024), double-constant embedding model.
+        Lee, Chang and Sohn (AISTATS 2024), double-constant embedding model.
     """
     require_x64()
     for number in np.unique(np.asarray(concrete(num_pairs))):
