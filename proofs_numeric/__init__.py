@@ -13,7 +13,7 @@ import importlib
 import pkgutil
 from types import ModuleType
 
-SUPPORT = ("__main__", "check", "conjectures", "domains", "evidence", "reduced")
+SUPPORT = ("__main__", "check", "conjectures", "domains", "evidence", "papers", "reduced")
 """Modules of this package that state no claim."""
 
 

@@ -50,7 +50,10 @@ class Cell(NamedTuple):
     lower: float | None = None
 
 
-def judged(cells: Iterable[Cell]) -> Proof:
+LEFT_OUT = f"a neighbourhood of the threshold of width {STEP:g} on each side"
+
+
+def judged(cells: Iterable[Cell], left_out: str = LEFT_OUT) -> Proof:
     """Whether every cell shows what is said of it."""
     gaps: list[float] = []
     for cell in cells:
@@ -70,7 +73,6 @@ def judged(cells: Iterable[Cell]) -> Proof:
             undecided = () if shown is False else (cell.where,)
             done = {"cells": len(gaps), "gaps": tuple(gaps)}
             return Proof(False, refuted, undecided=undecided, **done)
-    left_out = f"a neighbourhood of the threshold of width {STEP:g} on each side"
     return Proof(True, left_out=left_out, cells=len(gaps), gaps=tuple(gaps))
 
 

@@ -3,7 +3,7 @@
 Files: interval, cells (what a margin sees), claim (what is stated), judgements (how it is judged),
 collection (`verify`), space (where a conjecture lives), refinement (`search`), trial and source
 (what it gives and asks), snippets, low_dimension (does R^d attain the optimum?), files and told
-(what `ssem test` collects and tells).
+(what `ssem test` collects and tells), paper and atlas (papers as programs, and their verdicts).
 """
 
 from ssem_jax.claims.cells import BOUNDARY_BAND as BOUNDARY_BAND
@@ -38,6 +38,10 @@ from ssem_jax.claims.low_dimension import Attainment as Attainment
 from ssem_jax.claims.low_dimension import attained as attained
 from ssem_jax.claims.low_dimension import attainment as attainment
 from ssem_jax.claims.low_dimension import excess as excess
+from ssem_jax.claims.paper import Beside as Beside
+from ssem_jax.claims.paper import Paper as Paper
+from ssem_jax.claims.paper import Statement as Statement
+from ssem_jax.claims.paper import collect_papers as collect_papers
 from ssem_jax.claims.refinement import search as search
 from ssem_jax.claims.space import Range as Range
 from ssem_jax.claims.space import Slice as Slice

@@ -26,6 +26,7 @@ from ssem_jax.cli import (  # noqa: F401
     verify,
     certificates,
     conjectures,
+    papers,
     sweeps,
     pictures,
     advice,

@@ -40,6 +40,10 @@ def verify(
         bool,
         typer.Option("--rigorous", help="Also prove theorems and enclosures in ball arithmetic."),
     ] = False,
+    papers: Annotated[
+        bool,
+        typer.Option("--papers", help="Judge what papers state instead; see `ssem papers`."),
+    ] = False,
     out: OutOption = None,
     certificates: Annotated[
         Path | None,
@@ -61,21 +65,26 @@ def verify(
     counterexample, or UNDECIDED. With --rigorous, statements about continuous boxes of parameters
     are PROVEN in interval arithmetic, and minima are enclosed beyond any rounding. With
     --certificates, every certified cell is written to a file, which proofs_numeric/check.py proves
-    in exact arithmetic. The exit code is 0 if all verdicts are those that theory gives, and all
-    files are proven.
+    in exact arithmetic. With --papers, what published papers state is judged instead, at the quick
+    size unless --full is given. The exit code is 0 if all verdicts are those that theory gives, and
+    all files are proven.
     """
     if quick and full:
         raise ValueError("--quick and --full exclude each other; give one of them.")
     set_up()
-    import proofs_numeric
+    import proofs_numeric.papers
     from ssem_jax.claims import claim
     from ssem_jax.claims import collection as collection_file
+    from ssem_jax.claims.paper import claims_of, collect_papers
     from ssem_jax.compute import cache
     from ssem_jax.sweeps import batches
 
-    collection = claim.collect(proofs_numeric.modules())
-    theorems = claim.collect_theorems(proofs_numeric.modules()) if rigorous else []
-    size = "quick" if quick else "full" if full else "default"
+    if papers:
+        collection, theorems = claims_of(collect_papers(proofs_numeric.papers.modules()))
+    else:
+        collection = claim.collect(proofs_numeric.modules())
+        theorems = claim.collect_theorems(proofs_numeric.modules()) if rigorous else []
+    size = "full" if full else "quick" if quick or papers else "default"
     total = sum(
         batches.num_cells(domain.problems(size)) for domain in claim.unique_domains(collection)
     )

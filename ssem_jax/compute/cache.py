@@ -14,6 +14,7 @@ import tempfile
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -95,22 +96,32 @@ def check_platform() -> None:
 
 def recall_verdicts() -> dict[str, str]:
     """Name of a claim → its verdict when it was last judged; empty if none is recorded."""
+    return recall(VERDICTS)
+
+
+def record_verdicts(verdicts: Mapping[str, str]) -> None:
+    """Remember verdicts beside those recorded before."""
+    record(VERDICTS, recall_verdicts() | dict(verdicts))
+
+
+def recall(file: str) -> dict[str, Any]:
+    """What a file of the cache folder has; empty if there is none."""
     path = folder()
     try:
-        found = json.loads((path / VERDICTS).read_text()) if path else {}
+        found = json.loads((path / file).read_text()) if path else {}
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
 
 
-def record_verdicts(verdicts: Mapping[str, str]) -> None:
-    """Remember verdicts beside those recorded before."""
+def record(file: str, document: Mapping[str, Any]) -> None:
+    """Write a file of the cache folder, whole or not at all."""
     path = folder()
     if path is None:
         return
-    temporary = path / f".{VERDICTS}.{os.getpid()}"
+    temporary = path / f".{file}.{os.getpid()}"
     try:
-        temporary.write_text(json.dumps(recall_verdicts() | dict(verdicts), indent=2))
-        os.replace(temporary, path / VERDICTS)
+        temporary.write_text(json.dumps(document, indent=2))
+        os.replace(temporary, path / file)
     except OSError as error:
         print(f"ssem: verdicts are not recorded: {error}.", file=sys.stderr)

@@ -1,0 +1,217 @@
+"""Papers as programs: what a paper is, its page, what is kept, and verdicts."""
+
+import dataclasses
+import inspect
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from proofs_numeric import papers
+from proofs_numeric.papers import cells, lee2025
+from ssem_jax.claims import Beside, Paper, Proof, Statement, Theorem, atlas, collect_papers
+from ssem_jax.claims import judge_theorem as judge
+from ssem_jax.claims.paper import READ, claims_of
+from ssem_jax.cli import entry
+
+ATLAS = collect_papers(papers.modules())
+LONGEST = 150
+"""Lines of a paper's module."""
+FALSE = Theorem("wrong", "1 = 2", lambda: Proof(False, {"x": 1}), "s", "REFUTED")
+TRUE = Theorem("right", "1 = 1", lambda: Proof(True, signs=1, rigorous=True), "s")
+
+
+def a_paper(**changes):
+    stated = (Statement(FALSE, "abstract"), Statement(TRUE, "Theorem 1", beside=lambda: [NUMBER]))
+    fields = {
+        "key": "nobody2026",
+        "title": "On One",
+        "authors": ("A. Nobody", "B. Nobody"),
+        "year": 2026,
+        "identifier": "arXiv:2600.00000",
+        "venue": "a journal",
+        "read": "abstract only",
+        "reading": "The abstract.",
+        "notation": (("k", "num_classes"),),
+        "statements": stated,
+    }
+    return Paper(**(fields | changes))
+
+
+NUMBER = Beside("one", 1.0, 1.25)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"key": "two words"}, "a claim's name must be up to 100 letters"),
+        ({"read": "skimmed"}, "what was read of nobody2026 must be one of 'theorem read'"),
+        ({"title": 3}, "nobody2026: title must be a text"),
+        ({"year": "soon"}, "nobody2026: year must be an integer"),
+        ({"authors": (1,)}, "every str must be a str"),
+        ({"notation": (("k",),)}, r"notation must be pairs of texts, \(theirs, ours\)"),
+        ({"statements": (TRUE,)}, "every statement must be a Statement"),
+        ({"statements": ()}, "nobody2026 states nothing; give it a statement"),
+    ],
+)
+def test_a_paper_that_is_none_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        a_paper(**changes)
+
+
+def test_a_statement_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="the claim of a statement must be a Claim or a Theorem"):
+        Statement("1 = 1", "abstract")
+    with pytest.raises(ValueError, match="right: place must be a text"):
+        Statement(TRUE, 3)
+    with pytest.raises(ValueError, match="right: beside must be a function"):
+        Statement(TRUE, "abstract", beside=[NUMBER])
+
+
+def test_two_papers_of_one_key_are_refused():
+    module = type(sys)("module")
+    module.one, module.again, module.other = (one := a_paper()), one, a_paper()
+    with pytest.raises(ValueError, match="two papers have the key nobody2026; rename one"):
+        collect_papers([module])
+
+
+def test_the_shipped_papers_are_small_and_say_what_was_read():
+    keys = [paper.key for paper in ATLAS]
+    assert keys == [module.__name__.rpartition(".")[2] for module in papers.modules()]
+    for module in papers.modules():
+        assert inspect.getsource(module).count("\n") < LONGEST, module
+        assert module.__doc__
+    for paper in ATLAS:
+        assert paper.read in READ
+        assert len(paper.reading) > 20
+        assert paper.notation
+        for statement in paper.statements:
+            claim = statement.claim
+            assert claim.source, claim.name
+            assert claim.expected, claim.name
+    claims, theorems = claims_of(ATLAS)
+    names = [claim.name for claim in [*claims, *theorems]]
+    assert len(names) == len(set(names))
+
+
+def test_a_page_says_what_failed_and_what_stands_beside():
+    paper = a_paper()
+    report = atlas.verify_papers([paper])
+    judged = atlas.judged_by(report)
+    page = atlas.page(paper, judged)
+    assert "fails at x=1: this sentence, not the paper" in page
+    assert "one: stated 1, computed 1.25, deviation 2.5e-01" in page
+    assert "read: abstract only. The abstract." in page
+    (document,) = atlas.to_json([paper], judged)
+    assert document["key"] == "nobody2026"
+    first, second = document["statements"]
+    assert (first["name"], first["verdict"], first["expected"]) == ("wrong", "REFUTED", "REFUTED")
+    assert second["beside"] == [NUMBER._asdict() | {"deviation": 0.25}]
+
+
+def test_bibtex_has_an_entry_with_an_identifier():
+    entry_ = a_paper().bibtex
+    assert entry_.startswith("@misc{nobody2026,\n  title = {{On One}},\n")
+    assert "author = {A. Nobody and B. Nobody}" in entry_
+    assert "eprint = {2600.00000}" in entry_
+    assert "note = {doi:1}" in a_paper(identifier="doi:1").bibtex
+
+
+OWN = """
+import ssem_jax as sx
+from ssem_jax.claims import Paper, Proof, Statement, Theorem
+
+COUNT = []
+
+
+def prove():
+    COUNT.append(1)
+    return Proof(len(COUNT) == 1, signs=1, rigorous=True)
+
+
+one = Theorem("one_is_one", "1 = 1", prove, "arithmetic")
+paper = Paper("own2026", "Ones", ("I",), 2026, "doi:1", "here", "theorem read", "All of it.",
+              (("1", "one"),), (Statement(one, "Theorem 1"),))
+"""
+
+
+def run(capsys, *arguments):
+    """What `ssem papers` prints, and its exit code."""
+    with pytest.raises(SystemExit) as stopped:
+        entry.main(["papers", *map(str, arguments)])
+    return stopped.value.code, capsys.readouterr()
+
+
+def test_papers_of_ones_own_are_judged_once(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("SSEM_CACHE", str(tmp_path / "cache"))
+    file = tmp_path / "own_papers.py"
+    file.write_text(OWN)
+    code, said = run(capsys, file, "--json")
+    assert code == 0, said.err
+    (document,) = json.loads(said.out)
+    assert (document["read"], document["statements"][0]["verdict"]) == ("theorem read", "PROVEN")
+    assert "judging what 1 papers state" in said.err
+    code, said = run(capsys, file)
+    assert code == 0
+    assert "PROVEN  one_is_one (Theorem 1)" in said.out
+    assert "judging" not in said.err
+    file.write_text(OWN + "\n")  # other code: what was kept is not of it
+    code, said = run(capsys, file)
+    assert "judging what 1 papers state" in said.err
+
+
+def test_bibtex_and_unknown_papers(tmp_path, capsys):
+    code, said = run(capsys, "lee2025", "--bibtex")
+    assert code == 0
+    assert "eprint = {2503.08203}" in said.out
+    code, said = run(capsys, "--bibtex", "--json")
+    assert len(json.loads(said.out)) == len(ATLAS)
+    code, said = run(capsys, "nobody1900")
+    assert code == 2
+    assert "no paper 'nobody1900'; there are " in said.err
+    file = tmp_path / "empty_file.py"
+    file.write_text("")
+    code, said = run(capsys, file)
+    assert code == 2
+    assert "has no paper at its top level" in said.err
+
+
+# ---------------------------------------------------------------------------------- verdicts
+
+
+def test_a_flipped_convention_is_seen():
+    assert judge(lee2025.imagenet_means).as_expected
+    flipped = dataclasses.replace(
+        lee2025.imagenet_means, prove=lambda: cells.judged(lee2025.means(("all", "anchors")))
+    )
+    judgement = judge(flipped)
+    assert not judgement.as_expected
+    assert judgement.counterexample["mean"] == "all"
+
+
+VERDICTS = json.loads((Path(__file__).parent / "verdicts_of_papers.json").read_text())
+"""What became of every statement; a change is a finding, or a mistake."""
+
+
+def test_every_statement_has_its_verdict_on_record():
+    stated = {p.key: {s.claim.name: str(s.claim.expected) for s in p.statements} for p in ATLAS}
+    assert stated == VERDICTS
+
+
+@pytest.mark.slow
+def test_the_whole_atlas():
+    report = atlas.verify_papers(ATLAS, size="quick")
+    judged = {j.claim.name: str(j.verdict) for j in report.judgements}
+    found = {p.key: {s.claim.name: judged[s.claim.name] for s in p.statements} for p in ATLAS}
+    assert found == VERDICTS
+    assert report.seconds < 600
+
+
+SNIPPETS = {s.claim.name: s.snippet for p in ATLAS for s in p.statements if s.snippet}
+
+
+@pytest.mark.parametrize("name", SNIPPETS)
+def test_printed_snippets_run(name, capsys):
+    exec(compile(SNIPPETS[name], name, "exec"), {})
+    assert capsys.readouterr().out
