@@ -162,7 +162,7 @@ def _bound_cell(
     aims: Array,
     variances: Array,
     level: Array,
-) -> tuple[rounding.Scalar, ...]:
+) -> tuple[rounding.Scalar | Float[Array, " aims"], ...]:
     expand = _expand(loss, blocks, simplex)
     start, present = simplex.point(variances)[ORDER], jnp.asarray(simplex.present)[ORDER] > 0
     local = expand(start)
@@ -188,7 +188,7 @@ def _bound_lanes(
     variances: Array,
     levels: Array,
 ) -> tuple[Float[Array, "B ..."], ...]:
-    def cell(loss: GramLoss, variances: Array, level: Array) -> tuple[rounding.Scalar, ...]:
+    def cell(loss: GramLoss, variances: Array, level: Array) -> tuple[Any, ...]:
         return _bound_cell(loss, blocks, simplex, aims, variances, level)
 
     return cast(tuple[Array, ...], jax.vmap(cell)(losses, variances, levels))
