@@ -26,7 +26,7 @@ Rows = Float[Array, "N d"]
 AnyRows = Float[AnyArray, "N d"]
 
 
-def normalize(points: AnyRows) -> Rows:
+def normalize(points: Float[AnyArray, "*batch N d"]) -> Float[Array, "*batch N d"]:
     """Every row divided by its norm; zero rows stay zero, with a zero gradient.
 
     A row is first divided by a power of two near its largest entry, so that no square over- or

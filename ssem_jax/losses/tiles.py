@@ -38,7 +38,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float, Int, Real
+from jaxtyping import Array, Float, Integer, Real
 
 from ssem_jax.compute.kernels import whole
 from ssem_jax.geometry.sphere import normalize, product
@@ -63,8 +63,8 @@ BLOCK_SIZE = 512
 
 def blockwise_supcl(
     embeddings: Float[AnyArray, "N d"],
-    class_ids: Int[AnyArray, " N"],
-    instance_ids: Int[AnyArray, " N"],
+    class_ids: Integer[AnyArray, " N"],
+    instance_ids: Integer[AnyArray, " N"],
     alpha: Hyper,
     temperature: Hyper,
     self_pairs: str = "include",
@@ -165,7 +165,7 @@ def blockwise_supcl(
 # ------------------------------------------------------------------------------------- positives
 
 
-def check_ids(name: str, ids: Int[AnyArray, " N"], num_rows: int) -> Int[AnyArray, " N"]:
+def check_ids(name: str, ids: Integer[AnyArray, " N"], num_rows: int) -> Integer[AnyArray, " N"]:
     """The ids as an array; a ValueError unless there is one integer for each row."""
     array = ids if isinstance(ids, jax.Array) else np.asarray(ids)
     if array.shape != (num_rows,) or not jnp.issubdtype(array.dtype, jnp.integer):
@@ -177,8 +177,8 @@ def check_ids(name: str, ids: Int[AnyArray, " N"], num_rows: int) -> Int[AnyArra
 
 
 def group(
-    ids: Int[AnyArray, " N"], within: Int[AnyArray, " N"] | None = None
-) -> tuple[Int[AnyArray, " N"], Int[AnyArray, " N"]]:
+    ids: Integer[AnyArray, " N"], within: Integer[AnyArray, " N"] | None = None
+) -> tuple[Integer[AnyArray, " N"], Integer[AnyArray, " N"]]:
     """Ids renamed to numbers below N, whatever integers they are, and every row's group size.
 
     With groups that they count `within`, equal ids in two of them are two groups.
@@ -205,7 +205,7 @@ def _weight(num_positives: Float[Array, " N"], mean: str) -> Float[Array, " N"]:
 
 def _apart(
     unit: Float[Array, "N d"],
-    groups: Int[AnyArray, " N"],
+    groups: Integer[AnyArray, " N"],
     sizes: Float[Array, " N"],
     weights: Float[Array, " N"],
 ) -> Scalar:
@@ -241,9 +241,9 @@ class Contrast:
     """
 
     self_pairs: str = dataclasses.field(metadata={"static": True})
-    instances: Int[Array, " N"]
+    instances: Integer[Array, " N"]
 
-    def holds(self, row: Array, column: Array, blocks: Int[Array, "n b"]) -> Array | bool:
+    def holds(self, row: Array, column: Array, blocks: Integer[Array, "n b"]) -> Array | bool:
         """(b, b) whether the rows of one block contrast with those of another."""
         if self.self_pairs == "include":
             return True
@@ -256,8 +256,8 @@ class Contrast:
 class _Tile(NamedTuple):
     """A block of rows against a block of columns, on or above the diagonal."""
 
-    row: Int[Array, ""]
-    column: Int[Array, ""]
+    row: Integer[Array, ""]
+    column: Integer[Array, ""]
     left: Float[Array, "b d"]
     right: Float[Array, "b d"]
     exponents: Float[Array, "b b"]  # (G - 1)/τ; -∞ for pairs that are not contrasted
@@ -456,7 +456,7 @@ class BlockDual:
 
     value: Scalar
     unit: Float[Array, "N d"]
-    class_id: Int[Array, " N"]
+    class_id: Integer[Array, " N"]
     sup: Float[Array, " N"]
     own: Float[Array, " N"]
     anchors: Float[Array, " N"]

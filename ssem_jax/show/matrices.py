@@ -53,7 +53,7 @@ def write_numbers(matrix: np.ndarray, ax: Axes, digits: int = 2) -> list[Any]:
     ]
 
 
-def sphere(points: np.ndarray, ax: Any, class_ids: Sequence[int]) -> list[Any]:
+def sphere(points: np.ndarray, ax: Any, class_ids: Sequence[int] | np.ndarray) -> list[Any]:
     """Embeddings in d = 3 on the unit sphere, a colour and a marker for each class.
 
     Args:

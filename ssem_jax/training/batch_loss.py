@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Shaped
+from jaxtyping import Array, Float, Integer, Shaped
 
 from ssem_jax.compute.kernels import whole
 from ssem_jax.losses.supcl import SupCL
@@ -89,7 +89,7 @@ def rows_of(
     labels: Any,
     instance_ids: Any,
     axis_name: str | None,
-) -> tuple[Float[Array, "N d"], Int[AnyArray, " N"], Int[AnyArray, " N"]]:
+) -> tuple[Float[Array, "N d"], Integer[AnyArray, " N"], Integer[AnyArray, " N"]]:
     """The rows of a batch with their class and instance, which no other device has by default."""
     rows, labels, given = map(
         whole,
@@ -119,7 +119,7 @@ def rows_of(
         check_ids(name, ids, count)
     rows = rows.reshape(-1, dim)
 
-    def repeated(ids: Int[AnyArray, " rows"]) -> Int[AnyArray, " N"]:
+    def repeated(ids: Integer[AnyArray, " rows"]) -> Integer[AnyArray, " N"]:
         array = jnp if isinstance(ids, jax.Array) else np
         return array.repeat(array.asarray(ids), len(rows) // count)
 

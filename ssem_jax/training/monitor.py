@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Integer
 
 from ssem_jax.geometry.shares import Variances
 from ssem_jax.geometry.sphere import normalize
@@ -123,7 +123,7 @@ class BatchMonitor:
 
 
 def means_of(
-    rows: Float[Array, "N d"], grouped: tuple[Int[AnyArray, " N"], Int[AnyArray, " N"]]
+    rows: Float[Array, "N d"], grouped: tuple[Integer[AnyArray, " N"], Integer[AnyArray, " N"]]
 ) -> Float[Array, "N d"]:
     """The mean of every row's group."""
     groups, sizes = grouped
