@@ -17,6 +17,7 @@ serves every structure and convention of a loss; embeddings of fewer dimensions 
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 import time
 from collections import Counter
@@ -407,16 +408,23 @@ def run(
 
 def main() -> int:
     """0 if no certificate is at fault."""
+    global BATCH
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--cells", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--batch", type=int, default=BATCH, help="cells of one structure and loss")
     parser.add_argument("--no-solve", action="store_true", help="never minimise")
     parser.add_argument("--fast", action="store_true", help="the losses of the fast tests alone")
     arguments = parser.parse_args()
+    BATCH = arguments.batch
     jax.config.update("jax_enable_x64", True)
     begun, names = time.perf_counter(), FAST if arguments.fast else (*LOSSES, "SupCL", "SupCL")
     counts, faults = run(
-        arguments.cells, arguments.seed, names, not arguments.no_solve, lambda text: print(text)
+        arguments.cells,
+        arguments.seed,
+        names,
+        not arguments.no_solve,
+        functools.partial(print, flush=True),
     )
     for name, count in counts.most_common():
         print(f"{count:8,} {name}")

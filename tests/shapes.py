@@ -1,6 +1,6 @@
 """Shapes and types of all that the package is called with and returns, checked while tests run.
 
-One switch, in `conftest.py`: with `SSEM_CHECKED=1` jaxtyping's import hook puts :func:`checked`
+One switch, in `conftest.py`: unless `SSEM_CHECKED=0`, jaxtyping's import hook puts :func:`checked`
 around every function of the package. Arguments are checked **after** a call, together with what it
 returned. So a function that refuses its arguments itself is heard with its own words, as tests of
 wrong calls ask; one that takes what its annotation excludes is found out. Of a dataclass, what it

@@ -23,7 +23,6 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
 
 from proofs_numeric import check
 from ssem_jax.certificate.class_blocks import BRACKET_CLASS_LIMIT, ClassBlocks
@@ -344,7 +343,7 @@ def _refined(program: _Program, points: np.ndarray, inverse: np.ndarray) -> np.n
     return best
 
 
-def _place_of(points: Float[np.ndarray, "m k"], stated: check.Problem) -> Place:
+def _place_of(points: np.ndarray, stated: check.Problem) -> Place:
     """Class means up to their lengths, and variances, of m unit vectors of decimals."""
     m = len(stated.sizes)
 
