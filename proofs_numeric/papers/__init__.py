@@ -2,7 +2,7 @@
 
 One module a paper: its notation, what of its wording was read, its statements. `ssem papers` lists
 them, `ssem papers kini2024` prints a page, `ssem verify --papers` judges them all; README.md says
-how to add one. What several are judged by stands in :mod:`.cells`.
+how to add one. What they are judged by stands in :mod:`.cells` and :mod:`.exact`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import importlib
 import pkgutil
 from types import ModuleType
 
-SUPPORT = ("cells",)
+SUPPORT = ("cells", "exact")
 """Modules of this package that are no paper."""
 
 

@@ -40,6 +40,11 @@ def judged(cells: Iterable[Cell]) -> Proof:
     return reduced.judged(cells, left_out="")
 
 
+def open_question(why: str) -> Proof:
+    """Nothing was judged."""
+    return Proof(False, undecided=(why,))
+
+
 def every(*says: Says) -> Says:
     """All of several sayings."""
 

@@ -38,9 +38,16 @@ def verify_papers(papers: Iterable[Paper], **options: Any) -> Report:
     return verify(claims, theorems=theorems, **options)
 
 
-def judged_by(report: Report) -> Judged:
-    """What a report says of every claim."""
-    return {judgement.claim.name: _said(judgement) for judgement in report.judgements}
+def judged_by(report: Report, papers: Iterable[Paper]) -> Judged:
+    """What a report says of every claim, and the numbers that papers have beside it."""
+    judged = {judgement.claim.name: _said(judgement) for judgement in report.judgements}
+    for paper in papers:
+        for statement in paper.statements:
+            rows = statement.beside() if statement.beside else ()
+            judged[statement.claim.name]["beside"][paper.key] = [
+                row._asdict() | {"deviation": row.deviation} for row in rows
+            ]
+    return judged
 
 
 def _said(judgement: Judgement) -> dict[str, Any]:
@@ -48,13 +55,8 @@ def _said(judgement: Judgement) -> dict[str, Any]:
         "words": judgement.words,
         "looked_at": judgement.looked_at,
         "as_expected": judgement.as_expected,
+        "beside": {},
     }
-
-
-def beside(statement: Statement) -> list[dict[str, Any]]:
-    """The numbers of a statement beside computed ones."""
-    rows = statement.beside() if statement.beside else ()
-    return [row._asdict() | {"deviation": row.deviation} for row in rows]
 
 
 def to_json(papers: Iterable[Paper], judged: Judged) -> list[dict[str, Any]]:
@@ -72,7 +74,7 @@ def to_json(papers: Iterable[Paper], judged: Judged) -> list[dict[str, Any]]:
                     "verdict": judged[statement.claim.name]["verdict"],
                     "expected": str(statement.claim.expected),
                     "counterexample": judged[statement.claim.name]["counterexample"],
-                    "beside": beside(statement),
+                    "beside": judged[statement.claim.name]["beside"].get(paper.key, []),
                 }
                 for statement in paper.statements
             ],
@@ -100,7 +102,8 @@ def page(paper: Paper, judged: Judged) -> str:
     for theirs, ours in paper.notation:
         lines += _wrapped(f"{theirs:<{width}}  {ours}", "  ", " " * (width + 4))
     for statement in paper.statements:
-        lines += ["", *_told(statement, judged[statement.claim.name])]
+        said = judged[statement.claim.name]
+        lines += ["", *_told(statement, said, said["beside"].get(paper.key, []))]
     return "\n".join(lines)
 
 
@@ -111,7 +114,9 @@ def _wrapped(text: str, first: str, rest: str | None = None) -> list[str]:
     )
 
 
-def _told(statement: Statement, said: dict[str, Any]) -> Iterator[str]:
+def _told(
+    statement: Statement, said: dict[str, Any], beside: list[dict[str, Any]]
+) -> Iterator[str]:
     """A statement, its verdict, and what both rest on."""
     claim = statement.claim
     yield f"{said['words']}  {claim.name} ({statement.place})"
@@ -129,7 +134,7 @@ def _told(statement: Statement, said: dict[str, Any]) -> Iterator[str]:
         yield from _wrapped(f"fails at {what}: this sentence, not the paper", "  ", "    ")
     elif said["reason"]:
         yield from _wrapped(said["reason"], "  ", "    ")
-    for row in beside(statement):
+    for row in beside:
         yield from _wrapped(
             "{what}: stated {stated:.10g}, computed {computed:.10g}, deviation "
             "{deviation:.1e}".format(**row),
@@ -174,7 +179,19 @@ def recall(code: str) -> Judged:
     return judged if isinstance(judged, dict) else {}
 
 
-def record(code: str, judged: Judged) -> None:
-    """Remember it, beside what this code judged before."""
-    plain = json.loads(json.dumps(recall(code) | judged, default=str))
-    cache.record(FILE, {"code": code, "judged": plain})
+def record(code: str, judged: Judged) -> Judged:
+    """Remember it beside what this code judged before, and give both."""
+    known = recall(code)
+    for name, said in judged.items():
+        kept = known.get(name, {}).get("beside", {})
+        known[name] = said | {"beside": kept | said["beside"]}
+    cache.record(FILE, {"code": code, "judged": json.loads(json.dumps(known, default=str))})
+    return known
+
+
+def is_judged(paper: Paper, known: Judged) -> bool:
+    """Whether all that a paper states was judged, numbers beside it included."""
+    return all(
+        paper.key in known.get(statement.claim.name, {}).get("beside", {})
+        for statement in paper.statements
+    )

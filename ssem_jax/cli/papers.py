@@ -94,15 +94,12 @@ def _judged(modules: list[ModuleType], papers: list[Paper]) -> dict[str, dict[st
 
     code = atlas.code_of(modules)
     known = atlas.recall(code)
-    missing = [
-        paper for paper in papers if any(s.claim.name not in known for s in paper.statements)
-    ]
+    missing = [paper for paper in papers if not atlas.is_judged(paper, known)]
     if missing:
         say(f"judging what {len(missing)} papers state; verdicts are kept.")
         set_up()
-        judged = atlas.judged_by(atlas.verify_papers(missing, size="quick"))
-        atlas.record(code, judged)
-        known = known | judged
+        report = atlas.verify_papers(missing, size="quick")
+        known = atlas.record(code, atlas.judged_by(report, missing))
     return known
 
 

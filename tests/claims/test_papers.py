@@ -3,13 +3,14 @@
 import dataclasses
 import inspect
 import json
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
 from proofs_numeric import papers
-from proofs_numeric.papers import cells, lee2025
+from proofs_numeric.papers import cells, cho2024, kini2024, lee2024, lee2025, luthra2025, vock2026
 from ssem_jax.claims import Beside, Paper, Proof, Statement, Theorem, atlas, collect_papers
 from ssem_jax.claims import judge_theorem as judge
 from ssem_jax.claims.paper import READ, claims_of
@@ -98,7 +99,7 @@ def test_the_shipped_papers_are_small_and_say_what_was_read():
 def test_a_page_says_what_failed_and_what_stands_beside():
     paper = a_paper()
     report = atlas.verify_papers([paper])
-    judged = atlas.judged_by(report)
+    judged = atlas.judged_by(report, [paper])
     page = atlas.page(paper, judged)
     assert "fails at x=1: this sentence, not the paper" in page
     assert "one: stated 1, computed 1.25, deviation 2.5e-01" in page
@@ -177,7 +178,39 @@ def test_bibtex_and_unknown_papers(tmp_path, capsys):
     assert "has no paper at its top level" in said.err
 
 
+def test_the_template_is_judged_as_it_stands(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("SSEM_CACHE", str(tmp_path / "cache"))
+    page = (Path(papers.__file__).parent / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    file = tmp_path / "template_of_a_paper.py"
+    file.write_text(code)
+    status, said = run(capsys, file, "--json")
+    assert status == 0, said.err
+    (document,) = json.loads(said.out)
+    assert document["key"] not in VERDICTS
+    (statement,) = document["statements"]
+    assert statement["verdict"] == "HOLDS"
+    assert len(statement["beside"]) == 2
+    assert all(row["deviation"] < 1e-9 for row in statement["beside"])
+
+
+def test_verify_judges_papers_instead(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("SSEM_CACHE", str(tmp_path / "cache"))
+    module = type(sys)("module")
+    module.paper = a_paper()
+    monkeypatch.setattr(papers, "modules", lambda: [module])
+    with pytest.raises(SystemExit) as stopped:
+        entry.main(["verify", "--papers", "--json"])
+    assert stopped.value.code == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [claim["name"] for claim in document["claims"]] == ["wrong", "right"]
+
+
 # ---------------------------------------------------------------------------------- verdicts
+
+
+VERDICTS = json.loads((Path(__file__).parent / "verdicts_of_papers.json").read_text())
+"""What became of every statement; a change is a finding, or a mistake."""
 
 
 def test_a_flipped_convention_is_seen():
@@ -190,8 +223,32 @@ def test_a_flipped_convention_is_seen():
     assert judgement.counterexample["mean"] == "all"
 
 
-VERDICTS = json.loads((Path(__file__).parent / "verdicts_of_papers.json").read_text())
-"""What became of every statement; a change is a finding, or a mistake."""
+def test_the_plane_refutes_the_only_if_of_an_abstract():
+    judgement = judge(cho2024.only_all)
+    assert judgement.as_expected
+    assert judgement.counterexample["batches"] == 7
+
+
+FLIPPED = {
+    "self pairs left out": (vock2026.soft_regular, lambda: vock2026.both_sides(own=False)),
+    "no ReLU": (kini2024.relu_frame, lambda: kini2024.frames(lower=None)),
+    "a bias that is added": (lee2024.sigmoid_ends, lambda: lee2024.sides(-1.0)),
+}
+"""Statements under the other convention of what they turn on."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", FLIPPED)
+def test_every_flipped_convention_is_seen(what):
+    theorem, made = FLIPPED[what]
+    flipped = dataclasses.replace(theorem, prove=lambda: cells.judged(made()))
+    assert judge(theorem).as_expected
+    assert not judge(flipped).as_expected
+
+
+def test_a_bound_is_the_bound_of_one_temperature():
+    assert judge(luthra2025.nscl_bound).as_expected
+    assert judge(luthra2025.nscl_bound_any_temperature).as_expected
 
 
 def test_every_statement_has_its_verdict_on_record():

@@ -1,0 +1,156 @@
+"""Vock, Duchesnay and Dufumier (2026): weighted contrast as distance geometry."""
+
+import math
+from collections.abc import Iterator
+
+from proofs_numeric import imbalance
+from proofs_numeric.papers.cells import (
+    SIMILARITY,
+    apart,
+    between,
+    counted,
+    every,
+    judged,
+    no,
+    within,
+)
+from proofs_numeric.reduced import Cell, equals
+from ssem_jax.certificate import GAP_TOLERANCE
+from ssem_jax.certificate.symmetry import Program, solve_program
+from ssem_jax.certificate.symmetry import structures as built
+from ssem_jax.claims import Beside, Paper, Proof, Statement, Theorem, Verdict
+from ssem_jax.losses.kinds import relations
+from ssem_jax.losses.terms import BETWEEN, SELF, WITHIN, Term, Terms, softmax_slots
+from ssem_jax.problem import ClassStructure
+
+SOURCE = "Vock, Duchesnay and Dufumier (arXiv:2605.13943), abstract"
+TAU = 0.5
+
+
+def soft(sizes: tuple[int, ...], reach: float, *, own: bool = True) -> Terms:
+    """Soft SupCon: targets 1 within a class and ε = e^{-reach/τ} across, normalised by anchor."""
+    structure, found = ClassStructure(sizes), Terms((), {})
+    weight = {SELF: float(own), WITHIN: 1.0, BETWEEN: math.exp(-reach / TAU)}
+    for n, count in counted(sizes):
+        counts = {r: relations(structure, n)[r] for r in weight}
+        total = sum(weight[r] * sum(counts[r].values()) for r in weight)
+        share = n * count / sum(sizes)
+        against = {k: c for r in weight if weight[r] for k, c in counts[r].items()}
+        pulls = {
+            kind: share * weight[r] * c / total / TAU
+            for r in (WITHIN, BETWEEN)
+            for kind, c in counts[r].items()
+            if c
+        }
+        found = found + Terms((Term(share, softmax_slots(against, TAU)),), pulls)
+    return found
+
+
+def regular(reach: float, sizes: tuple[int, ...]):
+    """Collapsed classes at one similarity, 1 - reach, to 1e-3: the loss is flat at its target."""
+    pairs = [(n, k) for n, a in counted(sizes) for k, _ in counted(sizes) if n != k or a > 1]
+    return every(
+        *(equals(within(n), 1.0, SIMILARITY) for n, _ in counted(sizes) if n > 1),
+        *(equals(between(n, k), 1 - reach, SIMILARITY) for n, k in pairs),
+    )
+
+
+def both_sides(*, own: bool = True) -> Iterator[Cell]:
+    """Below τ log(1/ε) = K/(K-1) a regular simplex, above it unequal similarities."""
+    for sizes in ((2, 1, 1), (8, 4, 2), (12, 3, 3, 3)):
+        edge = len(sizes) / (len(sizes) - 1)
+        big, small = max(sizes), min(sizes)
+        other = between(small, small) if sizes.count(small) > 1 else between(4, 2)
+        for reach, says in (
+            (0.5 * edge, regular(0.5 * edge, sizes)),
+            (0.95 * edge, regular(0.95 * edge, sizes)),
+            (1.1 * edge, apart(between(big, small), other)),
+        ):
+            where = {"sizes": sizes, "tau": TAU, "epsilon": math.exp(-reach / TAU)}
+            algebra = built.classes(ClassStructure(sizes))
+            yield Cell(where, algebra, soft(sizes, reach, own=own), says)
+
+
+def beyond() -> Iterator[Cell]:
+    """The last of these, as the contrary."""
+    for cell in both_sides():
+        last = -TAU * math.log(cell.where["epsilon"]) > len(cell.where["sizes"]) / 2
+        yield cell._replace(says=no(cell.says)) if last else cell
+
+
+def without_self() -> Proof:
+    """Without self pairs similarities a within and a - reach across are optimal for many a."""
+    n, reach = 2, 1.0
+    a = (n * reach - 1) / (2 * n - 1)
+    structure = ClassStructure((n, n))
+    program = Program(built.classes(structure), soft((n, n), reach, own=False))
+    solved = solve_program(program)
+    x = a * program.functional({within(n): 1.0})
+    x = x + (a - reach) * program.functional({between(n, n): 1.0})
+    where = {"sizes": (n, n), "tau": TAU, "epsilon": math.exp(-reach / TAU), "within": a}
+    optimal = program.value(x) <= solved.lower + GAP_TOLERANCE
+    return Proof(False, where if optimal else None, cells=1, gaps=(solved.gap,))
+
+
+def similarities() -> list[Beside]:
+    sizes, reach = (8, 4, 2), 1.2
+    program = Program(built.classes(ClassStructure(sizes)), soft(sizes, reach))
+    found = program.entries(solve_program(program).x)
+    what = "similarity of classes of sizes 8 and 2, τ log(1/ε) = 1.2"
+    return [Beside(what, 1 - reach, found[between(8, 2)])]
+
+
+soft_regular = Theorem(
+    "soft_regular",
+    "Soft SupCon with self pairs, K unequal classes: classes collapse to K points of one "
+    "similarity, 1 - τ log(1/ε), if τ log(1/ε) ≤ K/(K-1); above it similarities differ.",
+    lambda: judged(both_sides()),
+    f"{SOURCE}; the condition is derived here",
+    Verdict.HOLDS,
+)
+soft_regardless = Theorem(
+    "soft_regardless",
+    "Soft SupCon preserves a regular simplex regardless of class imbalance.",
+    lambda: judged(beyond()),
+    f"{SOURCE}, as worded",
+    Verdict.REFUTED,
+)
+soft_collapse_without_self = Theorem(
+    "soft_collapse_without_self",
+    "Soft SupCon collapses samples within each class to a single prototype; self pairs left out.",
+    without_self,
+    f"{SOURCE}, read in the other convention",
+    Verdict.REFUTED,
+)
+
+paper = Paper(
+    key="vock2026",
+    title="A Unified Geometric Framework for Weighted Contrastive Learning",
+    authors=("Raphael Vock", "Edouard Duchesnay", "Benoit Dufumier"),
+    year=2026,
+    identifier="arXiv:2605.13943",
+    venue="2026",
+    read="abstract only",
+    reading="Abstract. How small its soft weights are assumed, and whether self pairs count, was "
+    "not read. Continuous labels are not judged.",
+    notation=(
+        ("K classes, imbalance", "class sizes"),
+        ("soft weights 1 and ε", "targets 1 : ε, normalised by anchor; self pairs included here"),
+        ("SupCon", "SupCL at α = 0"),
+    ),
+    statements=(
+        Statement(soft_regular, "abstract", "τ log(1/ε) ≤ K/(K-1)", "", similarities),
+        Statement(
+            soft_regardless,
+            "abstract: 'regardless'",
+            lesson="Where softer weights ask for more than 180° of room, imbalance shows again.",
+        ),
+        Statement(
+            soft_collapse_without_self,
+            "abstract, self pairs left out",
+            lesson="Without self pairs only differences of similarities count: the optimum is not "
+            "unique, and need not collapse.",
+        ),
+        Statement(imbalance.no_simplex_under_imbalance, "abstract: SupCon, the contrary"),
+    ),
+)
