@@ -152,3 +152,8 @@ def of_classes(sizes: tuple[int, ...], classes: np.ndarray) -> np.ndarray:
 def counted(sizes: tuple[int, ...]) -> list[tuple[int, int]]:
     """(size, how many classes have it)."""
     return list(Counter(sizes).items())
+
+
+def pairs(sizes: tuple[int, ...]) -> list[tuple[int, int]]:
+    """The sizes of any two classes."""
+    return [(n, k) for n, a in counted(sizes) for k, _ in counted(sizes) if n != k or a > 1]

@@ -13,6 +13,7 @@ from proofs_numeric.papers.cells import (
     every,
     judged,
     of_classes,
+    pairs,
     weighed,
     within,
 )
@@ -31,10 +32,9 @@ def frames(lower: float | None = 0.0) -> Iterator[Cell]:
     """Classes collapse, and are orthogonal, where no similarity is below `lower`."""
     for sizes in ((5, 3), (4, 2, 2), (20, 5, 5, 2)):
         structure = ClassStructure(sizes)
-        kinds = [(n, k) for n, a in counted(sizes) for k, _ in counted(sizes) if n != k or a > 1]
         says = every(
             *(coincide(within(n)) for n, _ in counted(sizes)),
-            *(equals(between(n, k), 0.0, SIMILARITY) for n, k in kinds),
+            *(equals(between(n, k), 0.0, SIMILARITY) for n, k in pairs(sizes)),
         )
         for tau in (0.1, 1.0):
             terms = supcl_terms(structure, 0.0, tau, "exclude", "anchors")

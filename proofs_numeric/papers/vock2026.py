@@ -9,9 +9,11 @@ from proofs_numeric.papers.cells import (
     apart,
     between,
     counted,
+    entries,
     every,
     judged,
     no,
+    pairs,
     within,
 )
 from proofs_numeric.reduced import Cell, equals
@@ -36,22 +38,18 @@ def soft(sizes: tuple[int, ...], reach: float, *, own: bool = True) -> Terms:
         total = sum(weight[r] * sum(counts[r].values()) for r in weight)
         share = n * count / sum(sizes)
         against = {k: c for r in weight if weight[r] for k, c in counts[r].items()}
-        pulls = {
-            kind: share * weight[r] * c / total / TAU
-            for r in (WITHIN, BETWEEN)
-            for kind, c in counts[r].items()
-            if c
-        }
+        part = share / total / TAU
+        kinds = [(r, kind, c) for r in (WITHIN, BETWEEN) for kind, c in counts[r].items() if c]
+        pulls = {kind: part * weight[r] * c for r, kind, c in kinds}
         found = found + Terms((Term(share, softmax_slots(against, TAU)),), pulls)
     return found
 
 
 def regular(reach: float, sizes: tuple[int, ...]):
     """Collapsed classes at one similarity, 1 - reach, to 1e-3: the loss is flat at its target."""
-    pairs = [(n, k) for n, a in counted(sizes) for k, _ in counted(sizes) if n != k or a > 1]
     return every(
         *(equals(within(n), 1.0, SIMILARITY) for n, _ in counted(sizes) if n > 1),
-        *(equals(between(n, k), 1 - reach, SIMILARITY) for n, k in pairs),
+        *(equals(between(n, k), 1 - reach, SIMILARITY) for n, k in pairs(sizes)),
     )
 
 
@@ -93,11 +91,9 @@ def without_self() -> Proof:
 
 
 def similarities() -> list[Beside]:
-    sizes, reach = (8, 4, 2), 1.2
-    program = Program(built.classes(ClassStructure(sizes)), soft(sizes, reach))
-    found = program.entries(solve_program(program).x)
+    found = entries(built.classes(ClassStructure((8, 4, 2))), soft((8, 4, 2), 1.2))
     what = "similarity of classes of sizes 8 and 2, τ log(1/ε) = 1.2"
-    return [Beside(what, 1 - reach, found[between(8, 2)])]
+    return [Beside(what, 1 - 1.2, found[between(8, 2)])]
 
 
 soft_regular = Theorem(
@@ -131,12 +127,10 @@ paper = Paper(
     identifier="arXiv:2605.13943",
     venue="2026",
     read="abstract only",
-    reading="Abstract. How small its soft weights are assumed, and whether self pairs count, was "
-    "not read. Continuous labels are not judged.",
+    reading="Abstract; not how small soft weights are, nor whether self pairs count.",
     notation=(
-        ("K classes, imbalance", "class sizes"),
         ("soft weights 1 and ε", "targets 1 : ε, normalised by anchor; self pairs included here"),
-        ("SupCon", "SupCL at α = 0"),
+        ("K classes, imbalance; SupCon", "class sizes; SupCL at α = 0"),
     ),
     statements=(
         Statement(soft_regular, "abstract", "τ log(1/ε) ≤ K/(K-1)", "", similarities),
@@ -148,8 +142,7 @@ paper = Paper(
         Statement(
             soft_collapse_without_self,
             "abstract, self pairs left out",
-            lesson="Without self pairs only differences of similarities count: the optimum is not "
-            "unique, and need not collapse.",
+            lesson="Only differences of similarities count then: the optimum is not unique.",
         ),
         Statement(imbalance.no_simplex_under_imbalance, "abstract: SupCon, the contrary"),
     ),
