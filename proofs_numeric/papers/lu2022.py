@@ -62,7 +62,7 @@ paper = Paper(
     identifier="arXiv:2012.08465",
     venue="Applied and Computational Harmonic Analysis 59, 2022",
     read="abstract only",
-    reading="Abstract.",
+    reading="Abstract; how the loss is scaled was not read.",
     notation=(
         ("n feature vectors in R^d", "n points, no classes, one view"),
         ("cross-entropy loss", "log(1 + Σ_{j≠i} e^{⟨v_i, v_j⟩ - 1}): SupCL at α = 1, τ = 1, p = 1"),
