@@ -682,6 +682,8 @@ REFUSED = {
         "sx.claims.outcomes(C, None)",
         "sx.claims.weigh(C, None)",
         "sx.sweeps.summarize(None)",
+        'sx.sweeps.filtered(None, "n == 2")',
+        "sx.sweeps.joined([None])",
         'sx.show.draw_run(None, "phase", "x.png")',
         "sx.show.phase_diagram(None, None)",
         "sx.show.draw_phases(None)",
@@ -689,6 +691,23 @@ REFUSED = {
         "sx.show.panels(None)",
         "sx.claims.judge(C, None)",
         "sx.claims.Cells(None)",
+    ],
+    "first must be a table of ssem_jax.sweep": [
+        "sx.sweeps.compare(None, T)",
+    ],
+    "second must be a table of ssem_jax.sweep": [
+        "sx.sweeps.compare(T, None)",
+    ],
+    "where must be a condition such as": [
+        "sx.sweeps.filtered(T, None)",
+        "sx.sweeps.filtered(T, 3)",
+    ],
+    "is no condition on cells": [
+        'sx.sweeps.filtered(T, "")',
+        'sx.sweeps.filtered(T, "n = 2")',
+    ],
+    "give at least one table to join": [
+        "sx.sweeps.joined([])",
     ],
     "claim must be a Claim": [
         "sx.claims.predict(None, T)",

@@ -57,6 +57,13 @@ SelfPairsOption = Annotated[
 MeanOption = Annotated[
     str, typer.Option(help="Mean over positive pairs or over anchors (unbalanced classes only).")
 ]
+WhereOption = Annotated[
+    str,
+    typer.Option(
+        help="Only cells of which this holds, as \"n == 2 and self_pairs == 'include'\".",
+        show_default=False,
+    ),
+]
 
 
 class Answer(NamedTuple):

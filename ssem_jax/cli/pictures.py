@@ -7,12 +7,24 @@ from typing import Annotated
 
 import typer
 
-from ssem_jax.cli.console import Answer, JsonOption, app, cells_of_run, file_written, set_up
+from ssem_jax.cli.console import (
+    AS_EXPECTED,
+    Answer,
+    JsonOption,
+    WhereOption,
+    app,
+    cells_of_run,
+    file_written,
+    set_up,
+)
 
 
 @app.command()
 def plot(
-    run: Annotated[Path, typer.Argument(help="The folder that --out named.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", help="The folder that --out named; several are joined."),
+    ],
     kind: Annotated[str, typer.Option(help="phase, gap or slices.")] = "phase",
     quantity: Annotated[
         str,
@@ -24,20 +36,31 @@ def plot(
         Path | None,
         typer.Option(help="File: .png, .svg or .pdf. [default: KIND.svg in the run's folder]"),
     ] = None,
+    where: WhereOption = "",
     as_json: JsonOption = False,
 ) -> int | Answer:
     """Draw a sweep: its phase diagram, its certified gaps, or slices with brackets.
 
-    Each shape gets a panel; the closed-form boundary is drawn over the certified cells.
+    Each shape gets a panel; the closed-form boundary is drawn over the certified cells. More shapes
+    than fit on a page make several files.
+
+    Example: ssem plot runs/first --kind slices --where "n == 2 and self_pairs == 'include'"
     """
     set_up()
     from ssem_jax.show.runs import draw_run
     from ssem_jax.sweeps.folder import read_run
+    from ssem_jax.sweeps.selection import filtered, joined
 
-    cells = cells_of_run(run)
-    table, _ = read_run(cells)
-    path = draw_run(table, kind, out or cells / f"{kind}.svg", quantity)
-    return file_written(path, as_json)
+    folders = [cells_of_run(run) for run in runs]
+    table = joined([read_run(folder)[0] for folder in folders])
+    table = filtered(table, where) if where else table
+    files = draw_run(table, kind, out or folders[0] / f"{kind}.svg", quantity)
+    if len(files) == 1:
+        return file_written(files[0], as_json)
+    if as_json:
+        return Answer(AS_EXPECTED, {"file": str(files[0]), "files": [*map(str, files)]})
+    print("\n".join(map(str, files)))
+    return AS_EXPECTED
 
 
 @app.command()

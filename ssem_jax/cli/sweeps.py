@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ssem_jax.cli.console import (
     AS_EXPECTED,
+    NOT_AS_EXPECTED,
     Answer,
     JsonOption,
     MeanOption,
     OutOption,
     SeedOption,
     SelfPairsOption,
+    WhereOption,
     app,
     cells_of_run,
     number_text,
@@ -23,6 +25,9 @@ from ssem_jax.cli.console import (
     set_up,
 )
 from ssem_jax.cli.parse import at_least, listed, parse_integers, parse_numbers
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 @app.command("sweep")
@@ -152,12 +157,32 @@ def _show_summary(summary: dict[str, Any]) -> None:
 @app.command()
 def info(
     run: Annotated[Path, typer.Argument(help="The folder that --out named.")],
+    other: Annotated[
+        Path | None, typer.Argument(help="Another run, to compare with.", show_default=False)
+    ] = None,
+    where: WhereOption = "",
     as_json: JsonOption = False,
 ) -> int | Answer:
-    """Summarize a run: its shapes, how far it came, its gaps, phases and versions."""
+    """Summarize a run: its shapes, how far it came, its gaps, phases and versions.
+
+    Of two runs: what they say of the cells that both have. Exit code 1 if their certificates
+    contradict each other.
+    """
     from ssem_jax.sweeps.folder import read_run, summarize
+    from ssem_jax.sweeps.selection import filtered
 
     table, manifest = read_run(cells_of_run(run))
+    if other is not None:
+        tables = [table, read_run(cells_of_run(other))[0]]
+        return _compared(tables, (run, other), where, as_json)
+    if where:
+        table = filtered(table, where)
+        summary = summarize(table) | {"run": str(run), "where": where}
+        if as_json:
+            return Answer(AS_EXPECTED, summary)
+        print(f"{run}: {len(table)} cells where {where}")
+        _show_summary(summary)
+        return AS_EXPECTED
     summary = summarize(table) | {"run": str(run), "planned": manifest["cells"]}
     if as_json:
         return Answer(AS_EXPECTED, summary | {"manifest": manifest})
@@ -172,3 +197,37 @@ def info(
     _show_summary(summary)
     print(" ".join(f"{name} {number}" for name, number in manifest["versions"].items()))
     return AS_EXPECTED
+
+
+def _compared(
+    tables: list[pl.DataFrame], runs: tuple[Path, Path], where: str, as_json: bool
+) -> int | Answer:
+    """What two runs say of the cells that both have."""
+    from ssem_jax.sweeps.selection import compare, filtered
+    from ssem_jax.sweeps.words import typed
+
+    first, second = (filtered(table, where) if where else table for table in tables)
+    found = compare(first, second) | {"runs": [*map(str, runs)]}
+    code = NOT_AS_EXPECTED if found["contradictions"] else AS_EXPECTED
+    if as_json:
+        return Answer(code, found)
+    print(
+        f"{found['common']} cells in both runs, {found['only_first']} in {runs[0]} alone, "
+        f"{found['only_second']} in {runs[1]} alone."
+    )
+    if not found["common"]:
+        return code
+    worst = ", ".join(
+        f"{typed(name)} {number_text(value) or 'none'}"
+        for name, value in found["largest_difference"].items()
+    )
+    print(f"largest differences: {worst}")
+    print(f"worst gaps: {' and '.join(number_text(gap) or 'none' for gap in found['gaps'])}")
+    phases = ", ".join(f"{count} {pair}" for pair, count in found["phases"].items())
+    print(f"phases that differ: {phases or 'none'}")
+    count = found["contradictions"]
+    print(
+        f"certificates that contradict each other: {count or 'none'}"
+        + (", so that one of each two is wrong." if count else "")
+    )
+    return code

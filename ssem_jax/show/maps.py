@@ -20,12 +20,21 @@ from ssem_jax.show.style import (
     COLUMN_WIDTH,
     VARIANCE_TICKS,
     color_bar,
+    even_columns,
     house_style,
     new_figure,
     panel_layout,
     plain_log_ticks,
 )
-from ssem_jax.show.tables import cell_edges, counts_of, panels, require_columns, rows_of_panel
+from ssem_jax.show.tables import (
+    cell_edges,
+    conventions,
+    counts_of,
+    panels,
+    require_columns,
+    rows_of_panel,
+    said_of_all,
+)
 from ssem_jax.sweeps.words import ALPHA, TAU, axis, short
 
 LEAST_GAP = 1e-16
@@ -212,8 +221,10 @@ def _map_axes(ax: Axes, grid: CellGrid) -> None:
     plain_log_ticks(ax)
 
 
-def phase_legend(figure: Figure, marginal: bool = True, excluded: bool = False) -> None:
-    """The key of a phase diagram, below its panels."""
+def phase_legend(
+    figure: Figure, marginal: bool = True, excluded: bool = False, title: str = ""
+) -> None:
+    """The key of a phase diagram, over its panels."""
     entries: list[Any] = [Line2D([], [], color="black", lw=1.3, label=f"theory {short('alpha_c')}")]
     if excluded:
         entries.append(
@@ -233,7 +244,12 @@ def phase_legend(figure: Figure, marginal: bool = True, excluded: bool = False) 
         Patch(facecolor="none", edgecolor="0.25", hatch="//////", lw=0, label="undecided")
     )
     figure.legend(
-        handles=entries, loc="outside upper center", ncols=len(entries), columnspacing=1.2
+        handles=entries,
+        loc="outside upper center",
+        ncols=len(entries),
+        columnspacing=1.2,
+        title=title or None,
+        title_fontsize=9,
     )
 
 
@@ -254,19 +270,26 @@ def draw_phases(
     Raises:
         PlotError: too many shapes, or cells without α or τ.
     """
-    parts = panels(table)
-    rows, columns = panel_layout(len(parts), columns)
-    figure, axes = _map_figure(rows, columns, extra=1.05)
-    drawn = [
-        phase_diagram(part, ax, boundary) for (_, part), ax in zip(parts, axes.flat, strict=False)
-    ]
-    _finish_maps(figure, axes, parts)
-    color_bar(figure, drawn[0].delta2, axes, axis("delta2"), ticks=VARIANCE_TICKS)
+    figure, places, head = _map_figure(table, columns, extra=1.05)
+    drawn = [phase_diagram(part, ax, boundary) for part, ax in places]
     views = [artists.view_variance for artists in drawn if artists.view_variance is not None]
-    if views:
-        color_bar(figure, views[0], axes, axis("view_variance"), ticks=VARIANCE_TICKS)
-    phase_legend(figure, boundary is not None and not boundary.is_empty(), bool(views))
+    variance_bars(figure, drawn[0].delta2, views[0] if views else None, figure.axes)
+    with_theory = boundary is not None and not boundary.is_empty()
+    phase_legend(figure, with_theory, bool(views), head)
     return figure
+
+
+def variance_bars(figure: Figure, delta2: Any, views: Any, axes: Any) -> None:
+    """The colour bar of δ², and beside it, with the same ticks, that of v where views part."""
+    axes = list(np.ravel(axes))
+    if views is None:
+        color_bar(figure, delta2, axes, axis("delta2"), ticks=VARIANCE_TICKS)
+        return
+    # What comes first stands outside.
+    words = f"{short('delta2')} (blue), {short('view_variance')} (orange), sq. length"
+    color_bar(figure, views, axes, words, ticks=VARIANCE_TICKS, pad=0.0)
+    bar = color_bar(figure, delta2, axes, "", ticks=VARIANCE_TICKS)
+    bar.ax.tick_params(labelright=False)
 
 
 @house_style()
@@ -274,26 +297,54 @@ def draw_gaps(
     table: pl.DataFrame, boundary: pl.DataFrame | None = None, columns: int | None = None
 ) -> Figure:
     """A gap map for every shape of a table; the arguments are those of :func:`draw_phases`."""
-    parts = panels(table)
-    rows, columns = panel_layout(len(parts), columns)
-    figure, axes = _map_figure(rows, columns, extra=0.6)
-    drawn = [gap_map(part, ax, boundary) for (_, part), ax in zip(parts, axes.flat, strict=False)]
-    _finish_maps(figure, axes, parts)
-    color_bar(figure, drawn[0].gap, axes, "certified gap (nats)", extend="both")
+    figure, places, head = _map_figure(table, columns, extra=0.6)
+    drawn = [gap_map(part, ax, boundary) for part, ax in places]
+    color_bar(figure, drawn[0].gap, figure.axes, "certified gap (nats)", extend="both")
+    figure.suptitle(head, fontsize=9)
     return figure
 
 
-def _map_figure(rows: int, columns: int, extra: float) -> tuple[Figure, np.ndarray]:
-    width = COLUMN_WIDTH if columns > 1 else 0.75 * COLUMN_WIDTH
-    height = extra + rows * {1: 2.6, 2: 1.75}.get(columns, 1.45)
-    return new_figure(rows, columns, height=height, width=width, sharex=True, sharey=True)
+def _map_figure(
+    table: pl.DataFrame, columns: int | None, extra: float
+) -> tuple[Figure, list[tuple[pl.DataFrame, Axes]], str]:
+    """A figure with a panel for every shape, which cells go where, and what is said of all.
 
-
-def _finish_maps(figure: Figure, axes: np.ndarray, parts: list[tuple[str, pl.DataFrame]]) -> None:
-    for place, ax in enumerate(axes.flat):
-        if place < len(parts):
-            ax.set_title(parts[place][0], pad=3)
-        else:
-            ax.set_visible(False)
+    Each kind of pairs (i, i) begins a row of its own, named beside it; titles carry what varies.
+    """
+    head, known = said_of_all(table)
+    blocks = conventions(table)
+    if len(blocks) > 1:
+        known.add("self_pairs")
+    parts = panels(table, known)
+    sizes = [len(panels(block)) for block in blocks]
+    _, columns = panel_layout(len(parts), columns or even_columns(sizes))
+    rows = [-(-size // columns) for size in sizes]
+    width = {1: 0.75 * COLUMN_WIDTH, 2: COLUMN_WIDTH, 3: COLUMN_WIDTH}.get(columns, WIDE)
+    height = extra + sum(rows) * {1: 2.6, 2: 1.75}.get(columns, 1.45) + (0.25 if head else 0)
+    figure, axes = new_figure(
+        sum(rows), columns, height=height, width=width, sharex=True, sharey=True
+    )
+    free = {(row, column) for row in range(sum(rows)) for column in range(columns)}
+    places = []
+    for block, first in zip(blocks, np.cumsum([0, *rows]).tolist(), strict=False):
+        name = block["self_pairs"][0] if len(blocks) > 1 else ""
+        own = [part for part in parts if not name or part[1]["self_pairs"][0] == name]
+        for number, (title, part) in enumerate(own):
+            place = (first + number // columns, number % columns)
+            free.discard(place)
+            ax = axes[place]
+            ax.set_title(title, pad=3)
+            places.append((part, ax))
+            if name and place[1] == 0:
+                ax.set_ylabel(f"self pairs: {name}", fontsize=8)
+    for row, column in free:
+        axes[row, column].remove()
+        if (row - 1, column) not in free and row:
+            axes[row - 1, column].tick_params(labelbottom=True)
     figure.supxlabel(TAU, fontsize=9)
     figure.supylabel(ALPHA, fontsize=9)
+    return figure, places, head
+
+
+WIDE = 7.2
+"""Width in inches of a figure of four columns."""

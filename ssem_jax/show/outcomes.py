@@ -11,12 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, SymLogNorm
 from matplotlib.figure import Figure
 
-from ssem_jax.show.maps import cell_grid, phase_diagram
+from ssem_jax.show.maps import cell_grid, phase_diagram, variance_bars
 from ssem_jax.show.style import (
     HOLDS_COLOR,
     REFUTED_COLOR,
     REPORT_WIDTH,
-    VARIANCE_TICKS,
     PlotError,
     color_bar,
     house_style,
@@ -97,10 +96,8 @@ def draw_outcomes(
                 **{"marker": "o", "ms": 13, "mfc": "none", "mec": REFUTED_COLOR, "mew": 1.6},
                 zorder=5,
             )
-        color_bar(figure, drawn[0].delta2, axes, short("delta2"), ticks=VARIANCE_TICKS)
         views = [artists.view_variance for artists in drawn if artists.view_variance is not None]
-        if views:
-            color_bar(figure, views[0], axes, "view variance", ticks=VARIANCE_TICKS)
+        variance_bars(figure, drawn[0].delta2, views[0] if views else None, axes)
         return figure
 
 
@@ -115,7 +112,7 @@ def draw_margins(
 ) -> Figure:
     """Where a statement nearly fails: its margin over one or two hyper-parameters.
 
-    Green where the statement holds, red where it fails, paler the nearer to equality; dots are the
+    Blue where the statement holds, red where it fails, paler the nearer to equality; dots are the
     cells, a cross is a certified counterexample, a question mark an undecided cell. Over one
     hyper-parameter, or none, bars span what is known of the margin.
 
@@ -192,7 +189,7 @@ def _margin_plane(
         (np.exp if log else np.asarray)(np.linspace(low, high, MARGIN_PIXELS + 1))
         for low, high, log in ends
     ]
-    image = ax.pcolormesh(*edges, nearest, cmap="RdYlGn", norm=norm, rasterized=True)
+    image = ax.pcolormesh(*edges, nearest, cmap="RdBu", norm=norm, rasterized=True)
     for name, look in _MARGIN_LOOKS.items():
         rows = part.filter(pl.col("outcome") == name)
         ax.plot(rows[x_name], rows[y_name], ls="", zorder=3, clip_on=False, **look)

@@ -17,14 +17,29 @@ from ssem_jax.show.style import (
     PlotError,
     house_style,
     new_figure,
-    panel_layout,
     plain_log_ticks,
 )
-from ssem_jax.show.tables import panels, require_columns, rows_of_panel, slice_values, with_parts
+from ssem_jax.show.tables import (
+    held_values,
+    panels,
+    require_columns,
+    rows_of_panel,
+    said_of_all,
+    slice_values,
+    thinned,
+    with_parts,
+)
 from ssem_jax.sweeps.words import axis, short
 
 SHOWN = ("delta2", "view_variance", "within_variance", "between_variance", "value")
 """Quantities that slices can show."""
+MAX_ROWS = 6
+"""Rows of panels that fit on a page."""
+WIDE = 6.4
+"""Width in inches, with the legends beside the panels."""
+LEAST_SPAN = 1e-4
+"""Of an axis of variances, whose whole range is 1, and relative to 1 nat of one of losses: what
+moves less is rounding, or a slice that hardly moves, and looks flat."""
 
 
 class SliceArtists(NamedTuple):
@@ -168,28 +183,66 @@ def draw_slices(
     Raises:
         PlotError: too many panels, an unknown quantity, or cells without α or τ.
     """
-    parts = panels(table)
-    along = [name for name in ("alpha", "temperature") if table[name].n_unique() > 1] or ["alpha"]
+    head, known = said_of_all(table)
+    parts = panels(table, known)
+    along = axes_of(table)
     count = len(parts) * len(quantities)
-    panel_layout(count * len(along))
-    height = 0.7 + max(1.5 * count, 2.0)
-    figure, axes = new_figure(count, len(along), height=height, sharex="col", sharey="row")
+    if count > MAX_ROWS:
+        raise PlotError(
+            f"slices of {len(parts)} shapes and {len(quantities)} quantities are {count} rows; a "
+            f"figure shows at most {MAX_ROWS}. Filter the table, or let draw_run make pages."
+        )
+    held = {name: held_values(table, name) for name in along}
+    fixed = {name: thinned(values) for name, values in held.items()}
+    height = (0.95 if head else 0.7) + max(1.5 * count, 2.0)
+    figure, axes = new_figure(
+        count, len(along), height=height, width=WIDE, sharex="col", sharey="row"
+    )
     for row, ax_row in enumerate(axes):
         title, part = parts[row // len(quantities)]
+        quantity = quantities[row % len(quantities)]
         for name, ax in zip(along, ax_row, strict=True):
-            slice_panel(part, ax, name, quantities[row % len(quantities)], (curves or {}).get(name))
+            slice_panel(part, ax, name, quantity, (curves or {}).get(name), fixed[name])
             ax.label_outer()
+        _keep_rounding_small(ax_row[0], quantity)
         if len(parts) > 1:
             ax_row[0].set_title(title, loc="left")
-    for ax in axes[0]:
-        handles, labels = ax.get_legend_handles_labels()
-        ax.legend(
-            handles,
-            labels,
-            loc="lower center",
-            bbox_to_anchor=(0.5, 1.1 if len(parts) > 1 else 1.0),
-            ncols=2,
-            columnspacing=1,
-            handletextpad=0.2,
-        )
+    if head:
+        figure.suptitle(head, fontsize=9)
+    for place, name in enumerate(along):
+        _legend_beside(figure, axes[:, place], name, len(fixed[name]), len(held[name]), place)
     return figure
+
+
+def axes_of(table: pl.DataFrame) -> list[str]:
+    """The hyper-parameters that slices of a table run along."""
+    return [name for name in ("alpha", "temperature") if table[name].n_unique() > 1] or ["alpha"]
+
+
+def _legend_beside(
+    figure: Figure, column: np.ndarray, along: str, shown: int, held: int, place: int
+) -> None:
+    """What the curves of a column of panels are at, and how many of all slices they are."""
+    entries: dict[str, Line2D] = {}
+    for ax in column:  # a panel may lack some
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)
+    slices = f"{shown} of {held} slices" if shown < held else "slices"
+    legend = figure.legend(
+        list(entries.values()),
+        list(entries),
+        loc=f"outside right {('upper', 'lower')[place]}",
+        title=f"along {short(along)}:\n{slices}",
+        handletextpad=0.2,
+        alignment="left",
+    )
+    legend.get_title().set_fontsize(8)
+
+
+def _keep_rounding_small(ax: Axes, quantity: str) -> None:
+    """Widen an axis over which a quantity hardly moves: what is left there is rounding."""
+    low, high = ax.get_ylim()
+    least = LEAST_SPAN * (max(1.0, abs(low), abs(high)) if quantity == "value" else 1.0)
+    if high - low < least:
+        middle = (low + high) / 2
+        ax.set_ylim(middle - least / 2, middle + least / 2)

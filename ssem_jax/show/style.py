@@ -8,6 +8,7 @@ of Okabe and Ito, each with a marker of its own.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -34,6 +35,10 @@ VARIANCE_TICKS = (0, 0.05, 0.2, 0.4, 0.6, 0.8, 1)
 """Of the colour bars of variances, whose shade grows as δ and not as δ²: phases stay visible."""
 MAX_PANELS = 24
 """Panels that a figure of a run may have and stay legible."""
+FEW_PANELS = 9
+"""Panels that rather stand in three columns; more of them in four."""
+BAR_ASPECT, BAR_HEIGHT = 30, 4.0
+"""Height over width of a colour bar; from that height in inches on it grows no wider."""
 
 _STYLE: Any = {
     "font.size": 9,
@@ -73,6 +78,16 @@ def house_style() -> Iterator[None]:
         yield
 
 
+class Picture(Figure):
+    """A figure that a notebook shows, without pyplot and whatever its backend."""
+
+    def _repr_svg_(self) -> str:
+        written = io.StringIO()
+        with house_style():
+            self.savefig(written, format="svg")
+        return written.getvalue()
+
+
 def new_figure(
     rows: int = 1,
     columns: int = 1,
@@ -93,7 +108,7 @@ def new_figure(
         The figure and a (rows, columns) array of axes.
     """
     with house_style():
-        figure = Figure(figsize=(width, height), layout="constrained")
+        figure = Picture(figsize=(width, height), layout="constrained")
         return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
@@ -187,7 +202,9 @@ def series(
 
 def color_bar(figure: Figure | SubFigure, image: Any, axes: Any, label: str, **options: Any) -> Any:
     """A colour bar for an image."""
-    bar = figure.colorbar(image, ax=axes, label=label, **{"aspect": 30, "pad": 0.02, **options})
+    height = figure.bbox.height / figure.dpi
+    slim = {"aspect": BAR_ASPECT * max(1.0, height / BAR_HEIGHT), "pad": 0.02}
+    bar = figure.colorbar(image, ax=axes, label=label, **{**slim, **options})
     bar.outline.set_linewidth(0.5)
     return bar
 
@@ -202,13 +219,23 @@ def animate(figure: Figure, update: Callable[[int], Any], frames: int) -> FuncAn
 # ---------------------------------------------------------------------------------------------
 
 
+def even_columns(counts: Sequence[int]) -> int:
+    """Of how many columns leaves the fewest places empty, where each count begins a new row."""
+    largest = max(counts)
+    if largest <= 3:
+        return largest
+    choices = (3, 4, 2) if largest <= FEW_PANELS else (4, 3)
+    return min(choices, key=lambda columns: sum(-count % columns for count in counts))
+
+
 def panel_layout(count: int, columns: int | None = None) -> tuple[int, int]:
+    """Rows and columns of a figure of so many panels; refuses more than stay legible."""
     if count > MAX_PANELS:
         raise PlotError(
             f"the run has {count} shapes; a figure shows at most {MAX_PANELS}. "
             "Filter the table, or sweep fewer shapes."
         )
-    columns = columns or min(count, 3)
+    columns = columns or even_columns([count])
     return -(-count // columns), columns
 
 

@@ -6,7 +6,7 @@ Nothing is solved here. The closed forms that are drawn over certified cells com
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,34 +30,84 @@ SHAPE = ("sizes", "num_views", "dim", "loss", "loss_code", "self_pairs", "mean")
 """Columns that tell the panels of a run apart; those that are missing count as equal."""
 
 
-def panels(table: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
-    """The table split by shape and convention, each with a title that tells it from the others."""
+def panels(
+    table: pl.DataFrame, said_elsewhere: Collection[str] = ()
+) -> list[tuple[str, pl.DataFrame]]:
+    """The table split by shape and convention, each part with a title that tells it from the
+    others; columns that are `said_elsewhere` are left out of it.
+    """
     require_columns(table)
     keys = [name for name in SHAPE if name in table.columns]
-    several = {name for name in keys if table[name].n_unique() > 1}
-    if {"sizes", "num_views", "dim"} <= set(keys):
-        shapes = table.select("sizes", "num_views", "dim").unique()
-        if len(shapes) == len(shapes.unique(["sizes", "num_views"])):
-            several.discard("dim")  # it follows from the structure, and need not be said
+    told = _told(table, keys) - set(said_elsewhere)
     return [
-        (_title(part.row(0, named=True), several), part)
+        (_title(part.row(0, named=True), told), part)
         for part in (
             table.partition_by(keys, maintain_order=True, include_key=True) if keys else [table]
         )
     ]
 
 
-def _title(row: dict[str, Any], several: set[str]) -> str:
+def said_of_all(table: pl.DataFrame) -> tuple[str, set[str]]:
+    """What all panels of a table have in common, for a line over them, and its columns."""
+    keys = [name for name in SHAPE if name in table.columns]
+    if not keys or len(table.select(keys).unique()) < 2:
+        return "", set()
+    names = [name for name in TITLES if name in table.columns and table[name].n_unique() == 1]
+    row = table.row(0, named=True)
+    named = [name for name in names if row[name] is not None and (name, row[name]) not in USUAL]
+    words = {name: _title(row, {name}) for name in named if name != "self_pairs"}
+    if "self_pairs" in named:
+        words["self_pairs"] = f"self pairs: {row['self_pairs']}"
+    return ", ".join(words.values()), set(names)
+
+
+def conventions(table: pl.DataFrame) -> list[pl.DataFrame]:
+    """The table split by its pairs (i, i), where it has several kinds of them."""
+    if "self_pairs" not in table.columns or table["self_pairs"].n_unique() < 2:
+        return [table]
+    return table.partition_by("self_pairs", maintain_order=True)
+
+
+def _told(table: pl.DataFrame, keys: Sequence[str]) -> set[str]:
+    """The columns that titles name: the structure, and whatever else varies."""
+    told = {name for name in keys if table[name].n_unique() > 1}
+    cells = table.select(keys).unique()
+    if "dim" in told and len(cells) == len(cells.unique([key for key in keys if key != "dim"])):
+        told.discard("dim")  # it follows from the others, and need not be said
+    if (cells["num_views"] > 1).any() if "num_views" in keys else False:
+        told.add("num_views")
+    return told | {"num_classes", "num_instances"}
+
+
+TITLES = ("num_classes", "num_instances", "num_views", "dim", "loss", "self_pairs", "mean")
+"""What a title may name."""
+USUAL = (("loss", "SupCL"), ("mean", "pairs"), ("num_views", 1))
+"""What goes without saying where it is so in all panels."""
+MAX_TITLE = 20
+"""Characters of sizes that a title has room for."""
+
+
+def _title(row: dict[str, Any], told: Collection[str]) -> str:
+    words = []
     if row.get("num_instances") is not None:
-        words = [f"$m={row['num_classes']}$", f"$n={row['num_instances']}$"]
-    else:
-        words = [f"sizes {row['sizes']}"]
-    if row.get("num_views", 1) > 1 or "num_views" in several:
+        letters = {"num_classes": "m", "num_instances": "n"}
+        words += [f"${letter}={row[name]}$" for name, letter in letters.items() if name in told]
+    elif "num_classes" in told or "sizes" in told:
+        words.append(_sizes(row["sizes"]))
+    if "num_views" in told and row.get("num_views") is not None:
         words.append(f"$p={row['num_views']}$")
-    if "dim" in several:
+    if "dim" in told:
         words.append(f"$d={row['dim']}$")
-    words += [str(row[name]) for name in ("loss", "self_pairs", "mean") if name in several]
+    words += [str(row[name]) for name in ("loss", "self_pairs", "mean") if name in told]
     return ", ".join(words)
+
+
+def _sizes(text: str) -> str:
+    """Sizes of classes that differ, in little room."""
+    if len(text) <= MAX_TITLE:
+        return f"sizes {text}"
+    sizes = [int(size) for size in text.split(",")]
+    return f"{len(sizes)} classes of {min(sizes)} to {max(sizes)}"
 
 
 def _has_theory(table: pl.DataFrame) -> bool:
@@ -159,8 +209,18 @@ def slice_table(
 
 def slice_values(table: pl.DataFrame, along: str) -> list[float]:
     """The values of the other hyper-parameter whose slices are drawn, at most `MAX_CURVES`."""
+    return thinned(held_values(table, along))
+
+
+def held_values(table: pl.DataFrame, along: str) -> list[float]:
+    """All values of the other hyper-parameter; of several panels, those that all have, if any."""
     other = "temperature" if along == "alpha" else "alpha"
-    values = table[other].unique().sort().to_list()
+    sets = [set(part[other].to_list()) for _, part in panels(table)]
+    return sorted(set.intersection(*sets) or set.union(*sets)) if sets else []
+
+
+def thinned(values: list[float]) -> list[float]:
+    """At most `MAX_CURVES` of them."""
     if len(values) <= MAX_CURVES:
         return values
     # Evenly through the inside of the range: the ends are the dull ones.

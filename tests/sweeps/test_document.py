@@ -64,6 +64,14 @@ def test_a_run_its_summary_and_its_picture(ssem, tmp_path):
     assert (code, told["planned"]) == (0, 1)
     code, drawn = ssem("plot", "run", "--out", "phase.svg")
     assert (code, drawn) == (0, {"file": "phase.svg"})
+    code, chosen = ssem("info", "run", "--where", "n == 2 and tau == 0.5")
+    assert (code, chosen["cells"]) == (0, 1)
+    code, compared = ssem("info", "run", "run")
+    assert (code, compared["common"], compared["contradictions"]) == (0, 1, 0)
+    assert compared["largest_difference"]["delta2"] == 0.0
+    code, told = ssem("plot", "run", "--where", "m == 7")
+    assert code == 2
+    assert told["error"] == "no cell of 1 has m == 7; there m is 2."
     assert (tmp_path / "phase.svg").exists()
     assert ssem("explore") == (0, {"file": "explorer.html"})
 
