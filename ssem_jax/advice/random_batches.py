@@ -14,6 +14,7 @@ from typing import Any
 
 from ssem_jax import theory
 from ssem_jax.advice.answers import finite_or_none
+from ssem_jax.problem.display import Told
 from ssem_jax.problem.validation import check_count, check_mixing, check_temperature
 
 MODERATE = 0.3
@@ -23,7 +24,7 @@ USUAL_TEMPERATURE = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
-class RandomGuide:
+class RandomGuide(Told):
     """The answer for random batches of a large data set, beside that for one stratified batch.
 
     Attributes:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from ssem_jax.geometry.shares import Variances
 from ssem_jax.losses.base import convexity_of, loss_of
 from ssem_jax.problem.arrays import AnyArray
+from ssem_jax.problem.display import Told, cells_text, counts_text, numbers_text
 from ssem_jax.problem.problem import Phase, Problem
 from ssem_jax.problem.pytrees import pytree_dataclass
 
@@ -27,7 +30,7 @@ QUANTITIES = (
 
 
 @pytree_dataclass
-class Certificate:
+class Certificate(Told):
     """What is known of embeddings and of all others; batched if the problem is.
 
     Attributes:
@@ -57,6 +60,28 @@ class Certificate:
     phase: Int[Array, "*batch"]
     failure_probability: Float[Array, "*batch"]
     embeddings: Float[Array, "*batch N d"] | None = None
+
+    __repr__ = Told.in_a_line
+
+    def lines(self) -> Iterator[str]:
+        """What is proven of the embeddings and of all others, for a reader."""
+        yield from self.problem.lines()
+        yield from self.said()
+        for name, (low, high) in self.brackets.items():
+            yield f"{name.replace('_', ' ')} in [{numbers_text(low)}, {numbers_text(high)}]"
+        if self.convexity == "declared":
+            yield "The bound rests on a convexity that is declared, and was checked by samples."
+
+    def said(self) -> Iterator[str]:
+        """Verdict and phase."""
+        certified = np.ravel(self.certified)
+        verdict = counts_text("certified" if each else "not certified" for each in certified)
+        yield (
+            f"{cells_text(self.gap)}{verdict} as globally optimal: loss "
+            f"{numbers_text(self.value, 9)}, gap {numbers_text(self.gap, 2)}"
+        )
+        phases = [Phase(code).name.lower() for code in np.ravel(np.asarray(self.phase)).tolist()]
+        yield f"phase of the optimum: {counts_text(phases)}"
 
     @property
     def convexity(self) -> str:

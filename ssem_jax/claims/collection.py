@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import polars as pl
@@ -13,6 +13,7 @@ from ssem_jax.certificate.certificate import GAP_TOLERANCE
 from ssem_jax.claims.cells import Cells, attainable
 from ssem_jax.claims.claim import SIZES, Claim, Theorem, check_distinct, each_of, unique_domains
 from ssem_jax.claims.judgements import Judgement, judge, judge_theorem
+from ssem_jax.problem.display import Told, counts_text
 from ssem_jax.problem.validation import check_choice
 from ssem_jax.sweeps.batches import num_cells
 from ssem_jax.sweeps.exports import Checked
@@ -22,7 +23,7 @@ from ssem_jax.sweeps.table import worst_gap
 
 
 @dataclasses.dataclass(frozen=True)
-class Report:
+class Report(Told):
     """All claims of a collection, judged.
 
     Attributes:
@@ -53,6 +54,21 @@ class Report:
         """The widest enclosure of a minimum among all theorems."""
         widths = [j.proof.width for j in self.judgements if j.proof is not None]
         return max((width for width in widths if width is not None), default=None)
+
+    __repr__ = Told.in_a_line
+
+    def said(self) -> Iterator[str]:
+        """How many claims came out how."""
+        verdicts = counts_text(str(judgement.verdict) for judgement in self.judgements)
+        as_expected = "as expected" if self.as_expected else "not all as expected"
+        yield f"{len(self.judgements)} claims, {verdicts or 'none judged'}: {as_expected}"
+        yield f"{len(self.table):,} cells, {self.seconds:.0f} s"
+
+    def lines(self) -> Iterator[str]:
+        """A line for each claim, for a reader."""
+        yield ", ".join(self.said())
+        for judgement in self.judgements:
+            yield f"{judgement.words:<10} {judgement.claim.name}: {judgement.looked_at}"
 
     def to_json(self) -> dict[str, Any]:
         """The document that `ssem verify --json` prints."""

@@ -430,6 +430,8 @@ _UFUNCS: dict[np.ufunc, Callable[..., Interval]] = {
     np.exp: _increasing(np.exp, floor=0, ulps=FUNCTION_ULPS),
     np.exp2: _increasing(np.exp2, floor=0, ulps=FUNCTION_ULPS),
     np.expm1: _increasing(np.expm1, floor=-1, ulps=FUNCTION_ULPS),
+    np.tanh: _increasing(np.tanh, floor=-1, ulps=FUNCTION_ULPS),
+    np.cbrt: _increasing(np.cbrt, ulps=2 * FUNCTION_ULPS),  # the C library's, off by up to 4
     np.log: _increasing(np.log, 0, ulps=FUNCTION_ULPS),
     np.log2: _increasing(np.log2, 0, ulps=FUNCTION_ULPS),
     np.log10: _increasing(np.log10, 0, ulps=FUNCTION_ULPS),
@@ -456,8 +458,8 @@ _FUNCTIONS: dict[Callable[..., Any], Callable[..., Interval]] = {
 
 def _supported() -> str:
     names = ["add", "subtract", "multiply", "divide", "power", "square", "sqrt", "abs", "minimum"]
-    names += ["maximum", "exp", "expm1", "exp2", "log", "log1p", "log2", "log10"]
-    names += ["where", "clip", "min", "max", "sum", "mean"]
+    names += ["maximum", "exp", "expm1", "exp2", "log", "log1p", "log2", "log10", "tanh"]
+    names += ["cbrt", "where", "clip", "min", "max", "sum", "mean"]
     return f"np.{', '.join(names)} do, without further arguments but axis."
 
 

@@ -30,7 +30,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,15 +39,17 @@ import polars as pl
 from ssem_jax.claims.cells import Cells, ClaimError, Condition
 from ssem_jax.claims.claim import Claim, Proof, Theorem, Verdict, count_text
 from ssem_jax.claims.interval import Equality, Interval
+from ssem_jax.claims.reasons import why_undecided
 from ssem_jax.losses.base import DECLARED, NOT_CONVEX, PROVEN, GramLoss
 from ssem_jax.losses.supcl import SupCL
+from ssem_jax.problem.display import INDENT, Told
 from ssem_jax.problem.validation import check_type
 from ssem_jax.sweeps.table import fixed_columns, hyper_names, in_order
 from ssem_jax.sweeps.words import typed
 
 
 @dataclasses.dataclass(frozen=True)
-class Judgement:
+class Judgement(Told):
     """A claim judged on a table of cells, or a theorem by its own procedure.
 
     Attributes:
@@ -108,6 +110,47 @@ class Judgement:
     def looked_at(self) -> str:
         """What the verdict rests on, counted in words: cells, boxes or enclosures."""
         return count_text(self.cells, "cells") if self.proof is None else self.proof.looked_at
+
+    __repr__ = Told.in_a_line
+
+    def said(self) -> Iterator[str]:
+        """Verdict and name."""
+        yield f"{self.words} {self.claim.name}, {self.looked_at}"
+
+    def lines(self) -> Iterator[str]:
+        """The verdict and what it rests on, for a reader."""
+        yield f"{self.words:<10} {self.claim.name}: {self.claim.statement}"
+        yield f"{INDENT}{', '.join(self.facts())}"
+        yield from self.remarks()
+        if self.counterexample and isinstance(self.claim, Claim):
+            place = coordinates(self.counterexample, self.claim.domain.loss)
+            yield f"{INDENT}counterexample: {place}"
+
+    def facts(self, *more: str) -> Iterator[str]:
+        """What was looked at, and how it came out; `more` stands among it."""
+        if self.proof is not None:
+            yield self.looked_at
+            if self.undecided:
+                yield f"{self.undecided:,} undecided"
+            if self.proof.width is not None:
+                yield f"widest enclosure {self.proof.width:.1e}"
+        else:
+            what = "certified cells" if self.worst_gap is not None else "decided cells"
+            yield f"{self.cells - self.undecided:,} {what}"
+        if self.excluded:
+            yield f"{self.excluded:,} excluded"
+        yield from more
+        if self.margin is not None:
+            yield f"worst margin {self.margin:.3g}"
+        if self.worst_gap is not None:
+            yield f"worst gap {self.worst_gap:.1e}"
+
+    def remarks(self) -> Iterator[str]:
+        """What was missing, and the point at which a theorem fails."""
+        if self.reason:
+            yield f"{INDENT}{self.reason}"
+        if isinstance(self.claim, Theorem) and self.counterexample:
+            yield f"{INDENT}at {self.counterexample}"
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary."""
@@ -296,6 +339,7 @@ def judge(claim: Claim, table: pl.DataFrame) -> Judgement:
         verdict = Verdict.UNDECIDED
         row = _describe(groups[0], int(np.flatnonzero(~holds)[0]))
         reason = f"{undecided} of {count} cells are undecided, the first at {row}."
+        reason += why_undecided(claim, groups, ~holds & ~refuted, margin)
         touching = int(np.sum(~holds & (margin.low == 0)))
         if touching and not claim.closed:
             reason += f" In {touching} of them the margin may be 0; closed=True is for ≥ and ≤."

@@ -14,7 +14,9 @@ import numpy as np
 import polars as pl
 
 from ssem_jax.certificate.certificate import GAP_TOLERANCE
+from ssem_jax.claims.cells import Cells
 from ssem_jax.claims.claim import Claim
+from ssem_jax.claims.judgements import weigh_groups
 from ssem_jax.claims.space import Range
 from ssem_jax.losses.base import GramLoss
 from ssem_jax.losses.supcl import SupCL
@@ -89,7 +91,17 @@ def snippet(claim: Claim, row: dict[str, Any]) -> str:
         if f"{claim.quantity}_lo" in cell:
             low, high = cell[f"{claim.quantity}_lo"], cell[f"{claim.quantity}_hi"]
             lines.append(f'print(cell.brackets["{claim.quantity}"])  # {low:.6g} to {high:.6g}')
-    return "\n".join(lines)
+    return "\n".join([*lines, *_margin_line(claim, row)])
+
+
+def _margin_line(claim: Claim, row: dict[str, Any]) -> list[str]:
+    """What the margin is there, for whoever wonders what the bracket refutes."""
+    cells = (row, *row.get("followed_by", ()))
+    tables = [{name: cell[name] for name in cell if name != "followed_by"} for cell in cells]
+    groups = tuple(Cells(pl.DataFrame([table]), claim.domain.loss) for table in tables)
+    margin = weigh_groups(claim, groups).margin
+    low, high = (float(np.ravel(end)[0]) for end in (margin.low, margin.high))
+    return [f"# the margin of {claim.name} is {low:.3g} to {high:.3g} there: below 0, so it fails"]
 
 
 def written_out(

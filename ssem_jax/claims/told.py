@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from ssem_jax.claims.claim import Theorem
-from ssem_jax.claims.judgements import coordinates, finite, outcomes
+from ssem_jax.claims.judgements import finite, outcomes
 from ssem_jax.claims.space import Space
 from ssem_jax.claims.trial import Trial
 from ssem_jax.sweeps.folder import versions
@@ -21,44 +21,7 @@ from ssem_jax.sweeps.words import typed
 
 def describe(trial: Trial) -> str:
     """A trial in a few lines, for a terminal."""
-    judgement, claim = trial.judgement, trial.claim
-    if judgement is None:
-        return f"ERROR      {trial.error}"
-    lines = [f"{judgement.words:<10} {claim.name}: {claim.statement}"]
-    if judgement.proof is not None:
-        facts = [judgement.looked_at]
-        if judgement.undecided:
-            facts.append(f"{judgement.undecided:,} undecided")
-        if judgement.proof.width is not None:
-            facts.append(f"widest enclosure {judgement.proof.width:.1e}")
-    else:
-        what = "certified cells" if judgement.worst_gap is not None else "decided cells"
-        facts = [f"{judgement.cells - judgement.undecided:,} {what}"]
-    if judgement.excluded:
-        facts.append(f"{judgement.excluded:,} excluded")
-    if trial.slices:
-        facts.append("{} of {} slices".format(*trial.slices))
-    if judgement.margin is not None:
-        facts.append(f"worst margin {judgement.margin:.3g}")
-    if judgement.worst_gap is not None:
-        facts.append(f"worst gap {judgement.worst_gap:.1e}")
-    lines.append(f"           {', '.join(facts)}, {trial.seconds:.1f} s")
-    if judgement.reason:
-        lines.append(f"           {judgement.reason}")
-    if isinstance(claim, Theorem):
-        if judgement.counterexample:
-            lines.append(f"           at {judgement.counterexample}")
-        return "\n".join(lines)
-    if trial.snippet and judgement.counterexample:
-        cells = [judgement.counterexample, *judgement.counterexample.get("followed_by", ())]
-        places = "; then ".join(coordinates(cell, claim.domain.loss) for cell in cells)
-        lines.append(f"           smallest counterexample: {places}\n")
-        lines += [f"    {line}" for line in trial.snippet.splitlines()]
-    elif trial.tightest:
-        lines.append(f"           tightest at {coordinates(trial.tightest, claim.domain.loss)}")
-    if trial.explored and not trial.snippet:
-        lines.append(f"           {trial.explored}")
-    return "\n".join(lines)
+    return "\n".join(trial.lines())
 
 
 MAP_PANELS = 6

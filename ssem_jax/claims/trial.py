@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import polars as pl
 
 from ssem_jax.claims.claim import Claim, Theorem
-from ssem_jax.claims.judgements import Judgement
+from ssem_jax.claims.judgements import Judgement, coordinates
+from ssem_jax.problem.display import INDENT, Told
 from ssem_jax.problem.validation import check_count, check_type, concrete, shown
 
 
@@ -100,7 +102,7 @@ class Explored:
 
 
 @dataclasses.dataclass(frozen=True)
-class Trial:
+class Trial(Told):
     """What became of a conjecture.
 
     Attributes:
@@ -129,6 +131,37 @@ class Trial:
     def as_expected(self) -> bool:
         """Whether it was judged, and as expected; a conjecture only has to be decided."""
         return self.judgement is not None and self.judgement.as_expected
+
+    __repr__ = Told.in_a_line
+
+    def said(self) -> Iterator[str]:
+        """Verdict and name."""
+        yield from (
+            (f"ERROR {self.claim.name}",) if self.judgement is None else self.judgement.said()
+        )
+
+    def lines(self) -> Iterator[str]:
+        """Verdict, cells, counterexample and the Python that makes it again, for a reader."""
+        judgement, claim = self.judgement, self.claim
+        if judgement is None:
+            yield f"ERROR      {self.error}"
+            return
+        slices = ("{} of {} slices".format(*self.slices),) if self.slices else ()
+        yield f"{judgement.words:<10} {claim.name}: {claim.statement}"
+        yield f"{INDENT}{', '.join(judgement.facts(*slices))}, {self.seconds:.1f} s"
+        yield from judgement.remarks()
+        if isinstance(claim, Theorem):
+            return
+        if self.snippet and judgement.counterexample:
+            cells = [judgement.counterexample, *judgement.counterexample.get("followed_by", ())]
+            places = "; then ".join(coordinates(cell, claim.domain.loss) for cell in cells)
+            yield f"{INDENT}smallest counterexample: {places}"
+            yield ""
+            yield from (f"    {line}" for line in self.snippet.splitlines())
+        elif self.tightest:
+            yield f"{INDENT}tightest at {coordinates(self.tightest, claim.domain.loss)}"
+        if self.explored and not self.snippet:
+            yield f"{INDENT}{self.explored}"
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import enum
 import zlib
+from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
 from jaxtyping import Array, Float, Key, PRNGKeyArray
 
+from ssem_jax.problem.display import Told, loss_text
 from ssem_jax.problem.pytrees import pytree_dataclass
 from ssem_jax.problem.structure import ClassStructure, check_structure
 from ssem_jax.problem.validation import check_count, check_type, shown, stable_text
@@ -41,7 +43,7 @@ class Loss(Protocol):
 
 
 @pytree_dataclass
-class Problem:
+class Problem(Told):
     r"""Minimise a Gram-convex loss over N unit vectors in R^d.
 
     .. math:: \min_{U \in (S^{d-1})^N} L(U U^\top)
@@ -71,6 +73,19 @@ class Problem:
         check_loss(self.loss)
         self.loss.check_structure(self.structure)
         _ = self.batch_size
+
+    __repr__ = Told.in_a_line
+
+    def lines(self) -> Iterator[str]:
+        """What is minimised, for a reader."""
+        yield from self.said()
+
+    def said(self) -> Iterator[str]:
+        """Shape and loss."""
+        where = "every dimension" if self.dim is None else f"d = {self.dim}"
+        size = self.batch_size
+        yield f"{'' if size is None else f'{size:,} cells of '}{self.structure}, {where}"
+        yield loss_text(self.loss)
 
     @property
     def given_dim(self) -> int:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ssem_jax.problem.display import Told, cells_text, counts_text, numbers_text
 from ssem_jax.problem.problem import Problem
 from ssem_jax.problem.pytrees import pytree_dataclass
 
@@ -27,7 +29,7 @@ class Status(enum.IntEnum):
 
 
 @pytree_dataclass
-class Solution:
+class Solution(Told):
     """What a solve returns; with a batch axis in front for a batch of cells.
 
     Attributes:
@@ -54,6 +56,22 @@ class Solution:
     products: Int[Array, "*batch"]
     escapes: Int[Array, "*batch"]
     starts: Int[Array, "*batch"]
+
+    __repr__ = Told.in_a_line
+
+    def lines(self) -> Iterator[str]:
+        """What was found, for a reader."""
+        yield from self.problem.lines()
+        yield from self.said()
+        yield "Whether it is the global minimum, ssem_jax.certify(solution) tells."
+
+    def said(self) -> Iterator[str]:
+        """How it ended, in a line."""
+        names = [Status(code).name.lower() for code in np.ravel(np.asarray(self.status)).tolist()]
+        yield (
+            f"{cells_text(self.status)}{counts_text(names)}, loss {numbers_text(self.value, 9)}, "
+            f"gradient {numbers_text(self.gradient_norm, 2)}"
+        )
 
     def raise_if_failed(self) -> Solution:
         """Itself, if every cell converged.

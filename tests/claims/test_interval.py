@@ -80,6 +80,8 @@ FUNCTIONS = {
     np.expm1: (flint.arb.expm1, (-30, 700), FUNCTION_ULPS),
     np.exp2: (lambda x: flint.arb(2) ** x, (-1000, 1000), FUNCTION_ULPS),
     np.log: (flint.arb.log, (1e-300, 1e300), FUNCTION_ULPS),
+    np.tanh: (flint.arb.tanh, (-30, 30), FUNCTION_ULPS),
+    np.cbrt: (lambda x: x.root(3), (1e-300, 1e300), 2 * FUNCTION_ULPS),
     np.log2: (lambda x: x.log() / flint.arb(2).log(), (1e-300, 1e300), FUNCTION_ULPS),
     np.log10: (lambda x: x.log() / flint.arb(10).log(), (1e-300, 1e300), FUNCTION_ULPS),
     np.log1p: (flint.arb.log1p, (-0.999, 1e300), FUNCTION_ULPS),

@@ -1,0 +1,92 @@
+"""What objects say of themselves: a line in a terminal, some lines in a notebook."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ssem_jax as sx
+from ssem_jax.certificate import Certificate
+from ssem_jax.geometry import Variances
+from ssem_jax.problem import display
+
+STRUCTURE = sx.ClassStructure((2, 2), num_views=2)
+ONE = sx.Problem(STRUCTURE, 3, sx.SupCL(0.5, 0.1))
+SEVERAL = sx.Problem(STRUCTURE, None, sx.SupCL(np.array([0.0, 1.0]), 0.1))
+
+
+def solution(problem, status):
+    value = np.ones_like(status, float)
+    zero = 0 * value
+    return sx.Solution(problem, zero, 2 * value, zero, zero, status, *4 * (status,))
+
+
+def certificate(problem, gap):
+    one = np.ones_like(gap)
+    low, high = 0.1 * one[..., None] * np.ones(5), 0.2 * one[..., None] * np.ones(5)
+    phase = np.where(gap < 1e-9, sx.Phase.SPREAD, sx.Phase.UNDECIDED)
+    return Certificate(
+        problem, one, one, gap, one, Variances(*4 * (one,)), low, high, phase, 0 * one
+    )
+
+
+def test_a_problem():
+    loss = "SupCL(alpha=0.5, temperature=0.1, self_pairs='include', mean='pairs')"
+    assert repr(ONE) == f"<Problem: 2 classes × 2 × 2 views, d = 3; {loss}>"
+    assert ONE._repr_html_().startswith("<pre>2 classes × 2 × 2 views, d = 3\nSupCL(alpha=0.5")
+    assert "2 cells of 2 classes × 2 × 2 views, every dimension; SupCL(alpha=0 to 1," in repr(
+        SEVERAL
+    )
+
+
+def test_a_solution():
+    one = solution(ONE, np.array(0))
+    assert repr(one) == "<Solution: converged, loss 2, gradient 0>"
+    assert "ssem_jax.certify(solution)" in one._repr_html_()
+    several = solution(SEVERAL, np.array([1, 0]))
+    assert repr(several) == "<Solution: 2 cells: 1 saddle, 1 converged, loss 2, gradient 0>"
+
+
+def test_a_certificate():
+    one = certificate(ONE, np.array(1e-13))
+    assert repr(one) == (
+        "<Certificate: certified as globally optimal: loss 1, gap 1e-13; phase of the optimum: "
+        "spread>"
+    )
+    assert "\ndelta2 in [0.1, 0.2]\n" in one._repr_html_()
+    assert "declared" not in one._repr_html_()
+    several = repr(certificate(SEVERAL, np.array([1e-13, 1.0])))
+    assert "2 cells: 1 certified, 1 not certified as globally optimal" in several
+    assert "1 spread, 1 undecided" in several
+
+
+def test_what_a_declared_loss_rests_on_is_said():
+    @sx.gram_loss(convex=True, symmetric=True)
+    def own(gram, structure):
+        return jnp.sum(gram)
+
+    said = certificate(sx.Problem(STRUCTURE, 3, own()), np.array(1e-13))._repr_html_()
+    assert "convexity that is declared" in said
+    assert repr(sx.Problem(STRUCTURE, 3, own())).endswith("d = 3; own()>")
+
+
+def test_under_a_transformation_nothing_breaks():
+    said = []
+
+    @jax.jit
+    def trace(status):
+        said.append(repr(solution(ONE, np.array(0)).__class__(ONE, *9 * (status,))))
+        return status
+
+    trace(jnp.int32(0))
+    assert said == ["<Solution of traced values>"]
+
+
+def test_words_of_numbers_and_counts():
+    assert display.numbers_text([]) == "none"
+    assert display.numbers_text("x") == "'x'"
+    assert display.counts_text([]) == ""
+    assert display.loss_text(3) == "3"
+    for method in ("lines", "said"):
+        with pytest.raises(NotImplementedError):
+            getattr(display.Told(), method)()
