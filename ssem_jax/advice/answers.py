@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import html
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from ssem_jax.advice.landmarks import Landmarks, landmarks
 from ssem_jax.certificate.certificate import COLLAPSE_TOLERANCE
 from ssem_jax.certificate.class_program import solve_reduced
 from ssem_jax.geometry.shares import ClassVariances, rank_in
 from ssem_jax.losses.supcl import SupCL
+from ssem_jax.problem.display import Told
 from ssem_jax.problem.problem import Phase, Problem
 from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.sweeps.words import PHASES
@@ -26,7 +27,7 @@ NEAR = 0.9
 
 
 @dataclasses.dataclass(frozen=True)
-class Guide:
+class Guide(Told):
     """The answer for a balanced batch.
 
     Attributes:
@@ -46,6 +47,7 @@ class Guide:
         peak: the τ with the largest δ² at this α, and that δ²; None where none or every τ has it.
         alpha_for_wanted: the α that reaches `wanted` at this τ; None where none is admitted.
         temperatures_for_wanted: the τ that reach it at this α: none, one or two.
+        minimum: the minimal loss.
         batch: the same α and τ in batches of other sizes, a row each.
     """
 
@@ -65,7 +67,14 @@ class Guide:
     peak: tuple[float, float] | None
     alpha_for_wanted: float | None
     temperatures_for_wanted: tuple[float, ...]
+    minimum: float
     batch: tuple[dict[str, Any], ...]
+
+    @property
+    def landmarks(self) -> Landmarks:
+        """Losses of collapsed classes and of equal rows."""
+        loss = SupCL(self.alpha, self.temperature, self.self_pairs)
+        return landmarks(loss, self.structure)
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary; what is infinite is null."""
@@ -87,6 +96,8 @@ class Guide:
             "view_variance": self.view_variance,
             "within_variance": self.delta2 + self.view_variance,
             "between_variance": 1 - self.delta2 - self.view_variance,
+            "minimum": self.minimum,
+            **losses_of(self.landmarks),
             "largest_delta2": self.largest,
             "peak": peak,
             "wanted": {
@@ -96,9 +107,6 @@ class Guide:
             },
             "batch": [row | {"tau_c": finite_or_none(row["tau_c"])} for row in self.batch],
         }
-
-    def _repr_html_(self) -> str:
-        return as_html(self.lines())
 
     def lines(self) -> Iterator[str]:
         """The answer in words, batch table included."""
@@ -110,6 +118,8 @@ class Guide:
         yield ""
         yield f"  phase            {PHASES[self.phase]}"
         yield f"  δ² (within)      {self.delta2:.4f} of a total variance of 1"
+        yield f"  minimal loss     {self.minimum:.6f}"
+        yield f"  for comparison   {losses_text(self.landmarks)}"
         if self.view_variance:
             yield f"  view variance    {self.view_variance:.4f}"
         yield f"  α_c at this τ    {self.alpha_c:.4f}   (collapse up to it)"
@@ -177,7 +187,7 @@ class Guide:
 
 
 @dataclasses.dataclass(frozen=True)
-class UnbalancedGuide:
+class UnbalancedGuide(Told):
     """The answer for classes of different size, by class in the order of the structure.
 
     Attributes:
@@ -211,6 +221,12 @@ class UnbalancedGuide:
     value: float
     gap: float
     total_variance: float
+
+    @property
+    def landmarks(self) -> Landmarks:
+        """Losses of collapsed classes and of equal rows."""
+        loss = SupCL(self.alpha, self.temperature, self.self_pairs, self.mean)
+        return landmarks(loss, self.structure)
 
     @property
     def delta2(self) -> float:
@@ -270,6 +286,7 @@ class UnbalancedGuide:
             "total_variance": self.total_variance,
             "value": self.value,
             "gap": self.gap,
+            **losses_of(self.landmarks),
             "classes": [
                 dict(zip(keys, row, strict=True)) | {"alpha_c": finite_or_none(row[2])}
                 for row in rows
@@ -277,9 +294,6 @@ class UnbalancedGuide:
             "cosines": self.cosines.tolist(),
             "near_pairs": [[self.names[i], self.names[j]] for i, j in self.near_pairs()],
         }
-
-    def _repr_html_(self) -> str:
-        return as_html(self.lines())
 
     def lines(self) -> Iterator[str]:
         """The answer in words, with a table of the classes."""
@@ -294,6 +308,7 @@ class UnbalancedGuide:
         total = self.total_variance
         yield f"  δ² (within)      {self.delta2:.4f} of a total variance of {total:.4f}"
         yield f"  minimal loss     {self.value:.6f}, certified to {self.gap:.0e}"
+        yield f"  for comparison   {losses_text(self.landmarks)}"
         yield ""
         yield "  class         size   collapses up to α      δ² here"
         for k in np.argsort(-sizes, kind="stable"):
@@ -329,6 +344,19 @@ class UnbalancedGuide:
         )
 
 
+def losses_text(known: Landmarks) -> str:
+    """The values at which a training curve tells what has happened."""
+    return (
+        f"{known.collapsed:.6f} where classes collapse to a simplex, {known.all_equal:.6f} where "
+        "all rows are equal"
+    )
+
+
+def losses_of(known: Landmarks) -> dict[str, float | None]:
+    """Landmarks by the names of the document."""
+    return {f"{name}_loss": finite_or_none(value) for name, value in known._asdict().items()}
+
+
 def has_self_positives(structure: ClassStructure, self_pairs: str) -> bool:
     """Whether L_self has a positive, so that α may differ from 0."""
     return self_pairs == "include" or structure.num_views > 1
@@ -357,8 +385,3 @@ def shape_of(structure: ClassStructure, self_pairs: str) -> dict[str, Any]:
 
 def finite_or_none(number: float) -> float | None:
     return number if math.isfinite(number) else None
-
-
-def as_html(lines: Iterable[str]) -> str:
-    """Lines as a notebook shows them: letters of one width, as in a terminal."""
-    return f"<pre>{html.escape(chr(10).join(lines))}</pre>"

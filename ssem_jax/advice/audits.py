@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
 from ssem_jax import theory
-from ssem_jax.advice.answers import as_html
+from ssem_jax.advice.diagnosis import Diagnosis, Finding, diagnose
 from ssem_jax.advice.inputs import Batch, read_batch
+from ssem_jax.advice.landmarks import landmarks
 from ssem_jax.certificate.certificate import GAP_TOLERANCE, Certificate
 from ssem_jax.certificate.certificates import (
     CHOLESKY_LIMIT,
@@ -28,15 +29,17 @@ from ssem_jax.certificate.class_program import solve_reduced
 from ssem_jax.compute.sizes import check_memory
 from ssem_jax.geometry.shares import Variances, similarities_of
 from ssem_jax.geometry.similarities import Similarities
+from ssem_jax.geometry.sphere import rescaled
 from ssem_jax.losses.base import GramLoss, loss_of
 from ssem_jax.losses.contrast import ClassContrast
 from ssem_jax.losses.declared import check_declared
 from ssem_jax.losses.pairwise import Spectral
 from ssem_jax.losses.supcl import SupCL, SupCon
 from ssem_jax.problem.arrays import AnyArray, Rows, Seed
+from ssem_jax.problem.display import Told
 from ssem_jax.problem.problem import Phase, Problem, check_loss
 from ssem_jax.problem.structure import ClassStructure
-from ssem_jax.problem.validation import as_key, require_x64
+from ssem_jax.problem.validation import as_key, check_positive, require_x64
 from ssem_jax.solver.attempts import solve
 from ssem_jax.sweeps.grid import admitting_dimension
 
@@ -45,7 +48,7 @@ DUAL_MATRICES = 4
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class Audit:
+class Audit(Told):
     """What an audit found.
 
     Attributes:
@@ -55,6 +58,8 @@ class Audit:
             of the program of its classes, or of embeddings found from a random start.
         prediction: variances at the optimum where a closed form is known; else None.
         understood: how embeddings and labels were read, line by line.
+        diagnosis: what the embeddings look like beside the optimum, and what to change.
+        tolerance: the gap up to which they count as optimal.
     """
 
     structure: ClassStructure
@@ -62,33 +67,40 @@ class Audit:
     optimum: Certificate
     prediction: Variances | None
     understood: tuple[str, ...] = ()
+    diagnosis: Diagnosis | None = None
+    tolerance: float = GAP_TOLERANCE
 
     @property
     def optimal(self) -> bool:
-        """Whether the embeddings are certified as globally optimal."""
-        return bool(self.certificate.certified)
+        """Whether the embeddings are certified as globally optimal, within the tolerance."""
+        return float(self.certificate.gap) <= self.tolerance
+
+    @property
+    def verdict(self) -> str:
+        """In words."""
+        if not self.optimal:
+            return "not certified as optimal"
+        return "globally optimal" if self.tolerance <= GAP_TOLERANCE else "as good as optimal"
 
     def lines(self) -> Iterator[str]:
         """The answer for a reader."""
         certificate = self.certificate
-        verdict = "globally optimal" if self.optimal else "not certified as optimal"
         yield from (str(self.structure), *self.understood)
         yield (
             f"loss {float(certificate.value):.12g}, no embedding below "
             f"{float(certificate.lower):.12g}"
         )
-        yield f"gap {float(certificate.gap):.3e}: {verdict} (tolerance {GAP_TOLERANCE:.0e})"
+        yield (f"gap {float(certificate.gap):.3e}: {self.verdict} (tolerance {self.tolerance:.0e})")
         yield f"phase of the optimum: {Phase(int(self.optimum.phase)).name.lower()}"
         predicted = None if self.prediction is None else _named(self.prediction)
         for name, value in _named(certificate.variances).items():
             said = "" if predicted is None else f", predicted {predicted[name]:.6g}"
             yield f"{name} {value:.6g}{said}"
+        if self.diagnosis is not None:
+            yield from self.diagnosis.lines()
 
     def __repr__(self) -> str:
         return f"<Audit of {self.structure}: gap {float(self.certificate.gap):.3e}>"
-
-    def _repr_html_(self) -> str:
-        return as_html(self.lines())
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary."""
@@ -104,12 +116,13 @@ class Audit:
             "gap": float(self.certificate.gap),
             "convexity": self.certificate.convexity,
             "optimal": self.optimal,
-            "gap_tolerance": GAP_TOLERANCE,
+            "gap_tolerance": self.tolerance,
             "phase": Phase(int(self.certificate.phase)).name.lower(),
             "optimal_phase": Phase(int(self.optimum.phase)).name.lower(),
             "brackets": brackets,
             "found": _named(self.certificate.variances),
             "predicted": None if self.prediction is None else _named(self.prediction),
+            "diagnosis": None if self.diagnosis is None else self.diagnosis.to_json(),
         }
 
 
@@ -133,6 +146,7 @@ def audit(
     instance_ids: Any = None,
     unlabeled: str | None = None,
     key: Seed | None = None,
+    tolerance: float = GAP_TOLERANCE,
 ) -> Audit:
     """Certify labelled embeddings against the global optimum over all dimensions.
 
@@ -153,6 +167,7 @@ def audit(
         unlabeled: "drop" rows whose label is -1 or missing, or "keep" them as a class.
         key: of random starts, where they are needed: of the reference solution, and of bounds for
             more embeddings than a dual matrix is formed of. Seed 0 if not given.
+        tolerance: the gap up to which embeddings count as optimal, larger for trained encoders.
 
     Raises:
         ValueError: labels and embeddings that do not fit, or rows that are zero or not finite; a
@@ -163,12 +178,15 @@ def audit(
     check_loss(loss)
     views = {"num_views": num_views, "view_order": view_order, "instance_ids": instance_ids}
     batch = read_batch(embeddings, labels, **views, unlabeled=unlabeled)
-    return audit_batch(batch, loss, as_key(0 if key is None else key))
+    return audit_batch(batch, loss, as_key(0 if key is None else key), tolerance)
 
 
-def audit_batch(batch: Batch, loss: GramLoss, key: PRNGKeyArray) -> Audit:
+def audit_batch(
+    batch: Batch, loss: GramLoss, key: PRNGKeyArray, tolerance: float = GAP_TOLERANCE
+) -> Audit:
     """The audit of embeddings that were read already; see :func:`audit`."""
     structure = batch.structure
+    check_positive("tolerance", tolerance, " It is a gap in nats, as 1e-3 of a trained encoder.")
     _check_loss(loss, structure)
     count = structure.num_embeddings
     formed = DUAL_MATRICES * count**2 if count <= CHOLESKY_LIMIT else 0
@@ -178,7 +196,22 @@ def audit_batch(batch: Batch, loss: GramLoss, key: PRNGKeyArray) -> Audit:
     optimum, prediction = _optimum(problem, key)
     chance = jax.random.fold_in(certificate_key(key), 1)  # the reference has the other one
     certificate = certify_embeddings(batch.points, structure, loss, optimum, chance)
-    return Audit(structure, certificate, optimum, prediction, batch.words)
+    found = Finding(
+        structure,
+        loss,
+        batch.points.shape[1],
+        float(optimum.value),
+        landmarks(loss, structure),
+        certificate.variances,
+        prediction or optimum.variances,
+        Phase(int(optimum.phase)),
+    )
+    scaled = rescaled(batch.points)  # no length over- or underflows
+    unit = scaled / np.linalg.norm(scaled, axis=1, keepdims=True)
+    diagnosis = diagnose(unit, found, float(certificate.gap) <= tolerance)
+    return Audit(
+        structure, certificate, optimum, prediction, batch.words, diagnosis, float(tolerance)
+    )
 
 
 def _check_loss(loss: GramLoss, structure: ClassStructure) -> None:

@@ -244,6 +244,7 @@ def _balanced(
         peak=design.peak(alpha),
         alpha_for_wanted=float(design.alphas(temperature)[0]) if design.any_alpha else None,
         temperatures_for_wanted=design.temperatures(alpha),
+        minimum=design.one(theory.loss, alpha, temperature),
         batch=_other_batches(design, alpha, temperature),
     )
 

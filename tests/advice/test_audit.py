@@ -240,5 +240,11 @@ def test_rows_of_any_length_and_type():
     assert shown.startswith("<pre>2 classes × 4\n2 classes: 0 × 4, 1 × 4\nloss ")
     assert "not certified as optimal (tolerance 1e-09)\nphase of the optimum: " in shown
     assert re.search(r"\ndelta2 0\.\d+, predicted \d.*\n", shown)
+    assert re.search(r"\nminimal loss \d.*, of equal rows \d.*\nNC1 .*, uniformity -\d", shown)
+    loose = sx.audit(rows, TWO_BY_FOUR, loss, tolerance=10)
+    assert (loose.optimal, loose.verdict) == (True, "as good as optimal")
+    assert loose.diagnosis.advice == ()
+    with pytest.raises(ValueError, match="tolerance must be positive and finite; got 0"):
+        sx.audit(rows, TWO_BY_FOUR, loss, tolerance=0)
     short = audited.certificate
     assert float(short.value) == pytest.approx(float(expected.value), abs=0.1)
