@@ -11,6 +11,7 @@ import os
 import pickle
 import queue
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ThreadPoolExecutor
@@ -91,7 +92,7 @@ class _Worker:
         self.cores = cores
         self.process: Any = None
         self.pipe: Any = None
-        self.closed = False
+        self.closed = self.answered = False
         self._lock = threading.Lock()
 
     def call(self, message: Any) -> Any:
@@ -99,15 +100,19 @@ class _Worker:
 
         Raises:
             BrokenExecutor: the process died of it; and what the function raises.
+            ValueError: it cannot be sent.
         """
         self._start()
+        packed = pack(message)
         try:
-            self.pipe.send(message)
+            self.pipe.send_bytes(packed)
             succeeded, result = self.pipe.recv()
+            self.answered = True
         except (EOFError, OSError) as error:
             self.process.join()
             code, self.process = self.process.exitcode, None
-            raise BrokenExecutor(f"a worker process was lost (exit code {code})") from error
+            why = "" if self.answered or code != 1 else NEVER_BEGUN
+            raise BrokenExecutor(f"a worker process was lost (exit code {code}{why})") from error
         if succeeded:
             return result
         raise result
@@ -155,6 +160,51 @@ def _serve(pipe: connection.Connection, cores: Sequence[int]) -> None:
         except Exception as error:
             answer = _pickle_error(error)
         pipe.send_bytes(answer)
+
+
+NEVER_BEGUN = (
+    "; it ended before it took any work, and says why on stderr. A script that uses processes "
+    'computes under `if __name__ == "__main__":`, for each of them imports it'
+)
+"""Said of a process that could not even begin."""
+
+
+def pack(message: Any) -> bytes:
+    """A call as bytes, with what was defined in a notebook or in a function in full.
+
+    Functions and classes are sent by name, and by their code where the other side cannot import
+    them: those of a notebook's cells, and lambdas. That takes cloudpickle, which dask brings.
+
+    Raises:
+        ValueError: it is not installed, or something has neither a name nor code.
+    """
+    try:
+        if _main_can_be_imported():
+            return pickle.dumps(message)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        pass  # a lambda, say
+    try:
+        import cloudpickle
+
+        return cloudpickle.dumps(message)
+    except ImportError:
+        raise ValueError(
+            "a process cannot be sent what is defined in a notebook, at a prompt or within a "
+            "function: write the loss into a file, as losses.py, and import it from there; or "
+            "pip install cloudpickle."
+        ) from None
+    except Exception as error:
+        raise ValueError(
+            f"a process cannot be sent this call ({type(error).__name__}: {error}); what it uses "
+            "must be plain data, functions and classes."
+        ) from error
+
+
+def _main_can_be_imported() -> bool:
+    """Whether other processes find what stands in `__main__`: not that of a notebook."""
+    main = sys.modules["__main__"]
+    file = getattr(main, "__file__", None)
+    return getattr(main, "__spec__", None) is not None or bool(file and os.path.isfile(file))
 
 
 def _pickle_error(error: Exception) -> bytes:

@@ -1,9 +1,11 @@
 """Executors: processes that outlive one another's death, and what is refused."""
 
 import os
+import subprocess
 import sys
 import threading
 import time
+import types
 from concurrent.futures import BrokenExecutor, CancelledError
 
 import pytest
@@ -47,8 +49,31 @@ def test_errors_come_back_as_they_are(processes):
         processes.submit(fail, ValueError, "what, got, remedy").result()
     with pytest.raises(RuntimeError, match="Unreadable: one"):
         processes.submit(fail, Unreadable, "one", "two").result()
-    with pytest.raises((AttributeError, TypeError), match=r"pickle|local object"):
-        processes.submit(lambda: 1).result()
+    with pytest.raises(ValueError, match=r"cannot be sent this call \(TypeError: .*; what it uses"):
+        processes.submit(next, (n for n in range(3))).result()
+
+
+def test_what_a_cell_defines_is_sent_by_its_code(processes, monkeypatch):
+    code = {"__name__": "__main__", "three": 3}
+    exec("def thrice(x): return three * x", code)
+    monkeypatch.setitem(sys.modules, "__main__", types.ModuleType("__main__"))
+    assert processes.submit(code["thrice"], 2).result() == 6
+    assert processes.submit(lambda x: x + 1, 2).result() == 3
+    monkeypatch.setitem(sys.modules, "cloudpickle", None)
+    with pytest.raises(ValueError, match=r"defined in a notebook.*write the loss into a file"):
+        processes.submit(code["thrice"], 2).result()
+
+
+def test_a_process_that_cannot_begin_says_what_to_write(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from ssem_jax.compute import Processes\nProcesses(1).submit(pow, 2, 2).result()"
+    )
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 1
+    assert 'computes under `if __name__ == "__main__":`' in done.stderr
 
 
 def test_a_process_that_dies_takes_only_its_own_call_with_it(processes):
