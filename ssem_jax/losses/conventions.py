@@ -21,8 +21,21 @@ SimCLR (`nt_xent` of google-research)   `info_nce(τ)`, p = 2      2: the losses
 SINCERE (`SINCERELoss`)                 `Sincere(τ)`              1
 ======================================  ========================  =================================
 
-The losses of open_clip (`ClipLoss`) and sentence-transformers (`MultipleNegativesRankingLoss`)
-contrast two towers: rows of one view with those of the other alone, which is none of these.
+Two towers contrast rows of one with those of the other alone. Their losses are terms over kinds of
+pairs (:mod:`ssem_jax.losses.kinds`), of K matched pairs; `TOWERS` holds this table.
+
+==================================================  ===============================================
+theirs                                              ours
+==================================================  ===============================================
+open_clip `ClipLoss`, logit_scale 1/τ               `two_tower_terms(K, τ)`
+sentence-transformers                               `two_tower_terms(K, τ)`
+`MultipleNegativesSymmetricRankingLoss`, scale 1/τ
+open_clip `SigLipLoss`, logit_scale t, logit_bias   `two_tower_sigmoid_terms(K, t, -b)`
+b
+==================================================  ===============================================
+
+`MultipleNegativesRankingLoss` goes one way only, from anchors to positives. Where both ways are
+alike, as in an optimum, it has the value of the symmetric one.
 """
 
 from __future__ import annotations
@@ -31,8 +44,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ssem_jax.losses.base import GramLoss
+from ssem_jax.losses.kinds import two_tower_sigmoid_terms, two_tower_terms
 from ssem_jax.losses.pairwise import Sincere
 from ssem_jax.losses.supcl import SupCL, SupCon, decoupled_contrast, info_nce
+from ssem_jax.losses.terms import Terms
 from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.problem.validation import shown
 
@@ -128,3 +143,27 @@ CONVENTIONS = (
     Convention("SINCERE SINCERELoss", Sincere, None, _one),
 )
 """The table of this module's docstring."""
+
+
+class Tower(NamedTuple):
+    """How a library computes a loss of two towers.
+
+    Attributes:
+        theirs: the library and its loss.
+        ours: its terms, of K pairs, the scale of its logits and their bias.
+    """
+
+    theirs: str
+    ours: Callable[[int, float, float], Terms]
+
+
+def _clip(number: int, scale: float, _: float) -> Terms:
+    return two_tower_terms(number, 1 / scale)
+
+
+TOWERS = (
+    Tower("open_clip ClipLoss", _clip),
+    Tower("sentence-transformers MultipleNegativesSymmetricRankingLoss", _clip),
+    Tower("open_clip SigLipLoss", lambda k, scale, bias: two_tower_sigmoid_terms(k, scale, -bias)),
+)
+"""The second table of this module's docstring."""

@@ -71,6 +71,7 @@ def blockwise_supcl(
     mean: str = "pairs",
     block_size: int = BLOCK_SIZE,
     axis_name: str | None = None,
+    row_weights: Float[AnyArray, " N"] | None = None,
 ) -> Scalar:
     r"""The supervised contrastive loss (1-α)·L_sup + α·L_self, of rows in any order.
 
@@ -100,6 +101,8 @@ def blockwise_supcl(
         block_size: rows of a tile of the Gram matrix.
         axis_name: the mesh axis over which the batch is sharded, as many rows on each device; ids
             then hold for the whole batch. None: the rows at hand are the batch.
+        row_weights: (N,) of anchors, alike within a class, as :class:`ssem_jax.losses.
+            WeightedSupCL` has them.
 
     Returns:
         The loss, a scalar of at least 32 bits. A kind of positives that no row has counts 0.
@@ -135,8 +138,10 @@ def blockwise_supcl(
     unit = normalize(rows.astype(jnp.promote_types(rows.dtype, jnp.float32)))
     if axis_name is not None:
         block_size = min(block_size, len(rows))  # a tile or more for each device
-        unit, class_ids, instance_ids = jax.lax.all_gather(
-            (unit, jnp.asarray(class_ids), jnp.asarray(instance_ids)), axis_name, tiled=True
+        unit, class_ids, instance_ids, row_weights = jax.lax.all_gather(
+            (unit, jnp.asarray(class_ids), jnp.asarray(instance_ids), row_weights),
+            axis_name,
+            tiled=True,
         )
     (classes, relatives), (instances, views) = group(class_ids), group(instance_ids, class_ids)
     alpha, temperature = (jnp.asarray(number, unit.dtype) for number in (alpha, temperature))
@@ -149,8 +154,9 @@ def blockwise_supcl(
     contrast = Contrast(self_pairs, jnp.asarray(instances))
     relatives, views = (jnp.asarray(sizes, unit.dtype) for sizes in (relatives, views))
     num_sup, num_own = relatives - views, views - (not included)
-    sup = (1 - alpha) * _weight(num_sup, mean)
-    own = alpha * _weight(num_own, mean)
+    weights = 1 if row_weights is None else jnp.asarray(row_weights, unit.dtype)
+    sup = (1 - alpha) * _weight(num_sup, mean, weights)
+    own = alpha * _weight(num_own, mean, weights)
     # The stub of custom_vjp forgets what the function returns.
     totals = cast(
         Array, _log_totals(unit, _distinct(temperature, unit), contrast, block_size, axis_name)
@@ -195,12 +201,15 @@ def group(
     return groups, counts[groups]
 
 
-def _weight(num_positives: Float[Array, " N"], mean: str) -> Float[Array, " N"]:
+def _weight(
+    num_positives: Float[Array, " N"], mean: str, row_weights: Array | int = 1
+) -> Float[Array, " N"]:
     """Weight of each positive pair of an anchor; those of all pairs sum to 1, or none has any."""
-    has_positive = (num_positives > 0).astype(num_positives.dtype)
-    if mean == "pairs":
-        return has_positive / jnp.maximum(jnp.sum(num_positives), 1)
-    return has_positive / jnp.maximum(num_positives, 1) / jnp.maximum(jnp.sum(has_positive), 1)
+    share = row_weights * (num_positives > 0).astype(num_positives.dtype)
+    total = jnp.sum(row_weights * num_positives if mean == "pairs" else share)
+    if mean == "anchors":
+        share = share / jnp.maximum(num_positives, 1)
+    return share / jnp.where(total > 0, total, 1)
 
 
 def _apart(

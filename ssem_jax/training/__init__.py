@@ -1,6 +1,6 @@
 """For encoders: the loss of a batch, what batches show, and what theory predicts of them.
 
-Files: batch_loss, monitor, predict; experiments (trained encoders, extra: train).
+Files: batch_loss, sincere, monitor, predict; experiments (trained encoders, extra: train).
 """
 
 from ssem_jax.training.batch_loss import supcl_loss as supcl_loss
@@ -8,3 +8,4 @@ from ssem_jax.training.monitor import BatchMonitor as BatchMonitor
 from ssem_jax.training.monitor import batch_variances as batch_variances
 from ssem_jax.training.predict import BatchPrediction as BatchPrediction
 from ssem_jax.training.predict import predict_batch as predict_batch
+from ssem_jax.training.sincere import sincere_loss as sincere_loss

@@ -16,7 +16,7 @@ from ssem_jax.losses.tiles import BLOCK_SIZE, blockwise_supcl, check_ids
 from ssem_jax.problem.arrays import AnyArray, Rows
 from ssem_jax.problem.labels import as_labels, class_codes
 from ssem_jax.problem.structure import ClassStructure
-from ssem_jax.problem.validation import as_array
+from ssem_jax.problem.validation import as_array, shown
 
 Scalar = Float[Array, ""]
 
@@ -32,6 +32,7 @@ def supcl_loss(
     mean: str = "pairs",
     axis_name: str | None = None,
     block_size: int = BLOCK_SIZE,
+    class_weights: Any = None,
 ) -> Scalar:
     r"""The supervised contrastive loss of a training batch.
 
@@ -60,6 +61,8 @@ def supcl_loss(
             replicated, `shard_map` sums the gradient over devices itself; under `pmap`, or with
             `check_vma=False`, take `jax.lax.pmean` of it.
         block_size: rows of a tile of the Gram matrix.
+        class_weights: (m,) of the anchors of classes 0, 1, … (of other labels in sorted order), as
+            :class:`ssem_jax.losses.WeightedSupCL` has them, against imbalance.
 
     Returns:
         The loss, a scalar of at least 32 bits.
@@ -81,7 +84,28 @@ def supcl_loss(
             ClassStructure((2, 2), num_views)
         )
     hyper = (alpha, temperature, self_pairs, mean, block_size, axis_name)
-    return blockwise_supcl(rows, classes, instances, *hyper)
+    if class_weights is None:
+        return blockwise_supcl(rows, classes, instances, *hyper)
+    weights = as_array(class_weights, "class_weights")
+    check_nonnegative("class_weights", weights)
+    if weights.ndim != 1 or not weights.size:
+        raise ValueError(
+            f"class_weights must be one number for each class; got shape {weights.shape}."
+        )
+    if isinstance(classes, np.ndarray) and not 0 <= classes.min() <= classes.max() < len(weights):
+        raise ValueError(
+            f"class_weights has {len(weights)} numbers, for labels 0 to {len(weights) - 1}; got "
+            f"labels from {classes.min()} to {classes.max()}."
+        )
+    return blockwise_supcl(rows, classes, instances, *hyper, jnp.asarray(weights)[classes])
+
+
+def check_nonnegative(name: str, weights: Any) -> None:
+    """Raise a ValueError unless every concrete number is nonnegative and finite."""
+    if not isinstance(weights, jax.core.Tracer):
+        values = np.asarray(weights, float)
+        if not np.all((values >= 0) & np.isfinite(values)):
+            raise ValueError(f"{name} must be nonnegative and finite; got {shown(weights)}.")
 
 
 def rows_of(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import ssem_jax as sx
-from ssem_jax.losses.conventions import CONVENTIONS, NAMES, named_loss
+from ssem_jax.losses.conventions import CONVENTIONS, NAMES, TOWERS, named_loss
 
 ROUNDING = 1e-12
 """Two sums of a few dozen terms near 1, in float64."""
@@ -120,6 +120,52 @@ def test_ours_times_the_factor_is_theirs(convention):
 
 def test_every_line_is_in_the_table():
     assert [one.theirs for one in CONVENTIONS] == list(DEFINITIONS)
+
+
+def clip(logits):
+    """The mean of the cross-entropies of rows and of columns."""
+    rows = np.mean([log_sum(row) - row[i] for i, row in enumerate(logits)])
+    return (rows + np.mean([log_sum(row) - row[i] for i, row in enumerate(logits.T)])) / 2
+
+
+def siglip(logits):
+    """-log sigmoid of ± the logits, summed over all and divided by the rows."""
+    signs = 2 * np.eye(len(logits)) - 1
+    return np.sum(np.log1p(np.exp(-signs * logits))) / len(logits)
+
+
+TOWER_DEFINITIONS = {
+    "open_clip ClipLoss": clip,
+    "sentence-transformers MultipleNegativesSymmetricRankingLoss": clip,
+    "open_clip SigLipLoss": siglip,
+}
+
+
+def value_of(terms, similarities):
+    """Terms, at a similarity for each kind of pair."""
+    at = {str(kind): similarities.get(kind.relation, 1.0) for kind in kinds_of(terms)}
+    logs = [
+        term.weight
+        * log_sum([slot.log - slot.slope * (1 - at[str(slot.kind)]) for slot in term.slots])
+        for term in terms.terms
+    ]
+    pulls = sum(pull * (1 - at[str(kind)]) for kind, pull in terms.pulls.items())
+    return sum(logs) + pulls + terms.constant
+
+
+def kinds_of(terms):
+    return {slot.kind for term in terms.terms for slot in term.slots} | set(terms.pulls)
+
+
+@pytest.mark.parametrize("tower", TOWERS, ids=lambda one: one.theirs)
+def test_losses_of_two_towers_are_theirs(tower):
+    count, scale, bias = 4, 1 / TAU, -2.0 if "Sig" in tower.theirs else 0.0
+    between, matched = -0.2, 0.7
+    logits = scale * (between + (matched - between) * np.eye(count)) + bias
+    expected = TOWER_DEFINITIONS[tower.theirs](logits)
+    terms = tower.ours(count, scale, bias)
+    similarities = {"other·self": matched, "other·between": between}
+    assert value_of(terms, similarities) == pytest.approx(expected, abs=ROUNDING)
 
 
 def test_losses_by_name():
