@@ -96,6 +96,7 @@ REFUSED = {
         "sx.audit(U, None, L)",
         "sx.training.predict_batch(None, alpha=.5, temperature=.5)",
         "sx.supcl_loss(U, None, alpha=.5, temperature=.5)",
+        "sx.training.sincere_loss(U, None, temperature=.5)",
         'sx.supcl_loss(U, "aabb", alpha=.5, temperature=.5)',
     ],
     "labels must be one-dimensional and not empty": [

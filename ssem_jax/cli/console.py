@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +28,8 @@ app = typer.Typer(
     "global optimality.",
 )
 
+REPORT_SECONDS = 10.0
+"""Between lines of progress where there is no terminal."""
 AS_EXPECTED, NOT_AS_EXPECTED, BAD_USAGE, INTERRUPTED, CUT_OFF = 0, 1, 2, 130, 141
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
@@ -88,7 +92,13 @@ def set_up() -> None:
 def progress_bar(
     description: str, total: int, unit: str = "cells"
 ) -> Iterator[Callable[[int], None]]:
-    """A progress bar on stderr; what it yields is called with numbers of finished units."""
+    """A progress bar on stderr, or a line now and then where that is no terminal; what it yields is
+    called with numbers of finished units.
+    """
+    if not sys.stderr.isatty():
+        with progress_lines(description, total, unit) as advance:
+            yield advance
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -99,6 +109,34 @@ def progress_bar(
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(description, total=total)
         yield lambda count: bar.advance(task, count)
+
+
+@contextmanager
+def progress_lines(
+    description: str, total: int, unit: str, every: float = REPORT_SECONDS
+) -> Iterator[Callable[[int], None]]:
+    """A line on stderr every ten seconds: of what is done, and how long the rest may take."""
+    done, ended, begun = [0], threading.Event(), time.monotonic()
+
+    def advance(count: int) -> None:
+        done[0] += count
+
+    def report() -> None:
+        while not ended.wait(every):
+            passed = time.monotonic() - begun
+            left = passed * (total - done[0]) / done[0] if done[0] else 0
+            say(
+                f"{description}: {done[0]:,} of {total:,} {unit} after {passed:.0f} s"
+                + (f", some {left:.0f} s to go" if left > every else "")
+            )
+
+    thread = threading.Thread(target=report, daemon=True)
+    thread.start()
+    try:
+        yield advance
+    finally:
+        ended.set()
+        thread.join()
 
 
 def writable(folder: Path, option: str = "--out") -> Path:

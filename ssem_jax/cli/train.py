@@ -21,6 +21,13 @@ from ssem_jax.cli.console import (
 )
 from ssem_jax.cli.parse import parse_numbers
 
+MEANINGS = {
+    "predicted_delta2": "the optimum of one training batch by itself",
+    "expected_delta2": "the optimum of the whole data set, for the mean loss over its batches, "
+    "which is what an encoder is trained on",
+}
+"""What two columns that look alike are."""
+
 
 @app.command("train")
 def train_command(
@@ -77,6 +84,9 @@ def train_command(
         shown.add_row(*(f"{row[column]}" for column in experiment.by), *means)
     console_of().print(shown)
     print("Means over seeds ± their standard errors.")
+    for name in experiment.shown:
+        if name in MEANINGS:
+            print(f"{name}: {MEANINGS[name]}.")
     if out is None:
         print("Nothing was kept; give --out FOLDER to write the table.")
     else:

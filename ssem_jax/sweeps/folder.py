@@ -11,6 +11,8 @@ import logging
 import os
 import platform
 import re
+import struct
+import sys
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -38,6 +40,9 @@ FORMAT = 3
 MANIFEST = "manifest.json"
 CLAIMS = ".claims"
 """A file that stays empty; its byte 0 is locked to make the manifest, byte k + 1 to make part k."""
+
+FLOCK = "hhqqi"
+"""The system's record of a lock, on Linux: its type, from where, start, length, process."""
 
 LOG = logging.getLogger(__name__)
 
@@ -154,6 +159,14 @@ class RunFolder:
     def claim(self, number: int) -> bool:
         """Whether this process may make a part, since no other one that is alive is at it."""
         return self.claims is not None and _lock(self.claims, number + 1)
+
+    def holder(self, number: int) -> str:
+        """The process that is at a part, as far as the system tells."""
+        pid = 0
+        if self.claims is not None and fcntl is not None and sys.platform == "linux":
+            asked = struct.pack(FLOCK, fcntl.F_WRLCK, os.SEEK_SET, number + 1, 1, 0)
+            pid = struct.unpack(FLOCK, fcntl.fcntl(self.claims, fcntl.F_GETLK, asked))[-1]
+        return f"process {pid}" if pid > 0 else "another process"
 
     def clean(self) -> None:
         """Remove what killed writers of parts left behind, where no other process is at them."""

@@ -6,7 +6,9 @@ beside a manifest. Each is written to a temporary name and then moved into place
 identity of its batch, so that a run that was ended in any way goes on where it stopped:
 
 * a part that is truncated or belongs to another batch is named in the log and computed again;
-* several processes may work on one run; each part is claimed by a lock that dies with its holder;
+* several processes may work on one run; each part is claimed by a lock that dies with its holder,
+  and one that another process holds for too long, stopped or on a machine that hangs, is computed
+  here as well: it is the same whoever makes it, and moved into place whole;
 * a folder of another `FORMAT` is refused. Other versions of the packages are named in the log, and
   the parts that they made are kept: rounding may differ, certificates hold all the same.
 
@@ -46,7 +48,15 @@ from ssem_jax.problem.validation import (
     shown,
 )
 from ssem_jax.sweeps.batches import PART_CELLS, Progress, compute_batch, num_cells, split
-from ssem_jax.sweeps.folder import KEPT, LOG, RunError, check_folder, described, open_sweep
+from ssem_jax.sweeps.folder import (
+    KEPT,
+    LOG,
+    RunError,
+    RunFolder,
+    check_folder,
+    described,
+    open_sweep,
+)
 from ssem_jax.sweeps.grid import Grid
 from ssem_jax.sweeps.table import columns_of, join, schema_of
 
@@ -61,6 +71,9 @@ HELD = 3
 """Times that a solved cell is held at least: its start, a direction and what is kept of it."""
 POLL_SECONDS = 0.2
 """Between looks at what another process on the same run has finished."""
+PEER_NOTICE, PEER_PATIENCE = 30.0, 600.0
+"""Seconds that a part which another process holds is waited for without a word, and at all; parts
+take seconds, and their first compilation some more."""
 
 
 def sweep(
@@ -140,6 +153,7 @@ def sweep(
         running: dict[Future, int] = {}
         finished: queue.SimpleQueue[Future] = queue.SimpleQueue()
         lost: Counter[int] = Counter()
+        peers = _Peers(folder)
         capacity = (
             2 * getattr(executor, "num_workers", MANY_WORKERS) if executor else SHAPES_AT_ONCE
         )
@@ -192,7 +206,7 @@ def sweep(
                         tables[number] = table
                         if progress:
                             progress(len(table))
-                    elif mine:
+                    elif mine or peers.too_long(number):
                         submit(number)
                     else:  # another process is at it
                         waiting.append(number)
@@ -210,6 +224,32 @@ def sweep(
                     keep(running[future], future.result())
             raise
     return join([tables[number] for number in range(len(batches))])
+
+
+class _Peers:
+    """Other processes on the same run, and since when they were seen at its parts."""
+
+    def __init__(self, folder: RunFolder | None) -> None:
+        self.folder = folder
+        self.since: dict[int, float] = {}
+        self.told: set[int] = set()
+
+    def too_long(self, number: int) -> bool:
+        """Whether one has been at a part for too long; that is said, and once before."""
+        if self.folder is None:
+            return False
+        now = time.monotonic()
+        seconds = now - self.since.setdefault(number, now)
+        part, holder = self.folder.part(number), self.folder.holder(number)
+        if seconds > PEER_PATIENCE:
+            LOG.warning("%s was held by %s for %.0f s; it is computed here.", part, holder, seconds)
+        elif seconds > PEER_NOTICE and number not in self.told:
+            self.told.add(number)
+            LOG.warning(
+                "%s is held by %s; it is waited for, and after %.0f s computed here.",
+                *(part, holder, PEER_PATIENCE),
+            )
+        return seconds > PEER_PATIENCE
 
 
 def check_sizes(problems: list[Problem], witness: str) -> None:

@@ -2,14 +2,17 @@
 
 import io
 import os
+import re
 import subprocess
 import sys
+import time
 import warnings
 
 import jax
 import pytest
 
 from ssem_jax.cli import entry, main, streams
+from ssem_jax.cli.console import progress_lines
 from ssem_jax.cli.entry import app
 from ssem_jax.compute import cache
 
@@ -168,3 +171,16 @@ def test_kernels_that_cannot_be_kept_are_one_warning(config, monkeypatch, tmp_pa
         cache.set_up_jax()
     assert config == {"jax_enable_x64": True}
     assert capsys.readouterr().err.count("ssem: nothing is cached: ") == 1
+
+
+def test_without_a_terminal_there_is_a_line_now_and_then(capsys):
+    with progress_lines("sweep", 10, "cells", every=0.02) as advance:
+        advance(4)
+        time.sleep(0.2)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) >= 2
+    pattern = r"ssem: sweep: 4 of 10 cells after 0 s, some \d s to go"
+    assert any(re.fullmatch(pattern, line) for line in lines)
+    with progress_lines("sweep", 10, "cells") as advance:
+        advance(10)
+    assert capsys.readouterr().err == ""

@@ -695,3 +695,34 @@ def test_a_witness_refuses_what_it_does_not_know():
     low = grid(structures=STRUCTURES[:1], dims=(2,)).problems()
     with pytest.raises(ValueError, match="needs dim of at least 3; got 2"):
         sweep(low, witness="certificate")
+
+
+HOLDER = """
+import fcntl, sys, time
+with open(sys.argv[1], "ab") as file:
+    fcntl.lockf(file, fcntl.LOCK_EX, 1, 1)
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_part_that_a_stopped_process_holds_is_taken_over(tmp_path, monkeypatch, caplog, table):
+    pytest.importorskip("fcntl")
+    run = tmp_path / "run"
+    run.mkdir()
+    made = iter([table[:4]])
+    monkeypatch.setattr(runs, "compute_batch", lambda *_: next(made))
+    monkeypatch.setattr(runs, "PEER_NOTICE", 0.1)
+    monkeypatch.setattr(runs, "PEER_PATIENCE", 0.5)
+    command = [sys.executable, "-c", HOLDER, run / folder.CLAIMS]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        try:
+            assert holder.stdout.readline() == "held\n"
+            found = sweep(grid(structures=STRUCTURES[:1]).problems(), seed=3, out=run)
+        finally:
+            holder.kill()
+    assert found.equals(table[:4])
+    name = f"process {holder.pid}" if sys.platform == "linux" else "another process"
+    first, second = [record.getMessage() for record in caplog.records]
+    assert f"part-00000.parquet is held by {name}; it is waited for, and after 0 s" in first
+    assert f"part-00000.parquet was held by {name} for 1 s; it is computed here." in second
