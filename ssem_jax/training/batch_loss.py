@@ -97,7 +97,8 @@ def supcl_loss(
             f"class_weights has {len(weights)} numbers, for labels 0 to {len(weights) - 1}; got "
             f"labels from {classes.min()} to {classes.max()}."
         )
-    return blockwise_supcl(rows, classes, instances, *hyper, jnp.asarray(weights)[classes])
+    of_rows = jnp.asarray(weights, jnp.result_type(float))[classes]
+    return blockwise_supcl(rows, classes, instances, *hyper, of_rows)
 
 
 def check_nonnegative(name: str, weights: Any) -> None:

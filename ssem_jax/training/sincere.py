@@ -71,8 +71,9 @@ def sincere_loss(
     def block(places: Array) -> tuple[Array, Array]:
         """Sums over some rows: of their mean terms, and of those that have any."""
         logits = product(unit[places % count], unit.T) / tau
-        same = classes[places % count, None] == classes
-        positive = same & (places[:, None] != jnp.arange(count)) & (places[:, None] < count)
+        same = classes[places % count, None] == classes[None, :]
+        others = places[:, None] != jnp.arange(count)[None, :]
+        positive = same & others & (places[:, None] < count)
         negatives = jax.nn.logsumexp(jnp.where(same, -jnp.inf, logits), axis=1, keepdims=True)
         terms = jnp.where(positive, jax.nn.softplus(negatives - logits), 0)
         positives = jnp.sum(positive, axis=1)

@@ -5,23 +5,19 @@ import polars as pl
 import pytest
 
 import ssem_jax as sx
-from ssem_jax.claims import Interval
+from ssem_jax.claims import Cells, Interval
 from ssem_jax.claims.reasons import why_undecided
 
 CLAIM = sx.Claim("spreads", "δ² > 0.", lambda cell: cell.delta2, sx.Space(alpha=0.5))
 
 
-class Group:
-    """As much of `Cells` as reasons look at: three cells."""
+class Group(Cells):
+    """As much of cells as reasons look at: three of them."""
 
     def __init__(self, gap=0.0, **columns):
+        known = {"temperature": [0.1, 0.2, 0.05], "alpha": [0.5] * 3, "delta2_lo": [0.0] * 3}
+        super().__init__(pl.DataFrame(known | columns))
         self.gap = np.array([1e-13, 1e-13, gap])
-        self.table = pl.DataFrame(
-            {"temperature": [0.1, 0.2, 0.05], "alpha": [0.5] * 3, "delta2_lo": [0.0] * 3} | columns
-        )
-
-    def __len__(self):
-        return 3
 
 
 def why(group, undecided=(False, False, True), decided=None):

@@ -16,18 +16,17 @@ SEVERAL = sx.Problem(STRUCTURE, None, sx.SupCL(np.array([0.0, 1.0]), 0.1))
 
 
 def solution(problem, status):
-    value = np.ones_like(status, float)
-    zero = 0 * value
-    return sx.Solution(problem, zero, 2 * value, zero, zero, status, *4 * (status,))
+    zero, value = np.zeros_like(status, float), np.full_like(status, 2, float)
+    rows = np.zeros((*status.shape, 8, 3))
+    return sx.Solution(problem, rows, value, zero, zero, status, *4 * (status,))
 
 
 def certificate(problem, gap):
-    one = np.ones_like(gap)
-    low, high = 0.1 * one[..., None] * np.ones(5), 0.2 * one[..., None] * np.ones(5)
+    zero, one = np.zeros_like(gap), np.ones_like(gap)
+    low, high = (np.full((*gap.shape, 5), end) for end in (0.1, 0.2))
     phase = np.where(gap < 1e-9, sx.Phase.SPREAD, sx.Phase.UNDECIDED)
-    return Certificate(
-        problem, one, one, gap, one, Variances(*4 * (one,)), low, high, phase, 0 * one
-    )
+    shares = Variances(*4 * (one,))
+    return Certificate(problem, one, one, gap, one, shares, low, high, phase, zero)
 
 
 def test_a_problem():
@@ -75,7 +74,8 @@ def test_under_a_transformation_nothing_breaks():
 
     @jax.jit
     def trace(status):
-        said.append(repr(solution(ONE, np.array(0)).__class__(ONE, *9 * (status,))))
+        found = solution(ONE, np.array(0))
+        said.append(repr(jax.tree.map(lambda leaf: leaf + 0 * status, found)))
         return status
 
     trace(jnp.int32(0))
