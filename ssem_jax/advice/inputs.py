@@ -168,7 +168,7 @@ def read_batch(
 
 
 def _points(
-    embeddings: Float[np.ndarray, "..."],
+    embeddings: Any,
 ) -> tuple[Float[np.ndarray, "N d"], int, Callable[[int], str]]:
     """The embeddings in float64, one a row, the views of an array that has an axis for them (or 0),
     and what a row is called."""
