@@ -528,14 +528,11 @@ def judge(mutant: Mutant, tree: Path, verify: bool = False) -> Outcome:
     file.write_text(mutant.text)
     options = ["-n", "0", "-x", "-q", "--no-header", "--tb=no", "-p", "no:cacheprovider"]
     try:
-        for test in tests(mutant.topic, tree):
-            code, output = _finish([sys.executable, "-m", "pytest", *options, test], tree)
-            if code != 0:
-                failed = [
-                    line for line in output.splitlines() if line.startswith(("FAILED", "ERR"))
-                ]
-                noticed = "did not end" if code is None else (failed or [f"{test}: {code}"])[0]
-                break
+        command = [sys.executable, "-m", "pytest", *options, *tests(mutant.topic, tree)]
+        code, output = _finish(command, tree)
+        if code != 0:
+            failed = [line for line in output.splitlines() if line.startswith(("FAILED", "ERR"))]
+            noticed = "did not end" if code is None else (failed or [f"pytest: {code}"])[0]
         if verify and not noticed:
             code, _ = _finish([sys.executable, "-m", "ssem_jax.cli", "verify", "--quick"], tree)
             noticed = "" if code == 0 else f"ssem verify --quick: exit {code}"
