@@ -7,16 +7,20 @@ different rank are never paired by themselves. `SSEM_CHECKED=0` leaves that out.
 import os
 from pathlib import Path
 
+import jaxlib.version
+
 KERNELS = Path(__file__).parents[1] / ".pytest_cache" / "kernels"
 """Most of the suite's time is compiling: its workers, their children and the next run share it."""
 
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(KERNELS))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 # All else compiles as the package's kernels do (`ssem_jax.compute.kernels.OPTIONS`), in half of
-# the time. XLA_FLAGS= (empty) leaves XLA its own choices.
-os.environ.setdefault(
-    "XLA_FLAGS", "--xla_backend_optimization_level=1 --xla_cpu_use_fusion_emitters=false"
-)
+# the time. XLA_FLAGS= (empty) leaves XLA its own choices. XLA ends the process where it does not
+# know a flag: that of its old emitters went with them.
+flags = ["--xla_backend_optimization_level=1"]
+if jaxlib.version.__version_info__ < (0, 11):
+    flags += ["--xla_cpu_use_fusion_emitters=false"]
+os.environ.setdefault("XLA_FLAGS", " ".join(flags))
 
 import hypothesis  # noqa: E402
 import jax  # noqa: E402

@@ -184,14 +184,19 @@ of this package, many small loops rather than a few large ones, run no slower.""
 
 @cache
 def compiler_options() -> dict[str, Any] | None:
-    """`OPTIONS` where the compiler at hand knows them, or None for its own choices."""
+    """Those of `OPTIONS` that the compiler at hand knows, or None for its own choices."""
     if jax.default_backend() != "cpu":
         return None
+    return {name: value for name, value in OPTIONS.items() if _known({name: value})} or None
+
+
+def _known(options: dict[str, Any]) -> bool:
+    """Whether this version of XLA has such options."""
     try:
-        jax.jit(jnp.negative, compiler_options=OPTIONS).lower(1.0).compile()
+        jax.jit(jnp.negative, compiler_options=options).lower(1.0).compile()
     except jax.errors.JaxRuntimeError:
-        return None
-    return OPTIONS
+        return False
+    return True
 
 
 class Kernel:
