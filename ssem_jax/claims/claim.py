@@ -216,9 +216,13 @@ class Proof:
     @property
     def looked_at(self) -> str:
         """What was decided or not, counted in words."""
-        names = ("boxes", "enclosures", "signs", "cells")
-        counts = [(getattr(self, name), name) for name in names]
+        counts = [(getattr(self, name), name) for name in _ONE]
         return ", ".join(count_text(count, name) for count, name in counts if count) or "no cells"
+
+    @property
+    def looks(self) -> int:
+        """How many boxes, enclosures, signs and cells."""
+        return sum(getattr(self, name) for name in _ONE)
 
     @classmethod
     def of_boxes(cls, left_out: str = "", **parts: BoxProof) -> Proof:

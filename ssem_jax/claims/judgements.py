@@ -432,6 +432,8 @@ def judge_theorem(theorem: Theorem) -> Judgement:
         verdict = Verdict.UNDECIDED
         first = proof.undecided[0] if proof.undecided else "the proof did not close"
         reason = f"{len(proof.undecided)} of {proof.looked_at} undecided, the first: {first}"
+        if not proof.looks:
+            reason = str(first)
     return Judgement(
         theorem,
         verdict,

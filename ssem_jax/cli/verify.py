@@ -79,8 +79,9 @@ def verify(
     from ssem_jax.compute import cache
     from ssem_jax.sweeps import batches
 
+    stated = collect_papers(proofs_numeric.papers.modules()) if papers else []
     if papers:
-        collection, theorems = claims_of(collect_papers(proofs_numeric.papers.modules()))
+        collection, theorems = claims_of(stated)
     else:
         collection = claim.collect(proofs_numeric.modules())
         theorems = claim.collect_theorems(proofs_numeric.modules()) if rigorous else []
@@ -98,7 +99,7 @@ def verify(
     if out is not None:
         from ssem_jax.show.report import write as write_report
 
-        write_report(report, out)
+        write_report(report, out, stated)
     cache.record_verdicts({j.claim.name: str(j.verdict) for j in report.judgements})
     code = AS_EXPECTED if report.as_expected else NOT_AS_EXPECTED
     if as_json:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from ssem_jax.claims.claim import Claim, Verdict
 from ssem_jax.claims.collection import Report
 from ssem_jax.claims.interval import EQUALITY_TOLERANCE
 from ssem_jax.claims.judgements import Judgement
+from ssem_jax.claims.paper import Paper, Statement
 from ssem_jax.show.pictures import picture
 from ssem_jax.sweeps.document import write as write_document
 from ssem_jax.sweeps.folder import versions
@@ -31,12 +32,13 @@ PAGE, DOCUMENT = "report.html", "report.json"
 """Names of the two files."""
 
 
-def write(report: Report, folder: Path) -> Path:
+def write(report: Report, folder: Path, papers: Iterable[Paper] = ()) -> Path:
     """Write report.html and report.json.
 
     Args:
         report: of :func:`ssem_jax.claims.verify`.
         folder: an existing folder.
+        papers: whose statements were judged; each gets its notation and its list of verdicts.
 
     Returns:
         The path of report.html.
@@ -44,7 +46,7 @@ def write(report: Report, folder: Path) -> Path:
     text = write_document(report.to_json(), ascii=False)
     (folder / DOCUMENT).write_text(text, encoding="utf-8")
     path = folder / PAGE
-    path.write_text(page(report), encoding="utf-8")
+    path.write_text(page(report, papers), encoding="utf-8")
     return path
 
 
@@ -91,7 +93,7 @@ figure svg { display: block; max-width: 100%; height: auto; background: #fff; bo
 """
 
 
-def page(report: Report) -> str:
+def page(report: Report, papers: Iterable[Paper] = ()) -> str:
     """The page as text."""
     document = report.to_json()
     cells = [j for j in report.judgements if isinstance(j.claim, Claim)]
@@ -119,7 +121,7 @@ def page(report: Report) -> str:
         f"<style>{_STYLE}</style></head><body>"
         "<header><h1>Proof report: class collapse in supervised contrastive learning</h1>"
         f"{_summary(report, document)}</header><main>{_legend()}{_contents(report)}"
-        f"{''.join(sections)}</main>{_footer(document)}</body></html>\n"
+        f"{_papers(report, papers)}{''.join(sections)}</main>{_footer(document)}</body></html>\n"
     )
 
 
@@ -216,6 +218,34 @@ def _contents(report: Report) -> str:
         '<th scope="col" class="number">worst deviation</th>'
         f'<th scope="col">verdict</th></tr></thead><tbody>{rows}</tbody></table></div></section>'
     )
+
+
+def _papers(report: Report, papers: Iterable[Paper]) -> str:
+    """Paper by paper: what was read, its notation, and what became of its statements."""
+    judged = {judgement.claim.name: judgement for judgement in report.judgements}
+
+    def stated(statement: Statement) -> str:
+        name = escape(statement.claim.name)
+        return (
+            f'<tr><td>{escape(statement.place)}</td><td><a href="#{name}">{name}</a></td>'
+            f"<td>{_badge(judged[statement.claim.name])}</td>"
+            f"<td>{_formula(statement.hypotheses)}</td><td>{_formula(statement.lesson)}</td></tr>"
+        )
+
+    articles = "".join(
+        f'<article id="paper-{escape(paper.key)}"><header><h3>{escape(paper.title)}</h3>'
+        f'<span class="soft">{escape(paper.read)}</span></header>'
+        f'<p class="source">{escape(", ".join(paper.authors))}, {escape(paper.venue)}, '
+        f"{_source(paper.identifier)}. Read: {escape(paper.reading)}</p>"
+        + _facts(dict(paper.notation))
+        + '<div class="scroll"><table><thead><tr><th scope="col">where</th>'
+        '<th scope="col">statement</th><th scope="col">verdict</th><th scope="col">under</th>'
+        '<th scope="col">lesson</th></tr></thead>'
+        f"<tbody>{''.join(map(stated, paper.statements))}</tbody></table></div></article>"
+        for paper in papers
+    )
+    title = '<section aria-labelledby="papers"><h2 id="papers">Paper by paper</h2>'
+    return f"{title}{articles}</section>" if articles else ""
 
 
 def _article(judgement: Judgement) -> str:

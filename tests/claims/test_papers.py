@@ -6,12 +6,13 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from proofs_numeric import papers
 from proofs_numeric.papers import cells, cho2024, kini2024, lee2024, lee2025, luthra2025, vock2026
-from ssem_jax.claims import Beside, Paper, Proof, Statement, Theorem, atlas, collect_papers
+from ssem_jax.claims import Beside, Paper, Proof, Statement, Theorem, Verdict, atlas, collect_papers
 from ssem_jax.claims import judge_theorem as judge
 from ssem_jax.claims.paper import READ, claims_of
 from ssem_jax.cli import entry
@@ -19,7 +20,7 @@ from ssem_jax.cli import entry
 ATLAS = collect_papers(papers.modules())
 LONGEST = 150
 """Lines of a paper's module."""
-FALSE = Theorem("wrong", "1 = 2", lambda: Proof(False, {"x": 1}), "s", "REFUTED")
+FALSE = Theorem("wrong", "1 = 2", lambda: Proof(False, {"x": 1}), "s", Verdict.REFUTED)
 TRUE = Theorem("right", "1 = 1", lambda: Proof(True, signs=1, rigorous=True), "s")
 
 
@@ -62,12 +63,13 @@ def test_a_paper_that_is_none_is_refused(changes, message):
 
 
 def test_a_statement_that_is_none_is_refused():
+    stated: Any = Statement
     with pytest.raises(ValueError, match="the claim of a statement must be a Claim or a Theorem"):
-        Statement("1 = 1", "abstract")
+        stated("1 = 1", "abstract")
     with pytest.raises(ValueError, match="right: place must be a text"):
-        Statement(TRUE, 3)
+        stated(TRUE, 3)
     with pytest.raises(ValueError, match="right: beside must be a function"):
-        Statement(TRUE, "abstract", beside=[NUMBER])
+        stated(TRUE, "abstract", beside=[NUMBER])
 
 
 def test_two_papers_of_one_key_are_refused():
@@ -200,10 +202,14 @@ def test_verify_judges_papers_instead(tmp_path, capsys, monkeypatch):
     module.paper = a_paper()
     monkeypatch.setattr(papers, "modules", lambda: [module])
     with pytest.raises(SystemExit) as stopped:
-        entry.main(["verify", "--papers", "--json"])
+        entry.main(["verify", "--papers", "--json", "--out", str(tmp_path)])
     assert stopped.value.code == 0
     document = json.loads(capsys.readouterr().out)
     assert [claim["name"] for claim in document["claims"]] == ["wrong", "right"]
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert '<article id="paper-nobody2026"><header><h3>On One</h3>' in page
+    assert '<td>Theorem 1</td><td><a href="#right">right</a></td>' in page
+    assert "abstract only" in page
 
 
 # ---------------------------------------------------------------------------------- verdicts
