@@ -220,9 +220,12 @@ class Proof:
         return ", ".join(count_text(count, name) for count, name in counts if count) or "no cells"
 
     @property
-    def looks(self) -> int:
-        """How many boxes, enclosures, signs and cells."""
-        return sum(getattr(self, name) for name in _ONE)
+    def left_open(self) -> str:
+        """Why nothing is decided, in words: how much is open, and the first of it."""
+        first = self.undecided[0] if self.undecided else "the proof did not close"
+        if not any(getattr(self, name) for name in _ONE):
+            return str(first)
+        return f"{len(self.undecided)} of {self.looked_at} undecided, the first: {first}"
 
     @classmethod
     def of_boxes(cls, left_out: str = "", **parts: BoxProof) -> Proof:

@@ -430,10 +430,7 @@ def judge_theorem(theorem: Theorem) -> Judgement:
         reason = f"left out: {proof.left_out}" if proof.left_out else ""
     else:
         verdict = Verdict.UNDECIDED
-        first = proof.undecided[0] if proof.undecided else "the proof did not close"
-        reason = f"{len(proof.undecided)} of {proof.looked_at} undecided, the first: {first}"
-        if not proof.looks:
-            reason = str(first)
+        reason = proof.left_open
     return Judgement(
         theorem,
         verdict,
