@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import weakref
 from typing import Any, TypeVar, dataclass_transform
 
 import jax
@@ -18,6 +19,26 @@ def pytree_dataclass(cls: type[T]) -> type[T]:
     user builds and never what JAX rebuilds.
     """
     cls = dataclasses.dataclass(frozen=True)(cls)
+    cls.__setstate__ = _restore  # pyright: ignore[reportAttributeAccessIssue]
+    _register(cls)
+    return cls
+
+
+def _restore(instance: Any, state: dict[str, Any]) -> None:
+    """Fill an instance that was pickled; a class that came with it, by its code, is new here."""
+    cls = type(instance)
+    if "__setstate__" in vars(cls):  # not of a class that is derived, and was never one
+        _register(cls)
+    instance.__dict__.update(state)
+
+
+_KNOWN: weakref.WeakSet[type] = weakref.WeakSet()
+"""The classes that JAX knows as pytrees."""
+
+
+def _register(cls: type[T]) -> None:
+    if cls in _KNOWN:
+        return
     fields = dataclasses.fields(cls)  # pyright: ignore[reportArgumentType] (it is a dataclass now)
     static = tuple(field.name for field in fields if field.metadata.get("static", False))
     traced = tuple(field.name for field in fields if field.name not in static)
@@ -40,4 +61,4 @@ def pytree_dataclass(cls: type[T]) -> type[T]:
         return instance
 
     jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
-    return cls
+    _KNOWN.add(cls)

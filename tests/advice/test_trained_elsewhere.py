@@ -31,7 +31,7 @@ def sup_con(features, labels):
     labels = jnp.tile(labels, features.shape[1])
     logits = rows @ rows.T / TAU
     others = 1 - jnp.eye(len(rows))
-    positive = (labels[:, None] == labels) * others
+    positive = (labels[:, None] == labels[None, :]) * others
     log_share = logits - jnp.log(jnp.sum(jnp.exp(logits) * others, axis=1, keepdims=True))
     terms = -jnp.sum(positive * log_share, axis=1) / jnp.sum(positive, axis=1)
     return TAU / BASE * jnp.mean(terms)
