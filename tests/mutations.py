@@ -216,7 +216,11 @@ WRITTEN: tuple[tuple[str, str, str], ...] = (
 )
 """(topic, old, new): faults of meaning. The old text occurs in one file of the topic, once."""
 
-ARGUED: dict[str, str] = {}
+ARGUED: dict[str, str] = {
+    "3e91774396": "an error that equals its allowance, to the last bit, is refused as well",
+    "f8b04e2795": "the first guess of a tilt, which is then refined as far as from any other",
+    "bbdd0e19e4": "what an Enum keeps of its members is hashed besides the members themselves",
+}
 """Survivor → why it is no fault."""
 
 
