@@ -342,8 +342,8 @@ def certified(setting: Setting, points: np.ndarray) -> Certificate:
     """The certificates of a batch."""
     size = len(points)
     problem = sx.Problem(setting.structure, NUM_POINTS, setting.losses)
-    nothing = jnp.zeros(size)
-    return certify(Solution(problem, jnp.asarray(points), *[nothing] * 8))
+    numbers, counts = [jnp.zeros(size)] * 3, [jnp.zeros(size, int)] * 5
+    return certify(Solution(problem, jnp.asarray(points), *numbers, *counts))
 
 
 class _One(NamedTuple):

@@ -802,6 +802,16 @@ REFUSED = {
     "a: its proof must be a function": [
         'sx.claims.Theorem("a", "s", None)',
     ],
+    "the claim of a statement must be a Claim or a Theorem": [
+        'sx.claims.Statement(None, "abstract")',
+    ],
+    "what was read of a2020 must be one of": [
+        'sx.claims.Paper("a2020", "t", ("A",), 2020, "i", "v", "all", "r", (), ())',
+    ],
+    "every module must be a module": [
+        "sx.claims.collect_papers(None)",
+        "sx.claims.collect_papers([3])",
+    ],
     "theorem must be a Theorem": [
         "sx.claims.judge_theorem(C)",
     ],

@@ -141,10 +141,10 @@ def collect_papers(modules: Iterable[ModuleType]) -> list[Paper]:
     """All papers that modules define at their top level, in order.
 
     Raises:
-        ValueError: two papers of one key.
+        ValueError: two papers of one key, or what is no module.
     """
     found: dict[str, Paper] = {}
-    for module in modules:
+    for module in each_of(modules, ModuleType):
         for value in vars(module).values():
             if isinstance(value, Paper) and found.setdefault(value.key, value) is not value:
                 raise ValueError(f"two papers have the key {value.key}; rename one.")

@@ -258,7 +258,7 @@ Pairs = tuple[np.ndarray, np.ndarray]
 ConvexityFault = ConvexityViolation | TangentViolation | NotANumber
 
 
-def _point(pairs: Pairs, place: tuple[int, ...], t: float) -> np.ndarray:
+def _point(pairs: Pairs, place: tuple[int | np.integer, ...], t: float) -> np.ndarray:
     return (1 - t) * pairs[0][place] + t * pairs[1][place]
 
 
