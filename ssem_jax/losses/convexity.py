@@ -258,7 +258,7 @@ Pairs = tuple[np.ndarray, np.ndarray]
 ConvexityFault = ConvexityViolation | TangentViolation | NotANumber
 
 
-def _point(pairs: Pairs, place: tuple[int | np.integer, ...], t: float) -> np.ndarray:
+def _point(pairs: Pairs, place: tuple[int, ...], t: float) -> np.ndarray:
     return (1 - t) * pairs[0][place] + t * pairs[1][place]
 
 
@@ -266,7 +266,7 @@ def _no_number(forms: Forms, pairs: Pairs, found: _Segment) -> NotANumber | None
     """Where a value is no number; or no derivative is, though the values are."""
     missing = np.isnan(found.values)
     if missing.any():
-        cell, pair, step = np.argwhere(missing)[0]
+        cell, pair, step = map(int, np.argwhere(missing)[0])
         gram = _point(pairs, (cell % len(pairs[0]), pair), step / (POINTS - 1))
         return NotANumber(gram, "loss", forms.cell(cell))
     finite = np.isfinite(found.values[..., 0])

@@ -49,6 +49,7 @@ def panels(
 
 def said_of_all(table: pl.DataFrame) -> tuple[str, set[str]]:
     """What all panels of a table have in common, for a line over them, and its columns."""
+    check_type("table", table, pl.DataFrame, "a table of ssem_jax.sweep")
     keys = [name for name in SHAPE if name in table.columns]
     if not keys or len(table.select(keys).unique()) < 2:
         return "", set()
