@@ -66,7 +66,8 @@ def positives(
         if mean == "pairs":
             return dict.fromkeys(pairs, len(pairs))
         anchors = [i for i, _ in pairs]
-        return {(i, j): anchors.count(i) * len(set(anchors)) for i, j in pairs}
+        counted = len(rows) if mean == "all" else len(set(anchors))
+        return {(i, j): anchors.count(i) * counted for i, j in pairs}
 
     return divisors(sup), divisors(own)
 

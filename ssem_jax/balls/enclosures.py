@@ -107,7 +107,7 @@ def _positive_weights(structure: ClassStructure, loss: SupCL) -> tuple[list[fmpq
     def weights(counts: list[int]) -> list[fmpq]:
         if loss.mean == "pairs":
             return [fmpq(1, sum(counts)) if count else fmpq(0) for count in counts]
-        anchors = sum(count > 0 for count in counts)
+        anchors = sum(count > 0 for count in counts) if loss.mean == "anchors" else len(counts)
         return [fmpq(1, count * anchors) if count else fmpq(0) for count in counts]
 
     return weights([count - views for count in in_class]), weights(counts_own)

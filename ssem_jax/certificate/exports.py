@@ -50,8 +50,8 @@ Document = dict[str, Any]
 
 
 def is_known(loss: Any) -> bool:
-    """Whether the checker knows a loss."""
-    return type(loss) in (SupCL, WeightedSupCL)
+    """Whether the checker knows a loss, and its mean."""
+    return type(loss) in (SupCL, WeightedSupCL) and loss.mean != "all"
 
 
 def is_quantity(name: str, problem: Problem) -> bool:
@@ -73,8 +73,9 @@ def stated(problem: Problem) -> list[dict[str, Any]]:
     structure = problem.structure
     if not is_known(loss):
         raise ValueError(
-            f"the checker knows SupCL (of which InfoNCE and the decoupled loss are cases) and "
-            f"WeightedSupCL; got {type(loss).__name__}. Its certificate can be stored in a table."
+            "the checker knows SupCL (of which InfoNCE and the decoupled loss are cases) and "
+            'WeightedSupCL, of means over "pairs" and "anchors"; got '
+            f"{type(loss).__name__}. Its certificate can be stored in a table."
         )
     losses, size = problem.cells()
     weights = getattr(loss, "class_weights", (1,) * structure.num_classes)
@@ -232,6 +233,7 @@ def documents(
             contradiction, or a sentence that is not proven.
     """
     check_problem(problem)
+    problem.check_unbounded()
     form = "blocks" if embeddings is None else "rows"
     wanted = list(dict.fromkeys((*quantities_of(problem), *quantities)))
     for quantity in wanted:

@@ -59,7 +59,7 @@ SelfPairsOption = Annotated[
     ),
 ]
 MeanOption = Annotated[
-    str, typer.Option(help="Mean over positive pairs or over anchors (unbalanced classes only).")
+    str, typer.Option(help="Mean over pairs, anchors or all anchors (unbalanced classes only).")
 ]
 WhereOption = Annotated[
     str,

@@ -23,6 +23,7 @@ from jaxtyping import Array, Float
 from ssem_jax.compute.kernels import whole
 from ssem_jax.geometry.similarities import Similarities, block_gram
 from ssem_jax.geometry.sphere import normalize, product
+from ssem_jax.losses.terms import CLASSES, Terms
 from ssem_jax.problem.problem import Problem
 from ssem_jax.problem.structure import ClassStructure, check_structure
 from ssem_jax.problem.validation import concrete
@@ -45,12 +46,13 @@ _DERIVED = {
     "without_conventions": ("without_conventions",),
     "sensitivity": ("sensitivity",),
     "magnitude": ("magnitude",),
+    "terms": ("terms",),
 }
 """Method derived from a formula → the methods of which a class that changes the formula must bring
 one, or else it falls back to what holds for every loss."""
 _NO_FORMULA = {
     *_DERIVED,
-    *("convex", "symmetric", "like_classes", "proven"),
+    *("convex", "symmetric", "like_classes", "proven", "roles", "solved_by_terms"),
     *("check_structure", "heated", "checked_gram", "_abc_impl"),
 }
 """Names that may differ from those of the parent while the formula is the same."""
@@ -141,6 +143,13 @@ class GramLoss(abc.ABC):
     proven: ClassVar[bool] = False
     """Whether the declarations are proven, in the docstring, and need no numeric check: of losses
     of this package alone, each for itself."""
+
+    roles: ClassVar[str] = CLASSES
+    """What parts embeddings play, of `ssem_jax.losses.terms.ROLES`; for losses that say terms."""
+
+    solved_by_terms: ClassVar[bool] = False
+    """Whether sweeps and searches solve the program that is left of the terms, whatever N is,
+    instead of minimising over embeddings."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -251,6 +260,17 @@ class GramLoss(abc.ABC):
         Returns:
             (N, N) weights W, right to `ssem_jax.certificate.rounding.WEIGHT_ROUNDINGS`; (N, N) ones
             where j is in D_i and zeros elsewhere; τ. None for a loss of another form.
+        """
+        return None
+
+    def terms(self, structure: ClassStructure) -> Terms | None:
+        """The loss by its terms over the kinds of pairs of its `roles`; one cell.
+
+        With them come certificates, brackets and bounds of entries, whatever N is
+        (:func:`ssem_jax.certificate.certify_program`).
+
+        Returns:
+            The terms; None for a loss that does not say them.
         """
         return None
 

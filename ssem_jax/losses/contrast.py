@@ -23,7 +23,7 @@ from ssem_jax.problem.validation import (
 )
 
 SELF_PAIRS = ("include", "exclude", "decouple")
-MEANS = ("pairs", "anchors")
+MEANS = ("pairs", "anchors", "all")
 
 
 class Anchors(NamedTuple):
@@ -188,7 +188,7 @@ class ClassContrast(PreparedLoss):
         return self.mixing
 
     def sensitivity(self, gram: Float[Array, "N N"], prepared: Anchors) -> Scalar:
-        """2/τ: positive weights and softmaxes both sum to 1."""
+        """2/τ: positive weights sum to 1 at most, and softmaxes to 1."""
         return 2 / jnp.asarray(self.temperature, gram.dtype)
 
     def magnitude(self, value: Scalar, slope: Scalar) -> Scalar:
@@ -212,19 +212,7 @@ class Mixture(ClassContrast):
 
     def check_structure(self, structure: ClassStructure) -> None:
         """Raise a ValueError unless every term that α weighs has a positive pair."""
-        alpha = concrete(self.alpha)
-        if alpha is None:
-            return
-        if max(structure.sizes) == 1 and np.any(alpha < 1):
-            raise ValueError(
-                f"L_sup has no positive pair: every class of {structure} has one instance, "
-                f"and alpha = {float(alpha.min()):g}. Use alpha = 1 or more instances per class."
-            )
-        if self.self_pairs != "include" and structure.num_views == 1 and np.any(alpha > 0):
-            raise ValueError(
-                "num_views must be at least 2 when alpha > 0 and self pairs are "
-                f"{self.self_pairs}d; got 1. Use alpha = 0, add views, or include self pairs."
-            )
+        check_positives(structure, self.alpha, self.self_pairs)
 
     @property
     def mixing(self) -> tuple[Any, Any]:
@@ -232,14 +220,37 @@ class Mixture(ClassContrast):
         return 1 - self.alpha, self.alpha
 
 
+def check_positives(structure: ClassStructure, alpha: Any, self_pairs: str) -> None:
+    """Raise a ValueError unless every term that α weighs has a positive pair."""
+    alpha = concrete(alpha)
+    if alpha is None:
+        return
+    if max(structure.sizes) == 1 and np.any(alpha < 1):
+        raise ValueError(
+            f"L_sup has no positive pair: every class of {structure} has one instance, "
+            f"and alpha = {float(alpha.min()):g}. Use alpha = 1 or more instances per class."
+        )
+    if self_pairs != "include" and structure.num_views == 1 and np.any(alpha > 0):
+        raise ValueError(
+            "num_views must be at least 2 when alpha > 0 and self pairs are "
+            f"{self_pairs}d; got 1. Use alpha = 0, add views, or include self pairs."
+        )
+
+
 def positive_weight(
     num_positives: np.ndarray, mean: str, of_anchors: np.ndarray | float = 1.0
 ) -> np.ndarray:
-    """(N,) weight of each positive pair of an anchor; the weights of all pairs sum to 1."""
-    of_anchors = np.broadcast_to(of_anchors, num_positives.shape) * (num_positives > 0)
+    """(N,) weight of each positive pair of an anchor.
+
+    The weights of all pairs sum to 1; in the mean over "all" anchors to the share of those that
+    have a positive.
+    """
+    everyone = np.broadcast_to(of_anchors, num_positives.shape)
+    of_anchors = everyone * (num_positives > 0)
     if not of_anchors.any():
         return np.zeros(num_positives.shape)
     # Sums that are rounded once: margins count the roundings of a weight.
     if mean == "pairs":
         return of_anchors / math.fsum(of_anchors * num_positives)
-    return of_anchors / np.maximum(num_positives, 1) / math.fsum(of_anchors)
+    counted = everyone if mean == "all" else of_anchors
+    return of_anchors / np.maximum(num_positives, 1) / math.fsum(counted)

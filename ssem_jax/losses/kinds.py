@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -59,9 +59,9 @@ class Contrast(NamedTuple):
         positives: π of each relation, of all its pairs together.
     """
 
-    share: float
-    against: Mapping[str, float]
-    positives: Mapping[str, float]
+    share: Any
+    against: Mapping[str, Any]
+    positives: Mapping[str, Any]
 
 
 def relations(structure: ClassStructure, size: int) -> dict[str, dict[Kind, int]]:
@@ -232,14 +232,23 @@ def spread_terms(structure: ClassStructure, share: float, temperature: float) ->
     _, n, p = structure.counts
     if p != 1:
         raise ValueError(f"L_spread has a form of its own for 1 view; got {p}.")
-    contrasts = [
-        Contrast((1 - share) / n, {SELF: 1, BETWEEN: 1}, {SELF: 1}),
-        Contrast(share, {SELF: 1, WITHIN: 1}, {SELF: 1}),
+    contrasts = spread_contrasts(n, share, 1 / max(n - 1, 1))
+    return contrast_by_kind(structure, contrasts if n > 1 else contrasts[:2], temperature)
+
+
+def spread_contrasts(n: Any, share: Any, each: Any) -> list[Contrast]:
+    """L_spread as contrasts by kind; the last one is of other instances of the class.
+
+    Args:
+        n: instances of a class.
+        share: a.
+        each: 1/(n-1), or any number where there are none.
+    """
+    return [
+        Contrast((1 - share) / n, {SELF: 1.0, BETWEEN: 1.0}, {SELF: 1.0}),
+        Contrast(share, {SELF: 1.0, WITHIN: 1.0}, {SELF: 1.0}),
+        Contrast((1 - share) * (n - 1) / n, {WITHIN: each, BETWEEN: 1.0}, {WITHIN: 1.0}),
     ]
-    if n > 1:
-        own = Contrast((1 - share) * (n - 1) / n, {WITHIN: 1 / (n - 1), BETWEEN: 1}, {WITHIN: 1})
-        contrasts.append(own)
-    return contrast_by_kind(structure, contrasts, temperature)
 
 
 # -------------------------------------------------------------------------------------- two towers

@@ -14,7 +14,7 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -103,7 +103,7 @@ class ListedLoss:
         return value, (gradient + gradient.T) / 2
 
 
-def _batches(
+def check_batches(
     batches: Iterable[Sequence[int]],
     weights: Iterable[Fraction | int] | None,
     size: int,
@@ -114,7 +114,7 @@ def _batches(
         ValueError: an index out of range or twice, a batch of one, a negative weight, no batch.
     """
     listed = [list(batch) for batch in batches]
-    exact = [Fraction(w) for w in weights] if weights is not None else [Fraction(1)] * len(listed)
+    exact = [Fraction(1)] * len(listed) if weights is None else [*map(_exact, weights)]
     if len(exact) != len(listed):
         raise ValueError(f"every batch needs a weight; got {len(exact)} for {len(listed)} batches.")
     for batch, weight in zip(listed, exact, strict=True):
@@ -133,6 +133,15 @@ def _batches(
     if missing := set(range(size)) - {i for batch in listed for i in batch}:
         raise ValueError(f"every point must be in a batch; point {min(missing)} is in none.")
     return [(batch, weight / total) for batch, weight in zip(listed, exact, strict=True)]
+
+
+def _exact(weight: Any) -> Fraction:
+    try:
+        return Fraction(weight)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(
+            f"the weight of a batch must be a finite number; got {shown(weight)}."
+        ) from None
 
 
 class _Writer:
@@ -183,7 +192,7 @@ def info_nce_batches(
     """
     size = check_count("the number of points", size, 2)
     writer = _Writer()
-    for batch, weight in _batches(batches, weights, size):
+    for batch, weight in check_batches(batches, weights, size):
         share = weight / len(batch) / (1 + towers)
         for i in batch:
             if towers:
@@ -228,7 +237,7 @@ def supcl_batches(
         )
     p, of_class = structure.num_views, np.repeat(np.arange(structure.num_classes), structure.sizes)
     writer, alpha, included = _Writer(), Fraction(alpha), self_pairs == "include"
-    for batch, weight in _batches(batches, weights, structure.total_instances):
+    for batch, weight in check_batches(batches, weights, structure.total_instances):
         rows = [i * p + v for i in batch for v in range(p)]
         others = {i: [j for j in batch if of_class[j] == of_class[i] and j != i] for i in batch}
         counted = {

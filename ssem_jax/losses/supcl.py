@@ -15,8 +15,9 @@ Published code disagrees on two choices, which move the phase diagram, so both a
   positives, or *excluded* from both; or an instance is *decoupled*: excluded, and none of its
   views stands in the denominator, so that positives of the same instance are not contrasted;
 * the **mean** runs over all positive pairs of a kind ("pairs"), or over the positives of an
-  anchor and then over the anchors that have one ("anchors"). It matters only for unbalanced
-  classes.
+  anchor and then over the anchors that have one ("anchors"), or over all anchors, of which those
+  without a positive count 0 ("all"). It matters only for unbalanced classes, and "all" only where
+  some class has one instance.
 
 An anchor without a positive of a kind contributes nothing to that kind's mean.
 """
@@ -31,6 +32,8 @@ import numpy as np
 from jaxtyping import Int
 
 from ssem_jax.losses.contrast import Blocks, ClassContrast, Mixture, positive_weight
+from ssem_jax.losses.kinds import supcl_terms
+from ssem_jax.losses.terms import Terms
 from ssem_jax.problem.arrays import Hyper
 from ssem_jax.problem.pytrees import pytree_dataclass
 from ssem_jax.problem.structure import ClassStructure
@@ -49,7 +52,7 @@ class SupCL(Mixture):
         alpha: α in [0, 1], the weight of L_self. A traced leaf; may carry a batch axis.
         temperature: τ > 0. A traced leaf; may carry a batch axis.
         self_pairs: "include" or "exclude" the pairs (i, i), or "decouple" instances.
-        mean: over positive "pairs", or over "anchors".
+        mean: over positive "pairs", over "anchors" that have one, or over "all" anchors.
 
     Raises:
         ValueError: α outside [0, 1], τ not positive and finite, an unknown convention; with
@@ -77,6 +80,11 @@ class SupCL(Mixture):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Alike for all pairs, or for all anchors."""
         return positive_weight(num_sup, self.mean), positive_weight(num_own, self.mean)
+
+    def terms(self, structure: ClassStructure) -> Terms:
+        """Over the kinds of classes, instances and views."""
+        alpha, temperature = float(self.alpha), float(self.temperature)
+        return supcl_terms(structure, alpha, temperature, self.self_pairs, self.mean)
 
     def without_conventions(self) -> SupCL:
         """The loss in the default convention; `prepare` holds the one that it was given.

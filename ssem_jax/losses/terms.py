@@ -29,6 +29,12 @@ and another tower or view index, in relations of two parts such as "other·self"
 PROTOTYPE, FEATURE = "prototype", "feature"
 """Fibres of classifier weights and of what they are compared with."""
 
+CLASSES, TOWERS, PROTOTYPES, LISTED = "classes", "towers", "prototypes", "listed"
+ROLES = (CLASSES, TOWERS, PROTOTYPES, LISTED)
+"""What parts the embeddings of a structure play: instances and views of classes; two towers, which
+are the two views of every instance; a prototype of each class, which is its first instance, beside
+its features; or what a list of batches makes of them."""
+
 
 class Kind(NamedTuple):
     """A kind of pairs: how the second point is related to the first.
@@ -113,6 +119,16 @@ class Terms:
         terms = tuple(Term(factor * term.weight, term.slots) for term in self.terms)
         pulls = {kind: factor * pull for kind, pull in self.pulls.items()}
         return Terms(terms, pulls, factor * self.constant)
+
+    def at_temperature(self, temperature: float) -> Terms:
+        """A loss that is written at τ = 1, at another τ."""
+        slope = 1 / temperature
+        terms = tuple(
+            Term(weight, tuple(slot._replace(slope=slope * slot.slope) for slot in slots))
+            for weight, slots in self.terms
+        )
+        pulls = {kind: slope * pull for kind, pull in self.pulls.items()}
+        return Terms(terms, pulls, slope * self.constant)
 
 
 def softmax_slots(counts: Mapping[Kind, float], temperature: float) -> tuple[Slot, ...]:

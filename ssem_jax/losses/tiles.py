@@ -97,7 +97,7 @@ def blockwise_supcl(
         alpha: α in [0, 1], the weight of L_self.
         temperature: τ > 0.
         self_pairs: "include" or "exclude" the pairs (i, i), or "decouple" instances.
-        mean: over positive "pairs", or over "anchors".
+        mean: over positive "pairs", over "anchors" that have one, or over "all" anchors.
         block_size: rows of a tile of the Gram matrix.
         axis_name: the mesh axis over which the batch is sharded, as many rows on each device; ids
             then hold for the whole batch. None: the rows at hand are the batch.
@@ -204,10 +204,15 @@ def group(
 def _weight(
     num_positives: Float[Array, " N"], mean: str, row_weights: Array | int = 1
 ) -> Float[Array, " N"]:
-    """Weight of each positive pair of an anchor; those of all pairs sum to 1, or none has any."""
+    """Weight of each positive pair of an anchor, as :func:`.contrast.positive_weight` says."""
     share = row_weights * (num_positives > 0).astype(num_positives.dtype)
-    total = jnp.sum(row_weights * num_positives if mean == "pairs" else share)
-    if mean == "anchors":
+    counted = {
+        "pairs": row_weights * num_positives,
+        "anchors": share,
+        "all": row_weights * jnp.ones_like(num_positives),
+    }
+    total = jnp.sum(counted[mean])
+    if mean != "pairs":
         share = share / jnp.maximum(num_positives, 1)
     return share / jnp.where(total > 0, total, 1)
 

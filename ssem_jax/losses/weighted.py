@@ -24,7 +24,8 @@ class WeightedSupCL(Mixture):
                                    {\sum_{(i,j)} \omega_{c(i)}}
 
     with the terms :math:`\ell_{ij}` of :class:`SupCL`; with mean="anchors" each sum runs over
-    anchors that have a positive, of their mean term. Convex in G as all weights are nonnegative.
+    anchors that have a positive, of their mean term, and with mean="all" the lower one over all.
+    Convex in G as all weights are nonnegative.
     In a balanced structure class weights break the symmetry of classes but not of instances.
 
     Args:
@@ -33,7 +34,7 @@ class WeightedSupCL(Mixture):
         class_weights: ω, one nonnegative number for each class, for example the inverse of its
             size. Static.
         self_pairs: "include" or "exclude" the pairs (i, i), or "decouple" instances.
-        mean: over positive "pairs", or over "anchors".
+        mean: over positive "pairs", over "anchors" that have one, or over "all" anchors.
 
     Raises:
         ValueError: as :class:`SupCL`; weights that are negative, or not one for each class, or

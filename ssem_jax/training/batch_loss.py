@@ -54,7 +54,7 @@ def supcl_loss(
             classes names two instances. None: every entry of the first axis is an instance of its
             own.
         self_pairs: "include" or "exclude" the pairs (i, i), or "decouple" instances.
-        mean: over positive "pairs", or over "anchors".
+        mean: over positive "pairs", over "anchors" that have one, or over "all" anchors.
         axis_name: the mesh axis over which the batch is sharded under `jax.shard_map` or
             `jax.pmap`; every device contrasts its rows with those of all and returns the loss of
             the whole batch. Differentiate as for any replicated loss: of parameters that are

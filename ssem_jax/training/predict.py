@@ -83,7 +83,7 @@ def predict_batch(
         alpha: α in [0, 1].
         temperature: τ > 0.
         self_pairs: "include" or "exclude" the pairs (i, i).
-        mean: over positive "pairs", or over "anchors".
+        mean: over positive "pairs", over "anchors" that have one, or over "all" anchors.
 
     Returns:
         The prediction.

@@ -65,7 +65,7 @@ CASES = [
     for structure in [*STRUCTURES, ALL_SINGLE]
     for convention in CONVENTIONS
     if structure.num_views > 1 or convention[0] == "include" or max(structure.sizes) > 1
-]
+] + [(ClassStructure((3, 1, 2), 2), "exclude", "all")]
 
 
 def admitted_alphas(structure, self_pairs):
@@ -448,7 +448,9 @@ def test_unknown_conventions():
         ValueError, match="self_pairs must be one of 'include', 'exclude', 'decouple'; got"
     ):
         SupCL(0.5, 0.5, self_pairs="both")
-    with pytest.raises(ValueError, match="mean must be one of 'pairs', 'anchors'; got 'rows'"):
+    with pytest.raises(
+        ValueError, match="mean must be one of 'pairs', 'anchors', 'all'; got 'rows'"
+    ):
         SupCL(0.5, 0.5, mean="rows")
 
 
