@@ -9,6 +9,8 @@ rational number it is. Three kinds of proof:
   (:func:`enclose_closed_form`), whose dual matrix has four distinct eigenvalues.
 * **Phases** of one cell (:func:`prove_phase`), by the signs of those eigenvalues at collapse.
 * **Theorems on boxes** (:func:`prove_on_box` and the functions built on it), by branch and bound.
+* **Identities** of rational functions (:func:`prove_zero`), at as many exact points as their
+  degrees ask for: thresholds of other structures, for all sizes and temperatures at once.
 
 References:
     Johansson (IEEE Trans. Comput. 2017, Arb); Rump (Acta Numerica 2010, verification methods).
@@ -36,6 +38,8 @@ from ssem_jax.balls.closed_form import view_margin as view_margin
 from ssem_jax.balls.enclosures import Enclosure as Enclosure
 from ssem_jax.balls.enclosures import enclose_minimum as enclose_minimum
 from ssem_jax.balls.enclosures import is_positive_definite as is_positive_definite
+from ssem_jax.balls.identities import Identity as Identity
+from ssem_jax.balls.identities import prove_zero as prove_zero
 from ssem_jax.balls.peak import Peak as Peak
 from ssem_jax.balls.peak import enclose_peak as enclose_peak
 from ssem_jax.balls.phases import PhaseProof as PhaseProof
@@ -52,3 +56,9 @@ from ssem_jax.balls.theorems import prove_temperature_slope as prove_temperature
 from ssem_jax.balls.theorems import prove_unimodal_in_temperature as prove_unimodal_in_temperature
 from ssem_jax.balls.theorems import prove_unique_optimum as prove_unique_optimum
 from ssem_jax.balls.theorems import refute_summary_guideline as refute_summary_guideline
+from ssem_jax.balls.thresholds import Threshold as Threshold
+from ssem_jax.balls.thresholds import prove_nonnegative as prove_nonnegative
+from ssem_jax.balls.thresholds import prove_random as prove_random
+from ssem_jax.balls.thresholds import prove_spread as prove_spread
+from ssem_jax.balls.thresholds import prove_stratified as prove_stratified
+from ssem_jax.balls.thresholds import prove_window as prove_window
