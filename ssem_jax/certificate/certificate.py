@@ -27,6 +27,8 @@ QUANTITIES = (
     "between_similarity",
 )
 """What is bounded. The view similarity is 1 - p/(p-1) times the view variance."""
+LOWEST = (0.0, 0.0, 0.0, -1.0, -1.0)
+"""The least that a variance and a similarity can be, in the order of `QUANTITIES`; all are ≤ 1."""
 
 
 @pytree_dataclass

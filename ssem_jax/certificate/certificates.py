@@ -60,12 +60,13 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ssem_jax.certificate import rounding
 from ssem_jax.certificate.brackets import Reduced, bound_cells
-from ssem_jax.certificate.certificate import QUANTITIES, Certificate, decide_phase
+from ssem_jax.certificate.certificate import LOWEST, QUANTITIES, Certificate, decide_phase
 from ssem_jax.certificate.class_blocks import reducible
 from ssem_jax.certificate.class_brackets import bracket_quantities
 from ssem_jax.certificate.class_program import ReducedSolution
 from ssem_jax.certificate.dual import Dual, bound_by_products, bound_chunk, bound_factored
 from ssem_jax.certificate.eigenbound import FAILURE_PROBABILITY
+from ssem_jax.certificate.symmetry.programs import bracket_program, has_program
 from ssem_jax.compute.kernels import Kernel, chunk_capacity, run_chunks
 from ssem_jax.geometry.metrics import variances
 from ssem_jax.geometry.shares import Variances, multiplicities, variance_simplex, variances_of
@@ -81,8 +82,6 @@ from ssem_jax.problem.solution import Solution
 from ssem_jax.problem.structure import ClassStructure, check_structure
 from ssem_jax.problem.validation import as_key, check_rows, check_type, concrete, require_x64
 
-LOWEST = (0.0, 0.0, 0.0, -1.0, -1.0)
-"""The least that a variance and a similarity can be, in the order of `QUANTITIES`; all are ≤ 1."""
 SHARE_ROUNDING = 1e-14
 """Variance share that counts as 0 where it is computed from similarities: their rounding."""
 DENSE_LIMIT = 512
@@ -167,7 +166,10 @@ def certify_embeddings(
 def _check_reference(other: Problem, problem: Problem) -> None:
     """Raise a ValueError, with what differs, unless a lower bound of one problem is one of both."""
     theirs, ours = loss_of(other), loss_of(problem)
-    named: list[tuple[str, Any, Any]] = [("the structure", other.structure, problem.structure)]
+    named: list[tuple[str, Any, Any]] = [
+        ("the structure", other.structure, problem.structure),
+        ("least", other.least, problem.least),
+    ]
     if type(theirs) is type(ours):
         fields = [field.name for field in dataclasses.fields(ours)]
         named += [(name, getattr(theirs, name), getattr(ours, name)) for name in fields]
@@ -216,6 +218,7 @@ def certify_blocks(problem: Problem, similarities: Similarities) -> Certificate:
             of the problem.
     """
     check_problem(problem)
+    problem.check_unbounded()
     structure = problem.structure
     check_type("similarities", similarities, Similarities, "a Similarities(view, within, between)")
     _check_concrete(problem, similarities)
@@ -256,7 +259,7 @@ def certify_blocks(problem: Problem, similarities: Similarities) -> Certificate:
     gap = found.value + found.rounding - found.lower
     eigenvalue = found.eigenvalue / structure.num_embeddings
     leaves = (found.value, found.lower, gap, eigenvalue, theta, found.low, found.high)
-    return _assemble(problem, leaves, 0.0)
+    return assemble(problem, leaves, 0.0)
 
 
 def certify_classes(solution: ReducedSolution) -> Certificate:
@@ -288,7 +291,7 @@ def certify_classes(solution: ReducedSolution) -> Certificate:
         each = np.where(here, np.asarray(slack).reshape(size, m) / counts, np.inf)
         eigenvalue = np.minimum(eigenvalue, each.min(axis=1))
     low, high = _brackets(losses, structure, found, lower + gap)
-    return _assemble(problem, (value, lower, gap, eigenvalue, found, low, high), 0.0)
+    return assemble(problem, (value, lower, gap, eigenvalue, found, low, high), 0.0)
 
 
 def _check_concrete(problem: Problem, points: Any) -> None:
@@ -321,6 +324,7 @@ def _certify(
     key: Seed | None = None,
 ) -> Certificate:
     _check_concrete(problem, embeddings)
+    problem.check_unbounded()
     start = None if key is None else as_key(key)
     structure = problem.structure
     num_points = structure.num_embeddings
@@ -362,10 +366,10 @@ def _certify(
     level = np.where(np.isnan(level), np.inf, level)  # where points coincide that may not
     low, high = _brackets(losses, structure, found, level)
     leaves = (dual.value, lower, level - lower, dual.eigenvalue, found, low, high)
-    return _assemble(problem, leaves, 0.0 if formed else FAILURE_PROBABILITY, embeddings)
+    return assemble(problem, leaves, 0.0 if formed else FAILURE_PROBABILITY, embeddings)
 
 
-def _assemble(
+def assemble(
     problem: Problem,
     leaves: tuple[AnyArray, ...],
     failure: float,
@@ -406,7 +410,11 @@ def _brackets(
     """Outer bounds of `QUANTITIES` for every cell."""
     size = len(level)
     alike = structure.is_balanced and losses.like_classes
-    if not alike and reducible(losses, structure):
+    by_classes = not alike and reducible(losses, structure)
+    fast = by_classes or (losses.symmetric and alike)
+    if has_program(losses, structure) and (losses.solved_by_terms or not fast):
+        return bracket_program(losses, structure, level)
+    if by_classes:
         return bracket_quantities(losses, structure, level)
     if not (losses.convex and losses.symmetric and alike):
         return np.tile(LOWEST, (size, 1)), np.ones((size, len(QUANTITIES)))

@@ -189,6 +189,7 @@ def stacked(functionals: list[ClassBlocks]) -> ClassBlocks:
 def cells_of(problem: Problem, verb: str, limit: int) -> tuple[GramLoss, int]:
     require_x64()
     check_problem(problem)
+    problem.check_unbounded()
     loss, structure = loss_of(problem), problem.structure
     if not (loss.convex and loss.symmetric):
         raise ValueError(

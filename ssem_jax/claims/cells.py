@@ -13,6 +13,7 @@ from ssem_jax import theory
 from ssem_jax.certificate.certificate import GAP_TOLERANCE
 from ssem_jax.certificate.class_blocks import ClassBlocks, gram_functionals, instance_functionals
 from ssem_jax.certificate.class_brackets import bracket_reduced
+from ssem_jax.certificate.symmetry.programs import bracket_similarity
 from ssem_jax.claims.interval import Interval
 from ssem_jax.geometry.shares import full_dimension, rank_in
 from ssem_jax.losses.base import GramLoss
@@ -20,7 +21,7 @@ from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.problem import Phase, Problem
 from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.problem.validation import check_type, shown
-from ssem_jax.sweeps.table import SHAPE, hyper_names, problems, sizes_of
+from ssem_jax.sweeps.table import LEAST, SHAPE, hyper_names, problems, sizes_of
 
 BOUNDARY_BAND = 1e-3
 """Phase claims leave out cells with |α - α_c| or |α - α_v| under this: there the variance is too
@@ -60,7 +61,8 @@ class Cells:
     and mean (arrays of str); class_sizes, (B, m). Brackets (:class:`Interval`): delta2,
     view_variance, mean_squared, within_similarity, between_similarity, total_variance,
     between_variance, and minimum, the minimal loss; by class, for classes of any sizes,
-    class_delta2 (B, m) and class_products (B, m(m-1)/2). Further: gap, certified, phase (codes of
+    class_delta2 (B, m) and class_products (B, m(m-1)/2); by kind of pairs, similarity(kind).
+    Further: gap, certified, phase (codes of
     :class:`ssem_jax.Phase`), and `found`, the table's own columns for the embeddings at hand.
 
     Args:
@@ -102,7 +104,7 @@ class Cells:
         columns = self.table.columns
         if name in self.COORDINATES and name in columns:
             return self.table[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
-        if name not in (*SHAPE, "loss", "loss_code", *hyper_names(self.loss)):
+        if name not in (*SHAPE, LEAST, "loss", "loss_code", *hyper_names(self.loss)):
             self.read.add(name)
         if name in self.BRACKETS and f"{name}_lo" in columns:
             return Interval(
@@ -155,6 +157,27 @@ class Cells:
         width = max(map(len, low))
         pad = [np.pad(ends, (0, width - len(ends)), mode="edge") for ends in (*low, *high)]
         return Interval(np.array(pad[: len(self)]), np.array(pad[len(self) :]))
+
+    def similarity(self, kind: str) -> Interval:
+        """(B,) mean similarity of the pairs of a kind, of losses that say their terms.
+
+        Args:
+            kind: "view", "within" or "between"; of two towers also as "other·self" (the matched
+                pair) or "self·within"; or with class sizes, as "between (8 to 4)" and "within
+                (feature 3 to prototype 3)". What is unknown is answered by a list.
+
+        Raises:
+            ValueError: there are no such pairs, or the loss does not say its terms.
+        """
+        self.read.add("similarities by kind")
+        low, high = np.zeros(len(self)), np.zeros(len(self))
+        for rows, problem in self.problems():
+            losses, _ = problem.cells()
+            found = bracket_similarity(
+                losses, problem.structure, self.minimum.high[rows], kind, problem.least
+            )
+            low[rows], high[rows] = found
+        return Interval(low, high)
 
     def problems(self) -> Iterator[tuple[list[int], Problem]]:
         """The cells as batches of one shape and loss, with their rows.

@@ -44,7 +44,7 @@ from ssem_jax.losses.base import DECLARED, NOT_CONVEX, PROVEN, GramLoss
 from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.display import INDENT, Told
 from ssem_jax.problem.validation import check_type
-from ssem_jax.sweeps.table import fixed_columns, hyper_names, in_order
+from ssem_jax.sweeps.table import LEAST, fixed_columns, hyper_names, in_order
 from ssem_jax.sweeps.words import typed
 
 
@@ -492,7 +492,8 @@ def coordinates(row: dict[str, Any], loss: Callable[..., GramLoss] = SupCL) -> s
         f"{typed(name)}={value:.6g}" if isinstance(value, float) else f"{name}={value}"
         for name, value in hyper.items()
     ]
-    return ", ".join([shape, f"p={row['num_views']}", f"d={row['dim']}", *written])
+    bound = [] if row.get(LEAST) is None else [f"{LEAST}={row[LEAST]:.6g}"]
+    return ", ".join([shape, f"p={row['num_views']}", f"d={row['dim']}", *bound, *written])
 
 
 def _describe(cells: Cells, row: int) -> str:

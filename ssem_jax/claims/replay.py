@@ -35,7 +35,7 @@ def export_counterexample(judgement: Judgement, folder: Path) -> list[Path]:
     files, cells = [], [row, *row.get("followed_by", ())]
     for number, cell in enumerate(cells):
         problem = problem_of(cell, claim.domain.loss)
-        if not is_known(problem.loss):
+        if not is_known(problem.loss) or problem.least is not None:
             continue
         quantities = [claim.quantity] if is_quantity(claim.quantity, problem) else []
         enclosure = [cell["lower"]], [cell["lower"] + cell["gap"]]

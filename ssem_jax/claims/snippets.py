@@ -20,7 +20,7 @@ from ssem_jax.claims.judgements import weigh_groups
 from ssem_jax.claims.space import Range
 from ssem_jax.losses.base import GramLoss
 from ssem_jax.losses.supcl import SupCL
-from ssem_jax.sweeps.table import choice_of, hyper_names, join, problem_of, sizes_of
+from ssem_jax.sweeps.table import LEAST, choice_of, hyper_names, join, problem_of, sizes_of
 
 ROUND_DIGITS = 4
 """Decimal places up to which a counterexample's hyper-parameters are rounded."""
@@ -80,12 +80,12 @@ def snippet(claim: Claim, row: dict[str, Any]) -> str:
         written = [written_out(key, cell, made_by) for key in hyper]
         lines += [line for line, _ in written if line and line not in lines]
         arguments = ", ".join(f"{key}={w}" for key, (_, w) in zip(hyper, written, strict=True))
-        sizes = sizes_of(cell["sizes"])
+        sizes, least = sizes_of(cell["sizes"]), cell.get(LEAST)
+        bound = "" if least is None else f", least={least}"
         lines += [
             f"structure = sx.ClassStructure({sizes}, num_views={cell['num_views']})",
-            f"problem = sx.Problem(structure, dim={cell['dim']}, loss={call}({arguments}))",
-            f"cell = sx.certify(sx.solve(problem, jax.random.key({cell['seed']}), "
-            f"num_starts={max(cell['starts'] or 2, 2)}))",
+            f"problem = sx.Problem(structure, dim={cell['dim']}, loss={call}({arguments}){bound})",
+            _solved(cell),
             f"print(cell.gap)  # {cell['gap']:.1e}",
         ]
         if f"{claim.quantity}_lo" in cell:
@@ -102,6 +102,15 @@ def _margin_line(claim: Claim, row: dict[str, Any]) -> list[str]:
     margin = weigh_groups(claim, groups).margin
     low, high = (float(np.ravel(end)[0]) for end in (margin.low, margin.high))
     return [f"# the margin of {claim.name} is {low:.3g} to {high:.3g} there: below 0, so it fails"]
+
+
+def _solved(cell: dict[str, Any]) -> str:
+    """How a cell is solved and certified again; without a seed nothing was minimised."""
+    if cell["seed"] is None:
+        return "cell = sx.certificate.certify_program(problem)"
+    starts = max(cell["starts"] or 2, 2)
+    solution = f"sx.solve(problem, jax.random.key({cell['seed']}), num_starts={starts})"
+    return f"cell = sx.certify({solution})"
 
 
 def written_out(

@@ -22,10 +22,10 @@ import polars as pl
 from ssem_jax.claims.cells import Cells, ClaimError, Condition
 from ssem_jax.losses.base import GramLoss
 from ssem_jax.losses.supcl import SupCL
-from ssem_jax.problem.problem import Problem
+from ssem_jax.problem.problem import Problem, checked_least
 from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.problem.validation import check_choice, check_count, check_type, concrete, shown
-from ssem_jax.sweeps.grid import admitting_dimension
+from ssem_jax.sweeps.grid import dim_of
 from ssem_jax.sweeps.table import SCHEMA, is_static, shape_columns, text_of
 
 FINEST = 2**24
@@ -91,12 +91,14 @@ class Slice(NamedTuple):
         dim: embedding dimension.
         choices: static choices of the loss, as (name, value).
         fixed: hyper-parameters that are lists in the space, as (name, value).
+        least: the least that similarities may be, if bounded.
     """
 
     structure: ClassStructure
     dim: int
     choices: tuple[tuple[str, Any], ...]
     fixed: tuple[tuple[str, float], ...]
+    least: float | None = None
 
     @property
     def size(self) -> tuple[int, ...]:
@@ -128,6 +130,8 @@ class Space:
         dim: d, an integer, "full" for the smallest that admits every optimum, a function of the
             class structure, or a list of these.
         loss: a loss class, or a function that makes a loss from hyper-parameters by keyword.
+        least: the least that the similarity of any two embeddings may be, as 0 where they have no
+            negative coordinates; None for no bound; or a list of these.
         where: cells → booleans, from coordinates alone; what it leaves out is never solved, for
             example ``lambda cell: cell.dim >= cell.num_classes``.
         **hyper: hyper-parameters of the loss by name: a :class:`Range`, a number, a list of
@@ -149,6 +153,7 @@ class Space:
         sizes: Any = None,
         dim: Any = "full",
         loss: Callable[..., GramLoss] = SupCL,
+        least: Any = None,
         where: Condition | None = None,
         **hyper: Any,
     ) -> None:
@@ -174,6 +179,7 @@ class Space:
             if all(isinstance(size, (int, np.integer)) for size in shapes):
                 shapes = [tuple(shapes)]
         self.structures = [ClassStructure(s, p) for s in shapes for p in views]
+        self.leasts = [checked_least(each) for each in _list("least", least)]
         self.dims = _list("dim", dim)
         for each in self.dims:
             if each != "full" and not callable(each):
@@ -218,11 +224,12 @@ class Space:
                 fixed = {k: float(v) for k, v in chosen.items() if k not in choices}
                 anywhere = {name: axis.low for name, axis in self.ranges.items()}
                 loss = self.loss(**anywhere, **fixed, **choices)
-                dims = [dimension_of(dim, structure, loss) for dim in self.dims]
-                found += [
-                    Slice(structure, dim, tuple(choices.items()), tuple(fixed.items()))
-                    for dim in dict.fromkeys(dims)
-                ]
+                for least in self.leasts:
+                    dims = [dimension_of(dim, structure, loss, least) for dim in self.dims]
+                    found += [
+                        Slice(structure, dim, tuple(choices.items()), tuple(fixed.items()), least)
+                        for dim in dict.fromkeys(dims)
+                    ]
         return sorted(found, key=lambda each: each.size)
 
     def spots(self, slices: Iterable[int], steps: Iterable[tuple[int, ...]]) -> Spots:
@@ -259,7 +266,7 @@ class Space:
         for place, values in zip(spots.slices, spots.values, strict=True):
             at = self.slices[place]
             rows.append(
-                shape_columns(at.structure, at.dim)
+                shape_columns(at.structure, at.dim, at.least)
                 | {name: text_of(value) for name, value in at.choices}
                 | dict(at.fixed)
                 | dict(zip(self.ranges, map(float, values), strict=True))
@@ -272,12 +279,13 @@ class Space:
         groups: dict[tuple, list[int]] = {}
         for row, place in enumerate(spots.slices):
             at = self.slices[place]
-            groups.setdefault((at.structure, at.dim, at.choices), []).append(row)
-        for (structure, dim, choices), rows in groups.items():
+            groups.setdefault((at.structure, at.dim, at.choices, at.least), []).append(row)
+        for (structure, dim, choices, least), rows in groups.items():
             hyper = {name: spots.values[rows, axis] for axis, name in enumerate(self.ranges)}
             fixed = [dict(self.slices[spots.slices[row]].fixed) for row in rows]
             hyper |= {name: np.array([each[name] for each in fixed]) for name in fixed[0]}
-            yield np.array(rows), Problem(structure, dim, self.loss(**hyper, **dict(choices)))
+            loss = self.loss(**hyper, **dict(choices))
+            yield np.array(rows), Problem(structure, dim, loss, least)
 
     def grid(self, level: int) -> Spots:
         """All slices at 2^level + 1 equal steps of every range, less what `where` leaves out."""
@@ -340,11 +348,12 @@ def _hyper(loss: Callable[..., GramLoss], given: Mapping[str, Any]) -> dict[str,
     }
 
 
-def dimension_of(dim: Any, structure: ClassStructure, loss: GramLoss) -> int:
+def dimension_of(
+    dim: Any, structure: ClassStructure, loss: GramLoss, least: float | None = None
+) -> int:
     """An embedding dimension as a number: of "full", or of a function of the structure."""
-    if callable(dim):
-        dim = dim(structure)
-    return admitting_dimension(structure, loss) if dim == "full" else check_count("dim", dim, 1)
+    dim = dim(structure) if callable(dim) else dim
+    return check_count("dim", dim_of(dim, structure, loss, least), 1)
 
 
 def _name(loss: Any) -> str:

@@ -48,6 +48,13 @@ def sweep_command(
     tau: Annotated[str, typer.Option(help="Temperature; likewise.")] = "log:0.05:5:17",
     self_pairs: SelfPairsOption = "include",
     mean: MeanOption = "pairs",
+    least: Annotated[
+        float | None,
+        typer.Option(
+            help="The least that similarities may be, as 0 after a ReLU; symmetry then solves what "
+            "is left, and nothing is minimised. [default: no bound]"
+        ),
+    ] = None,
     starts: Annotated[int, typer.Option(help="Random starts at most for each cell.", min=1)] = 2,
     seed: SeedOption = 0,
     witness: Annotated[
@@ -117,6 +124,7 @@ def sweep_command(
         parse_numbers("--tau", tau),
         tuple(listed(self_pairs)),
         tuple(listed(mean)),
+        least=least,
     )
     problems = grid.problems()
     check_sizes(problems, witness)

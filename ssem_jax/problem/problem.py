@@ -15,7 +15,13 @@ from jaxtyping import Array, Float, Key, PRNGKeyArray
 from ssem_jax.problem.display import Told, loss_text
 from ssem_jax.problem.pytrees import pytree_dataclass
 from ssem_jax.problem.structure import ClassStructure, check_structure
-from ssem_jax.problem.validation import check_count, check_type, shown, stable_text
+from ssem_jax.problem.validation import (
+    check_count,
+    check_type,
+    concrete,
+    shown,
+    stable_text,
+)
 
 
 @runtime_checkable
@@ -56,15 +62,20 @@ class Problem(Told):
         dim: d ≥ 1, the embedding dimension; or None for every dimension, which certificates and
             brackets speak of and no solver takes.
         loss: the loss, for example :class:`ssem_jax.SupCL`.
+        least: the least that the similarity of any two embeddings may be, if it is bounded: 0 for
+            embeddings without negative coordinates, as after a ReLU, whose similarities satisfy it.
+            Such problems are solved by :func:`ssem_jax.certificate.certify_program`.
 
     Raises:
         ValueError: d < 1, what is no structure or no loss, a loss that the structure does not
-            admit (no positive pair), or hyper-parameters of different batch axes.
+            admit (no positive pair), hyper-parameters of different batch axes, or a bound that is
+            not in [-1, 1).
     """
 
     structure: ClassStructure = dataclasses.field(metadata={"static": True})
     dim: int | None = dataclasses.field(metadata={"static": True})
     loss: Loss
+    least: float | None = dataclasses.field(default=None, metadata={"static": True})
 
     def __post_init__(self) -> None:
         check_structure(self.structure)
@@ -73,6 +84,7 @@ class Problem(Told):
         check_loss(self.loss)
         self.loss.check_structure(self.structure)
         _ = self.batch_size
+        object.__setattr__(self, "least", checked_least(self.least))
 
     __repr__ = Told.in_a_line
 
@@ -100,6 +112,14 @@ class Problem(Told):
                 "one, as geometry.full_dimension(structure)."
             )
         return self.dim
+
+    def check_unbounded(self) -> None:
+        """Raise a ValueError where similarities are bounded, for who knows of no such bound."""
+        if self.least is not None:
+            raise ValueError(
+                f"similarities are bounded by least = {self.least:g}, which is kept by "
+                "certificate.certify_program and by sweeps alone; use these, or leave it out."
+            )
 
     @property
     def batch_size(self) -> int | None:
@@ -141,6 +161,24 @@ def cell_keys(problem: Problem, key: PRNGKeyArray) -> Key[Array, " B"]:
         for cell in range(size)
     ]
     return jax.vmap(jax.random.fold_in, (None, 0))(key, np.asarray(hashes, np.uint32))
+
+
+def checked_least(least: Any) -> float | None:
+    """A bound of similarities as a number, or None.
+
+    Raises:
+        ValueError: no number in [-1, 1): above, all embeddings would coincide, and below, there is
+            no bound.
+    """
+    if least is None:
+        return None
+    value = concrete(least, "least")
+    if value is None or value.shape or not -1 <= value < 1:
+        raise ValueError(
+            "least, which bounds the similarity of any two embeddings from below, must be a number "
+            f"in [-1, 1) or None; got {shown(least)}."
+        )
+    return float(value)
 
 
 def check_loss(loss: Any) -> None:

@@ -322,10 +322,11 @@ def solve(
 
     Raises:
         ValueError: 64-bit mode is off, num_starts < 1, an unknown start, a problem of every
-            dimension, or called under ``jax.jit``.
+            dimension or with bounded similarities, or called under ``jax.jit``.
     """
     require_x64()
     check_problem(problem)
+    problem.check_unbounded()
     check_progress(progress)
     num_starts = check_count("num_starts", num_starts, 1)
     check_choice("start", start, FIRST_STARTS)

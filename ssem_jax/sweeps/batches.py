@@ -11,8 +11,10 @@ import polars as pl
 from ssem_jax import theory
 from ssem_jax.certificate.certificate import Certificate
 from ssem_jax.certificate.certificates import certificate_key, certify, certify_blocks
+from ssem_jax.certificate.reduced import certify_program
 from ssem_jax.compute import cache
 from ssem_jax.geometry.shares import full_dimension
+from ssem_jax.losses.base import loss_of
 from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.problem import Problem
 from ssem_jax.problem.validation import in_64_bits
@@ -30,17 +32,28 @@ Progress = Callable[[int], None]
 def split(problem: Problem, witness: str = "solve") -> Iterator[Problem]:
     """The problem in batches that fit into a part."""
     losses, size = problem.cells()
-    floats = problem.structure.num_embeddings * problem.given_dim
+    floats = 1 if by_program(problem) else problem.structure.num_embeddings * problem.given_dim
     step = int(np.clip(PART_FLOATS // floats, 1, PART_CELLS[witness]))
     for first in range(0, size, step):
         part = jax.tree.map(lambda leaf, first=first: leaf[first : first + step], losses)
-        yield Problem(problem.structure, problem.dim, part)
+        yield Problem(problem.structure, problem.dim, part, problem.least)
+
+
+def by_program(problem: Problem) -> bool:
+    """Whether a problem is solved by what symmetry leaves of it, and not minimised freely: a loss
+    of another structure than classes, or bounded similarities."""
+    return problem.least is not None or loss_of(problem).solved_by_terms
 
 
 def solve_batch(
     problem: Problem, seed: int, num_starts: int, progress: Progress | None
 ) -> pl.DataFrame:
     """Solve and certify one batch: the rows of its cells."""
+    if by_program(problem):
+        table = tabulate(certify_program(problem))
+        if progress:
+            progress(len(table))
+        return table
     key = jax.random.key(seed)
     solution = solve(problem, key, num_starts=num_starts, progress=progress)
     return tabulate(certify(solution, certificate_key(key)), solution, seed)
@@ -52,6 +65,7 @@ def certify_theory(problem: Problem) -> Certificate:
     Raises:
         ValueError: no closed form is known, or it does not fit into the dimension.
     """
+    problem.check_unbounded()
     losses, _ = problem.cells()
     structure = problem.structure
     if not (type(losses) is SupCL and structure.is_balanced):

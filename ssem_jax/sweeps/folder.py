@@ -368,7 +368,8 @@ def identity_of(batch: Problem, seed: int, num_starts: int, witness: str = "solv
     """
     how = (seed, num_starts) if witness == "solve" else ()
     structure = batch.structure
-    where = (structure.sizes, structure.num_views, batch.dim)
+    bound = () if batch.least is None else (batch.least,)
+    where = (structure.sizes, structure.num_views, batch.dim, *bound)
     losses, _ = batch.cells()
     return digest(FORMAT, own_code(), witness, how, where, losses)[:16]
 

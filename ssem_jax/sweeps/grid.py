@@ -14,7 +14,7 @@ from ssem_jax.compute.sizes import check_cells
 from ssem_jax.geometry.shares import full_dimension
 from ssem_jax.losses.base import GramLoss
 from ssem_jax.losses.supcl import SupCL
-from ssem_jax.problem.problem import Problem
+from ssem_jax.problem.problem import Problem, checked_least
 from ssem_jax.problem.structure import ClassStructure, check_structure
 from ssem_jax.problem.validation import check_type, shown
 from ssem_jax.sweeps.table import is_static
@@ -42,6 +42,7 @@ class Grid:
         means: conventions.
         loss: a dataclass of losses.
         hyper: values of its further fields, by name.
+        least: the least that similarities may be, or None, or a list of these.
 
     Raises:
         ValueError: an empty list, a value for what the loss does not have, or a problem that is
@@ -56,6 +57,7 @@ class Grid:
     means: Sequence[str] = ()
     loss: type[GramLoss] = SupCL
     hyper: Mapping[str, Sequence[Any] | np.ndarray] = dataclasses.field(default_factory=dict)
+    least: Sequence[float | None] | np.ndarray | float | None = None
 
     def __post_init__(self) -> None:
         if not (isinstance(self.loss, type) and dataclasses.is_dataclass(self.loss)):
@@ -68,6 +70,8 @@ class Grid:
             object.__setattr__(self, name, _listed(name, getattr(self, name)))
         hyper = {name: _listed(name, values) for name, values in self.hyper.items()}
         object.__setattr__(self, "hyper", hyper)
+        bounds = (None,) if self.least is None else _listed("least", self.least)
+        object.__setattr__(self, "least", tuple(map(checked_least, bounds)))
         for structure in self._listed("structures"):
             check_structure(structure)
 
@@ -102,23 +106,24 @@ class Grid:
         Raises:
             ValueError: an empty list, or more cells than a sweep may have.
         """
-        for name in ("structures", "dims"):
+        for name in ("structures", "dims", "least"):
             if len(self._listed(name)) == 0:
                 raise ValueError(f"{name} must not be empty; give at least one value.")
         axes = self.axes()
         static = {field.name for field in dataclasses.fields(self.loss) if is_static(field)}
         choices = {name: values for name, values in axes.items() if name in static}
         numbers = {name: values for name, values in axes.items() if name not in static}
-        counts = [len(values) for values in (self._listed("structures"), self._listed("dims"))]
+        counts = [len(self._listed(name)) for name in ("structures", "dims", "least")]
         check_cells(math.prod(counts) * math.prod(map(len, axes.values())))
         cells = np.array(list(itertools.product(*numbers.values())), float)
         traced = dict(zip(numbers, cells.T, strict=True))
         return [
-            Problem(structure, admitting_dimension(structure, loss) if dim == "full" else dim, loss)
+            Problem(structure, dim_of(dim, structure, loss, least), loss, least)
             for structure in self._listed("structures")
             for chosen in itertools.product(*choices.values())
             for loss in [self.loss(**traced, **dict(zip(choices, chosen, strict=True)))]
             for dim in self._listed("dims")
+            for least in self._listed("least")
         ]
 
 
@@ -131,11 +136,19 @@ PLURALS = {
 """Field of SupCL → the list of its values in a :class:`Grid`."""
 
 
+def dim_of(dim: Any, structure: ClassStructure, loss: GramLoss, least: float | None) -> Any:
+    """A dimension, of "full" too."""
+    if dim != "full":
+        return dim
+    bounded = least is not None
+    return structure.num_embeddings if bounded else admitting_dimension(structure, loss)
+
+
 def admitting_dimension(structure: ClassStructure, loss: GramLoss) -> int:
     """A dimension that admits every optimum."""
     convention = getattr(loss, "self_pairs", None)
     # Without further knowledge: a Gram matrix of N embeddings may have rank N.
-    known = convention in ("include", "exclude", "decouple")
+    known = convention in ("include", "exclude", "decouple") and not loss.solved_by_terms
     return full_dimension(structure, convention) if known else structure.num_embeddings
 
 

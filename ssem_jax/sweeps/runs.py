@@ -47,7 +47,14 @@ from ssem_jax.problem.validation import (
     require_x64,
     shown,
 )
-from ssem_jax.sweeps.batches import PART_CELLS, Progress, compute_batch, num_cells, split
+from ssem_jax.sweeps.batches import (
+    PART_CELLS,
+    Progress,
+    by_program,
+    compute_batch,
+    num_cells,
+    split,
+)
 from ssem_jax.sweeps.folder import (
     KEPT,
     LOG,
@@ -138,7 +145,8 @@ def sweep(
     batches = [batch for problem in problems for batch in split(problem, witness)]
     join([pl.DataFrame(schema=schema_of(loss_of(batch))) for batch in batches])  # or refuse now
     for batch in batches if witness == "solve" else ():
-        check_size(loss_of(batch), batch.structure)
+        if not by_program(batch):
+            check_size(loss_of(batch), batch.structure)
     _forget_old_traces(batches)
     tables: dict[int, pl.DataFrame] = {}
     with (
@@ -256,6 +264,8 @@ def check_sizes(problems: list[Problem], witness: str) -> None:
     """Raise a ValueError where there are too many cells, or one does not fit into memory."""
     check_cells(num_cells(problems))
     for problem in problems if witness == "solve" else ():
+        if by_program(problem):
+            continue
         shape = problem.structure.num_embeddings, problem.given_dim
         check_memory(
             "a cell of {} embeddings in {} dimensions".format(*shape),

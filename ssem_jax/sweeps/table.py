@@ -14,6 +14,7 @@ num_classes            m
 num_instances          n, instances per class (null if the classes differ in size)
 num_views              p
 dim                    d, embedding dimension
+least                  the least that similarities may be (null if unbounded; no column without)
 loss                   name of the loss
 loss_code              digest of its code, in which packages count by name: losses of one name are
                        told apart by it
@@ -93,6 +94,8 @@ SCHEMA: dict[str, Any] = {
     "seed": pl.Int64,
 }
 """Column → type of the table, for every loss."""
+LEAST = "least"
+"""Column of tables in which the similarities of some problem are bounded from below."""
 SHAPE = ("sizes", "num_classes", "num_instances", "num_views", "dim")
 """Columns that tell the shape of a cell; the dimension "full" goes with the others."""
 SHARED = ("alpha", "temperature", "self_pairs", "mean")
@@ -255,7 +258,7 @@ def schema_of(loss: GramLoss) -> dict[str, Any]:
     _, choices, numbers = columns_of(loss)
     columns = dict.fromkeys(numbers, pl.Float64) | dict.fromkeys(choices, pl.String)
     for name, kind in columns.items():
-        if name in SCHEMA and not (name in SHARED and SCHEMA[name] == kind):
+        if name == LEAST or (name in SCHEMA and not (name in SHARED and SCHEMA[name] == kind)):
             raise ValueError(
                 f"the field {name} of {type(loss).__name__} is named like another column of the "
                 "table; choose another name."
@@ -263,9 +266,11 @@ def schema_of(loss: GramLoss) -> dict[str, Any]:
     return SCHEMA | columns
 
 
-def shape_columns(structure: ClassStructure, dim: int | None) -> dict[str, Any]:
-    """The columns `SHAPE` of a cell."""
-    return {
+def shape_columns(
+    structure: ClassStructure, dim: int | None, least: float | None = None
+) -> dict[str, Any]:
+    """The columns `SHAPE` of a cell, and `LEAST` if it is bounded."""
+    return ({} if least is None else {LEAST: least}) | {
         "sizes": ",".join(map(str, structure.sizes)),
         "num_classes": structure.num_classes,
         "num_instances": structure.sizes[0] if structure.is_balanced else None,
@@ -288,7 +293,8 @@ def tabulate(
     found = certificate.variances
     low = np.asarray(certificate.low).reshape(size, -1)
     high = np.asarray(certificate.high).reshape(size, -1)
-    columns: dict[str, Any] = shape_columns(problem.structure, problem.dim) | {
+    shape = shape_columns(problem.structure, problem.dim, problem.least)
+    columns: dict[str, Any] = shape | {
         "loss": type(losses).__name__,
         "loss_code": code,
         "value": certificate.value,
@@ -313,7 +319,7 @@ def tabulate(
         "seed": seed,
     }
     columns |= numbers | choices
-    schema = schema_of(losses)
+    schema = schema_of(losses) | ({} if problem.least is None else {LEAST: pl.Float64})
 
     def series(name: str) -> pl.Series:
         value = columns.get(name)
@@ -374,14 +380,16 @@ def problems(table: pl.DataFrame, made_by: Maker) -> Iterator[tuple[list[int], P
         ValueError: `made_by` does not make the losses that the rows are of.
     """
     choices = [n for n in hyper_columns(table, made_by) if table[n].dtype == pl.String]
-    keys = [name for name in ("loss_code", "sizes", "num_views", "dim") if name in table.columns]
+    wanted = ("loss_code", "sizes", "num_views", "dim", LEAST)
+    keys = [name for name in wanted if name in table.columns]
     groups: dict[tuple, list[int]] = {}
     for row, key in enumerate(table.select(*keys, *choices).rows()):
         groups.setdefault(key, []).append(row)
     for rows in groups.values():
         part = table[rows]
         structure = ClassStructure(sizes_of(part["sizes"][0]), part["num_views"][0])
-        yield rows, Problem(structure, part["dim"][0], _loss_of(part, made_by))
+        least = part[LEAST][0] if LEAST in part.columns else None
+        yield rows, Problem(structure, part["dim"][0], _loss_of(part, made_by), least)
 
 
 def problem_of(row: Mapping[str, Any], made_by: Maker) -> Problem:
@@ -447,7 +455,7 @@ def fixed_columns(table: pl.DataFrame, made_by: Maker, along: str) -> list[str]:
     """The coordinates that are equal within a window along one of them."""
     moving = set(SHAPE) if along in SHAPE and along != "dim" else set()
     moving -= {"num_classes", "num_instances", "num_views"} - {along} if moving else set()
-    names = [*SHAPE, "loss", "loss_code", *hyper_columns(table, made_by)]
+    names = [*SHAPE, LEAST, "loss", "loss_code", *hyper_columns(table, made_by)]
     return [n for n in names if n in table.columns and n not in {along, *moving}]
 
 

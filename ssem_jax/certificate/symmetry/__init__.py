@@ -25,7 +25,8 @@ the reduced loss is small. Three steps lead from a structure to bounds:
 
 Files: algebra (colours of pairs in integers, and how they are built), structures (classes, towers,
 prototypes), colours (found for a loss that is written out), blocks (block-diagonalisation), program
-(the convex program that is left, and its solution), bounds (certificates and brackets).
+(the convex program that is left, and its solution), bounds (certificates and brackets), programs
+(that of a problem, with its quantities).
 """
 
 from ssem_jax.certificate.symmetry.algebra import Algebra as Algebra

@@ -142,10 +142,11 @@ def minorant(program: Program, x: Float[np.ndarray, " O"]) -> Minorant:
 
 
 class _Dual(NamedTuple):
-    """k f(y) - c·y ≥ k here - c·x - deficit for all feasible y."""
+    """k f(y) - c·y ≥ k here - c·x - deficit for all feasible y; and a lower bound ≤ 0 of λ_min."""
 
     minorant: Minorant
     deficit: float
+    eigenvalue: float
 
 
 def _dual(
@@ -178,7 +179,7 @@ def _dual(
         program.num_variables + len(scaled), float(sizes.sum() + np.abs(scaled).sum())
     )
     paid = float(pushes @ np.maximum(x - floors, 0)) + rest - algebra.num_points * least
-    return _Dual(cut, paid + margin)
+    return _Dual(cut, paid + margin, least)
 
 
 def _pushes(program: Program, point: Point) -> np.ndarray:
@@ -195,10 +196,11 @@ def _pushes(program: Program, point: Point) -> np.ndarray:
     return found
 
 
-def lower_bound(program: Program, point: Point) -> float:
-    """A lower bound of the loss over all embeddings, in all dimensions."""
+def lower_bound(program: Program, point: Point) -> tuple[float, float]:
+    """A lower bound of the loss over all embeddings, in all dimensions; and of the least eigenvalue
+    of the dual matrix that shows it, never above 0."""
     dual = _dual(program, point.x, 1.0, np.zeros(program.num_variables), _pushes(program, point))
-    return dual.minorant.here - dual.deficit
+    return dual.minorant.here - dual.deficit, dual.eigenvalue
 
 
 def attained(program: Program, x: Float[np.ndarray, " O"]) -> Float[np.ndarray, " O"]:
@@ -239,12 +241,14 @@ class Solved(NamedTuple):
         value: its loss, rounded upwards.
         lower: a lower bound of the loss of all embeddings.
         point: where the solver stopped, with its duals.
+        eigenvalue: a lower bound of λ_min of the dual matrix, never above 0.
     """
 
     x: Float[np.ndarray, " O"]
     value: float
     lower: float
     point: Point
+    eigenvalue: float
 
     @property
     def gap(self) -> float:
@@ -256,7 +260,8 @@ def solve_program(program: Program) -> Solved:
     """Solve and certify the program that symmetry leaves."""
     point = minimise(program)
     x = attained(program, point.x)
-    return Solved(x, upper_value(program, x), lower_bound(program, point), point)
+    lower, eigenvalue = lower_bound(program, point)
+    return Solved(x, upper_value(program, x), lower, point, eigenvalue)
 
 
 class Level:

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -64,21 +65,39 @@ def close(loss: ListedLoss, seed: int = 0) -> Closure:
     Raises:
         ValueError: more than `LISTED_LIMIT` points, or numbers that agreed by chance.
     """
-    if loss.size > LISTED_LIMIT:
+    algebra, colours = common_closure([loss], seed=seed)
+    return Closure(algebra, in_colours(loss, colours, algebra), colours)
+
+
+def common_closure(
+    losses: Sequence[ListedLoss], kinds: Colours | None = None, seed: int = 0
+) -> tuple[Algebra, Colours]:
+    """The coarsest colouring that some losses admit each, and so every mixture of them.
+
+    Args:
+        losses: written out, of the same points.
+        kinds: (N, N) integers of pairs that are told apart anyway.
+        seed: of the numbers that refinement compares.
+
+    Raises:
+        ValueError: more than `LISTED_LIMIT` points, or numbers that agreed by chance.
+    """
+    size = losses[0].size
+    if size > LISTED_LIMIT:
         raise ValueError(
-            f"colours are searched for up to {LISTED_LIMIT} embeddings; got {loss.size}. Build the "
+            f"colours are searched for up to {LISTED_LIMIT} embeddings; got {size}. Build the "
             "structure with certificate.symmetry instead."
         )
     rng = np.random.default_rng(seed)
-    colours = _joined(np.eye(loss.size, dtype=int), _pulled(loss))
+    apart = np.eye(size, dtype=int)
+    colours = _joined(apart, apart if kinds is None else kinds, *map(_pulled, losses))
     while True:
-        colours = _refined(colours, rng)
-        split = _split_by_coverage(loss, colours)
+        split = colours = _refined(colours, rng)
+        for loss in losses:
+            split = _split_by_coverage(loss, split)
         if split.max() == colours.max():
-            break
+            return algebra_of(colours), colours
         colours = split
-    algebra = algebra_of(colours)
-    return Closure(algebra, in_colours(loss, colours, algebra), colours)
 
 
 # ---------------------------------------------------------------------------------------- splitting

@@ -1,0 +1,61 @@
+"""Certificates of problems that are solved by what symmetry leaves of them, whatever N is."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ssem_jax.certificate.certificate import Certificate
+from ssem_jax.certificate.certificates import assemble
+from ssem_jax.certificate.symmetry.bounds import Level
+from ssem_jax.certificate.symmetry.programs import (
+    arranged,
+    quantities_of,
+    quantity_ends,
+    solved_cells,
+)
+from ssem_jax.losses.base import loss_of
+from ssem_jax.losses.declared import check_declared
+from ssem_jax.problem.problem import Problem, check_problem
+from ssem_jax.problem.validation import require_x64
+
+
+def certify_program(problem: Problem) -> Certificate:
+    r"""Solve and certify the program that symmetry leaves of a loss that says its terms.
+
+    Nothing is minimised over embeddings: an optimum is constant on the kinds of pairs, and the few
+    numbers that are left are found and certified (:mod:`ssem_jax.certificate.symmetry`). The bound
+    holds for all embeddings in all dimensions whose similarities are at least `problem.least`, and
+    N embeddings in N dimensions attain the value.
+
+    Args:
+        problem: one cell, or a batch of cells, of :class:`ssem_jax.SupCL` or of a loss in
+            :mod:`ssem_jax.losses.structured` or :mod:`ssem_jax.losses.batched`; its dimension is
+            None, or N at least.
+
+    Returns:
+        The certificate, without embeddings; `variances` are those of the solution.
+
+    Raises:
+        ValueError: 64-bit mode is off, a loss that does not say its terms, more embeddings than
+            colours are searched for, or a dimension below N.
+    """
+    check_problem(problem)
+    require_x64()
+    structure, losses = problem.structure, loss_of(problem)
+    arrangement = arranged(losses, structure)
+    if problem.dim is not None and problem.dim < structure.num_embeddings:
+        raise ValueError(
+            "what symmetry leaves of a problem is that of every dimension; got dim = "
+            f'{problem.dim}, below {structure.num_embeddings} embeddings. Use dim=None or "full".'
+        )
+    batch, size = problem.cells()
+    check_declared(batch, structure)
+    functionals = quantities_of(arrangement, structure)
+    rows = []
+    for program, solved in solved_cells(batch, structure, size, problem.least):
+        ends = quantity_ends(arrangement, structure, Level(program, solved.value, solved))
+        view, delta2, mean_squared = (functionals.slopes @ solved.x + functionals.constants)[:3]
+        shares = np.array([view, delta2, 1 - view - delta2 - mean_squared, mean_squared])
+        numbers = (solved.value, solved.lower, solved.gap, solved.eigenvalue)
+        rows.append((*numbers, shares, *ends))
+    return assemble(problem, tuple(map(np.array, zip(*rows, strict=True))), 0.0)

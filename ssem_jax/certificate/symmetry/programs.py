@@ -1,0 +1,325 @@
+"""The program that is left of a problem, and what is asked of it: quantities, and kinds by name.
+
+A loss that says its terms also says what `roles` its embeddings play; a structure then gives the
+algebra of their pairs. Whatever the algebra is, every colour lies within one relation of the class
+structure: itself, a view, within a class, between classes. So the variances of classes, instances
+and views are linear functions of the colour means, and are bracketed as such.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple, cast
+
+import jax
+import numpy as np
+from jaxtyping import Float, Int
+
+from ssem_jax.certificate import rounding
+from ssem_jax.certificate.certificate import LOWEST, QUANTITIES
+from ssem_jax.certificate.symmetry import structures as built
+from ssem_jax.certificate.symmetry.algebra import Algebra
+from ssem_jax.certificate.symmetry.bounds import Level, Solved, solve_program
+from ssem_jax.certificate.symmetry.colours import LISTED_LIMIT, common_closure, in_colours
+from ssem_jax.certificate.symmetry.program import Program
+from ssem_jax.losses.base import PROVEN, GramLoss, convexity_of
+from ssem_jax.losses.structured import RELATIONS, relation_matrix
+from ssem_jax.losses.terms import (
+    BETWEEN,
+    LISTED,
+    OTHER,
+    PROTOTYPES,
+    SELF,
+    TOWERS,
+    VIEW,
+    WITHIN,
+    Kind,
+    Terms,
+)
+from ssem_jax.problem.structure import ClassStructure
+
+SIZES_LIMIT = 8
+"""Different class sizes up to which brackets are computed: k of them leave some k²/2 variables, and
+8 take a second a cell."""
+
+
+class Arrangement(NamedTuple):
+    """The pairs of a structure in some roles.
+
+    Attributes:
+        algebra: of their colours.
+        relations: of every colour to the class structure: self, view, within or between.
+        sizes: (F,) instances of the class of every fibre.
+        parts: of a loss that is written out: its parts at τ = 1, in colours.
+    """
+
+    algebra: Algebra
+    relations: tuple[str, ...]
+    sizes: Int[np.ndarray, " F"]
+    parts: tuple[Terms, ...] = ()
+
+
+def _relation_of(kind: Kind) -> str:
+    """What a relation of classes, of towers or of indexed views is to the class structure."""
+    named = kind.relation.split("·")
+    return next((name for name in (WITHIN, BETWEEN) if name in named), "") or (
+        VIEW if OTHER in named else kind.relation
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def _built(roles: str, structure: ClassStructure) -> Arrangement:
+    pairs = ClassStructure(structure.sizes)
+    if roles == TOWERS:
+        algebra, beside = built.towers(built.classes(pairs), swap=True), 0
+    elif roles == PROTOTYPES:
+        algebra, beside = built.prototypes(tuple(n - 1 for n in structure.sizes)), 1
+    else:
+        algebra, beside = built.classes(structure), 0
+    sizes = [int(re.findall(r"\d+", fibre)[-1]) + beside for fibre in algebra.fibres]
+    return Arrangement(algebra, tuple(map(_relation_of, algebra.names)), np.array(sizes))
+
+
+@functools.lru_cache(maxsize=32)
+def _written(tree: Any, structure: ClassStructure) -> Arrangement:
+    """Of a loss that is written out; what it depends on are its static choices."""
+    loss = jax.tree.unflatten(tree, [np.nan] * tree.num_leaves)
+    losses, relation = loss.written(structure), relation_matrix(structure)
+    algebra, colours = common_closure(losses, relation)
+    _, first = np.unique(colours, return_index=True)
+    named = tuple(RELATIONS[k] for k in relation.ravel()[first])
+    owners = first[algebra.diagonal] // len(colours)
+    sizes = np.asarray(structure.sizes)[structure.class_ids[owners]]
+    parts = tuple(in_colours(one, colours, algebra) for one in losses)
+    return Arrangement(algebra, named, sizes, parts)
+
+
+def arranged(loss: GramLoss, structure: ClassStructure) -> Arrangement:
+    """The pairs of a structure in the roles that a loss gives its embeddings.
+
+    Raises:
+        ValueError: the loss does not say its terms; or it is written out, for more embeddings than
+            colours are searched for.
+    """
+    if not says_terms(loss):
+        raise ValueError(
+            f"{type(loss).__name__} does not say its terms, from which a program is made; SupCL "
+            "does, and CrossModal, NormFace, KindContrast, Spread and means over batches in "
+            "ssem_jax.losses. Use solve and certify."
+        )
+    if loss.roles == LISTED:
+        return _written(jax.tree.structure(loss), structure)
+    return _built(loss.roles, structure)
+
+
+def says_terms(loss: GramLoss) -> bool:
+    """Whether a loss says its terms, and they are proven to be its own."""
+    known = loss.roles == LISTED or type(loss).terms is not GramLoss.terms
+    return known and convexity_of(loss) == PROVEN
+
+
+def has_program(loss: GramLoss, structure: ClassStructure) -> bool:
+    """Whether the program of a loss is small enough to bracket its quantities."""
+    small = structure.num_embeddings <= LISTED_LIMIT or loss.roles != LISTED
+    return says_terms(loss) and small and len(set(structure.sizes)) <= SIZES_LIMIT
+
+
+def program_of(loss: GramLoss, structure: ClassStructure, least: float | None = None) -> Program:
+    """The program that symmetry leaves of one cell.
+
+    Args:
+        loss: with numbers for hyper-parameters.
+        structure: the class structure.
+        least: the least that similarities may be, if bounded.
+    """
+    arrangement = arranged(loss, structure)
+    terms = _mixed(loss, arrangement.parts) if arrangement.parts else loss.terms(structure)
+    return Program(arrangement.algebra, cast(Terms, terms), least)
+
+
+def _mixed(loss: Any, parts: tuple[Terms, ...]) -> Terms:
+    """The parts of a loss that is written out, as they count in one cell."""
+    found = Terms((), {})
+    for share, part in zip(loss.mixing, parts, strict=True):
+        if share > 0:
+            found = found + part.scaled(float(share))
+    return found.at_temperature(float(loss.temperature))
+
+
+class Functionals(NamedTuple):
+    """Linear functions of the entries of orbits.
+
+    Attributes:
+        slopes: (K, O).
+        constants: (K,).
+    """
+
+    slopes: Float[np.ndarray, "K O"]
+    constants: Float[np.ndarray, " K"]
+
+
+def _functionals(arrangement: Arrangement, weights: Float[np.ndarray, "K r"]) -> Functionals:
+    """Of weights of colours: what the entries of all pairs of a colour count together."""
+    algebra = arrangement.algebra
+    slopes = np.zeros((len(weights), len(algebra.orbits) + 1))
+    for colour, orbit in enumerate(algebra.orbit_of):
+        slopes[:, orbit] += weights[:, colour]
+    return Functionals(slopes[:, :-1], slopes[:, -1])
+
+
+def quantities_of(arrangement: Arrangement, structure: ClassStructure) -> Functionals:
+    """`QUANTITIES` as functions of the entries. Similarities are means over all pairs of a
+    relation; 1 where there is none."""
+    algebra, relations = arrangement.algebra, np.array(arrangement.relations)
+    total, p = algebra.num_points, structure.num_views
+    pairs = algebra.sizes / total
+    of_instance = np.where(np.isin(relations, (SELF, VIEW)), pairs / p, 0)
+    in_class = arrangement.sizes[algebra.source] * p
+    of_class = np.where(relations == BETWEEN, 0, pairs / in_class)
+    weights = {
+        "view_variance": -of_instance,
+        "delta2": of_instance - of_class,
+        "mean_squared": pairs / total,
+        "within_similarity": _mean_over(algebra, relations == WITHIN),
+        "between_similarity": _mean_over(algebra, relations == BETWEEN),
+    }
+    slopes, constants = _functionals(arrangement, np.stack([weights[q] for q in QUANTITIES]))
+    lone = {"view_variance": 1.0, "within_similarity": float(WITHIN not in relations)}
+    return Functionals(slopes, constants + [lone.get(name, 0.0) for name in QUANTITIES])
+
+
+def _mean_over(algebra: Algebra, chosen: np.ndarray) -> np.ndarray:
+    counted = np.where(chosen, algebra.sizes, 0)
+    return counted / max(int(counted.sum()), 1)
+
+
+def similarity_of(arrangement: Arrangement, name: str) -> Functionals:
+    """The mean similarity of the pairs of a kind.
+
+    Args:
+        arrangement: of the pairs.
+        name: a kind, as "within (8)" or "between (8 to 4)"; a relation of the roles, as
+            "other·within"; or one of the class structure: "view", "within" or "between".
+
+    Raises:
+        ValueError: there is no such pair.
+    """
+    algebra = arrangement.algebra
+    apart = [algebra.orbit_of[c] >= 0 for c in range(algebra.num_colours)]
+    names = (
+        [str(kind) for kind in algebra.names],
+        [kind.relation for kind in algebra.names],
+        list(arrangement.relations),
+    )
+    for of_colours in names:
+        chosen = np.array([one == name for one in of_colours]) & apart
+        if chosen.any():
+            return _functionals(arrangement, _mean_over(algebra, chosen)[None])
+    known = dict.fromkeys(
+        one for of in reversed(names) for one, is_apart in zip(of, apart, strict=True) if is_apart
+    )
+    raise ValueError(
+        f"there are no pairs of the kind {name!r}; the kinds are {', '.join(list(known)[:16])}."
+    )
+
+
+def solved_cells(
+    losses: GramLoss, structure: ClassStructure, size: int, least: float | None = None
+) -> Iterator[tuple[Program, Solved]]:
+    """The program of every cell, solved.
+
+    Args:
+        losses: the loss, with a batch axis on every leaf.
+        structure: the class structure.
+        size: the number of cells.
+        least: the least that similarities may be, if bounded.
+    """
+    for cell in range(size):
+        one = jax.tree.map(lambda leaf, cell=cell: float(leaf[cell]), losses)
+        program = program_of(one, structure, least)
+        yield program, solve_program(program)
+
+
+def bracketed(
+    level: Level, functionals: Functionals
+) -> tuple[Float[np.ndarray, " K"], Float[np.ndarray, " K"]]:
+    """Outer bounds of functionals over a level set; of those that are multiples of one another,
+    one is searched for."""
+    low, high = np.empty(len(functionals.slopes)), np.empty(len(functionals.slopes))
+    known: list[tuple[np.ndarray, float, float]] = []
+    for place, (slope, constant) in enumerate(zip(*functionals, strict=True)):
+        size = float(np.abs(slope).max(initial=0.0))
+        if not size:
+            low[place] = high[place] = constant
+            continue
+        plain = slope / size
+        ends = next(((a, b) for one, a, b in known if np.array_equal(one, plain)), None)
+        if ends is None:
+            below = next(((-b, -a) for one, a, b in known if np.array_equal(one, -plain)), None)
+            ends = below or level.bracket(plain)
+            known.append((plain, *ends))
+        # Weights of colours, their sums and products; entries are at most 1.
+        room = rounding.gamma(4 * len(slope) + 16) * (abs(constant) + float(np.abs(slope).sum()))
+        low[place], high[place] = (constant + size * end for end in ends)
+        low[place], high[place] = low[place] - room, high[place] + room
+    return low, high
+
+
+def bracket_program(
+    losses: GramLoss,
+    structure: ClassStructure,
+    levels: Float[np.ndarray, " B"],
+    least: float | None = None,
+) -> tuple[Float[np.ndarray, "B 5"], Float[np.ndarray, "B 5"]]:
+    """Outer bounds of `QUANTITIES` for every cell of a loss that says its terms.
+
+    Args:
+        losses: the loss, with a batch axis on every leaf.
+        structure: the class structure.
+        levels: (B,) the loss up to which embeddings count; raised to the minimum.
+        least: the least that similarities may be, if bounded.
+    """
+    arrangement = arranged(losses, structure)
+    cells = solved_cells(losses, structure, len(levels), least)
+    ends = [
+        quantity_ends(arrangement, structure, Level(program, level, solved))
+        for (program, solved), level in zip(cells, levels, strict=True)
+    ]
+    return np.array([low for low, _ in ends]), np.array([high for _, high in ends])
+
+
+def quantity_ends(
+    arrangement: Arrangement, structure: ClassStructure, level: Level
+) -> tuple[Float[np.ndarray, "5"], Float[np.ndarray, "5"]]:
+    """Outer bounds of `QUANTITIES`, within what they can be; the similarities of unequal classes
+    have no one number."""
+    functionals = quantities_of(arrangement, structure)
+    if not structure.is_balanced:
+        functionals = Functionals(functionals.slopes[:3], functionals.constants[:3])
+    low, high = bracketed(level, functionals)
+    whole_low, whole_high = np.array(LOWEST), np.ones(len(QUANTITIES))
+    whole_low[: len(low)] = np.fmax(whole_low[: len(low)], low)
+    whole_high[: len(high)] = np.fmin(1, high)
+    return whole_low, whole_high
+
+
+def bracket_similarity(
+    losses: GramLoss,
+    structure: ClassStructure,
+    levels: Float[np.ndarray, " B"],
+    name: str,
+    least: float | None = None,
+) -> tuple[Float[np.ndarray, " B"], Float[np.ndarray, " B"]]:
+    """Outer bounds of the mean similarity of the pairs of a kind, for every cell; the arguments are
+    those of :func:`bracket_program` and :func:`similarity_of`."""
+    arrangement = arranged(losses, structure)
+    wanted = similarity_of(arrangement, name)
+    cells = solved_cells(losses, structure, len(levels), least)
+    ends = [
+        bracketed(Level(program, level, solved), wanted)
+        for (program, solved), level in zip(cells, levels, strict=True)
+    ]
+    low, high = (np.array([each[side][0] for each in ends]) for side in (0, 1))
+    return np.fmax(low, -1 if least is None else least), np.fmin(high, 1)
