@@ -98,7 +98,10 @@ BOUNDED = sx.Problem(PLAIN, 4, sx.SupCL(0.5, 0.5), least=0)
 OTHER = losses.Spectral(0.5, 1.0)
 REFUSED = [
     (lambda: sx.Problem(PLAIN, 4, OTHER, least=1), r"in \[-1, 1\) or None; got 1"),
-    (lambda: sx.Problem(PLAIN, 4, OTHER, least=cast(Any, "0")), r"least, which bounds .* got '0'"),
+    (
+        lambda: sx.Problem(PLAIN, 4, OTHER, least=cast(Any, "0")),
+        r"least must be a num.* got '0'",
+    ),
     (lambda: sx.Space(least=[0, 2]), r"must be a number in \[-1, 1\) or None; got 2"),
     (lambda: sx.Grid([PLAIN], 4, [0.5], [0.5], least=np.nan), r"least, which bounds .* got nan"),
     (lambda: sx.solve(BOUNDED, 0), r"similarities are bounded by least = 0, which is kept by"),
@@ -139,7 +142,7 @@ def test_a_counterexample_comes_with_its_bound():
     least = sx.Claim(
         name="least",
         statement="Nonnegative classes collapse at every α.",
-        margin=lambda cell: claims.COLLAPSE_TOLERANCE - cell.delta2,
+        margin=lambda cell: sx.certificate.COLLAPSE_TOLERANCE - cell.delta2,
         domain=sx.Space(num_classes=2, num_instances=2, least=0, alpha=[0.9], temperature=[0.5]),
     )
     trial = sx.search(least, budget=1)

@@ -19,8 +19,9 @@ from oracles import (
     supcl_slope,
 )
 
+from ssem_jax.balls import enclosures
 from ssem_jax.geometry import Similarities, block_gram
-from ssem_jax.losses import SupCL, SupCon, WeightedSupCL, decoupled_contrast, info_nce
+from ssem_jax.losses import SupCL, SupCon, WeightedSupCL, decoupled_contrast, info_nce, tiles
 from ssem_jax.problem import ClassStructure
 
 EPS = np.finfo(float).eps
@@ -107,6 +108,19 @@ def test_value_is_the_definition(structure, self_pairs, mean):
     for alpha in admitted_alphas(structure, self_pairs):
         loss = SupCL(alpha, 0.3, self_pairs, mean)
         assert error_in_ulps(value_of(loss), supcl(gram, structure, loss), loss) < VALUE_ULPS
+
+
+def test_the_mean_over_all_anchors_weighs_alike_wherever_it_is_written():
+    structure, loss = ClassStructure((3, 1, 2), 2), SupCL(0.5, 0.5, mean="all")
+    anchors = loss.prepare(structure)
+    assert anchors.sup.sum() > 0
+    assert np.all(anchors.sup[structure.class_ids == 1] == 0)
+    num_sup = np.asarray(structure.sizes)[structure.class_ids] * 2 - 2
+    assert math.fsum(anchors.sup * num_sup) == pytest.approx(10 / 12)  # 2 of 12 have no positive
+    sup, own = enclosures._positive_weights(structure, loss)
+    assert [float(weight.p) / float(weight.q) for weight in sup] == pytest.approx(anchors.sup)
+    assert [float(weight.p) / float(weight.q) for weight in own] == pytest.approx(anchors.own)
+    assert np.asarray(tiles._weight(num_sup, "all")) == pytest.approx(anchors.sup)
 
 
 EXTREME = [
