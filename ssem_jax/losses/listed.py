@@ -105,7 +105,7 @@ class ListedLoss:
 
 def check_batches(
     batches: Iterable[Sequence[int]],
-    weights: Iterable[Fraction | int] | None,
+    weights: Iterable[Fraction | float] | None,
     size: int,
 ) -> list[tuple[list[int], Fraction]]:
     """Batches as they are meant, with weights that sum to 1.
@@ -172,7 +172,7 @@ def info_nce_batches(
     size: int,
     batches: Iterable[Sequence[int]],
     temperature: float,
-    weights: Iterable[Fraction | int] | None = None,
+    weights: Iterable[Fraction | float] | None = None,
     *,
     towers: bool = False,
 ) -> ListedLoss:
@@ -208,7 +208,7 @@ def supcl_batches(
     batches: Iterable[Sequence[int]],
     alpha: Fraction | int,
     temperature: float,
-    weights: Iterable[Fraction | int] | None = None,
+    weights: Iterable[Fraction | float] | None = None,
     self_pairs: str = "include",
     mean: str = "all",
 ) -> ListedLoss:
