@@ -487,13 +487,12 @@ def coordinates(row: dict[str, Any], loss: Callable[..., GramLoss] = SupCL) -> s
     shape = (
         f"m={row['num_classes']}, n={row['num_instances']}" if balanced else f"sizes={row['sizes']}"
     )
-    hyper = {name: row[name] for name in hyper_names(loss) if row.get(name) is not None}
+    hyper = {k: row[k] for k in (LEAST, *hyper_names(loss)) if row.get(k) is not None}
     written = [
         f"{typed(name)}={value:.6g}" if isinstance(value, float) else f"{name}={value}"
         for name, value in hyper.items()
     ]
-    bound = [] if row.get(LEAST) is None else [f"{LEAST}={row[LEAST]:.6g}"]
-    return ", ".join([shape, f"p={row['num_views']}", f"d={row['dim']}", *bound, *written])
+    return ", ".join([shape, f"p={row['num_views']}", f"d={row['dim']}", *written])
 
 
 def _describe(cells: Cells, row: int) -> str:
