@@ -120,7 +120,9 @@ def test_the_mean_over_all_anchors_weighs_alike_wherever_it_is_written():
     sup, own = enclosures._positive_weights(structure, loss)
     assert [float(weight.p) / float(weight.q) for weight in sup] == pytest.approx(anchors.sup)
     assert [float(weight.p) / float(weight.q) for weight in own] == pytest.approx(anchors.own)
-    assert np.asarray(tiles._weight(num_sup, "all")) == pytest.approx(anchors.sup)
+    assert np.asarray(tiles._weight(jnp.asarray(num_sup, float), "all")) == pytest.approx(
+        anchors.sup
+    )
 
 
 EXTREME = [
