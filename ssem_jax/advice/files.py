@@ -18,7 +18,7 @@ import zipfile
 from collections.abc import Sequence
 from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax.numpy as jnp
 import numpy as np
@@ -228,7 +228,10 @@ def _archive(file: Path, stream: BufferedIOBase, name: str | None, what: str) ->
         chosen = _one_of(list(arrays), name, file, "arrays")
         member = arrays[chosen]
         with archive.open(member) as part:
-            return Found(_array(part, member.file_size, file, what), f", {chosen!r} of {file.name}")
+            return Found(
+                _array(cast(BufferedIOBase, part), member.file_size, file, what),
+                f", {chosen!r} of {file.name}",
+            )
 
 
 def _tensors(file: Path, stream: BufferedIOBase, size: int, name: str | None, what: str) -> Found:

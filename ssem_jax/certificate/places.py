@@ -292,11 +292,11 @@ def _newton(program: _Program, points: np.ndarray) -> tuple[np.ndarray, np.ndarr
             break
         step = (step * min(1, REACH / length)).reshape(points.shape) * program.present
         for _ in range(HALVINGS):
-            following = unit(points + step)
-            if (level := program.value(following)) <= value + LEVEL * (1 + abs(value)):
+            if program.value(unit(points + step)) <= value + LEVEL * (1 + abs(value)):
                 break
             step = step / 2
-        points, value = following, level
+        points = unit(points + step)
+        value = program.value(points)
     return points, inverse, left
 
 

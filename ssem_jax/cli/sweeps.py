@@ -215,7 +215,7 @@ def _compared(
     from ssem_jax.sweeps.words import typed
 
     first, second = (filtered(table, where) if where else table for table in tables)
-    found = compare(first, second) | {"runs": [*map(str, runs)]}
+    found: dict[str, Any] = {**compare(first, second), "runs": [*map(str, runs)]}
     code = NOT_AS_EXPECTED if found["contradictions"] else AS_EXPECTED
     if as_json:
         return Answer(code, found)

@@ -60,8 +60,8 @@ class _Related(NamedTuple):
     """Which relation a pair has, and how many pairs of it the anchor has."""
 
     relation: np.ndarray
-    count: np.ndarray
-    num_instances: np.ndarray
+    num_pairs: np.ndarray
+    num_instances: np.float64
 
 
 class _KindLoss(PreparedLoss):
@@ -90,7 +90,7 @@ class _KindLoss(PreparedLoss):
 
         for share, against, positives in contrasts:
             logs = jax.nn.logsumexp(-apart, axis=1, b=by_pair(against))
-            pulls = by_pair(positives) / jnp.asarray(related.count, gram.dtype)
+            pulls = by_pair(positives) / jnp.asarray(related.num_pairs, gram.dtype)
             rest = (1 - sum(positives.values())) / temperature
             each = logs + jnp.sum(pulls * apart, axis=1)
             total = total + jnp.asarray(share, gram.dtype) * (jnp.mean(each) + rest)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -228,10 +228,11 @@ def _legend_beside(
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
     slices = f"{shown} of {held} slices" if shown < held else "slices"
+    where: Any = f"outside right {('upper', 'lower')[place]}"
     legend = figure.legend(
         list(entries.values()),
         list(entries),
-        loc=f"outside right {('upper', 'lower')[place]}",
+        loc=where,
         title=f"along {short(along)}:\n{slices}",
         handletextpad=0.2,
         alignment="left",

@@ -149,7 +149,7 @@ def admitting_dimension(structure: ClassStructure, loss: GramLoss) -> int:
     convention = getattr(loss, "self_pairs", None)
     # Without further knowledge: a Gram matrix of N embeddings may have rank N.
     known = convention in ("include", "exclude", "decouple") and not loss.solved_by_terms
-    return full_dimension(structure, convention) if known else structure.num_embeddings
+    return full_dimension(structure, str(convention)) if known else structure.num_embeddings
 
 
 def _listed(name: str, values: Any) -> Sequence[Any] | np.ndarray:

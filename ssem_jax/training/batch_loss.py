@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, Integer, Shaped
 
 from ssem_jax.compute.kernels import whole
@@ -103,7 +104,7 @@ def supcl_loss(
 
 def check_nonnegative(name: str, weights: Any) -> None:
     """Raise a ValueError unless every concrete number is nonnegative and finite."""
-    if not isinstance(weights, jax.core.Tracer):
+    if not isinstance(weights, Tracer):
         values = np.asarray(weights, float)
         if not np.all((values >= 0) & np.isfinite(values)):
             raise ValueError(f"{name} must be nonnegative and finite; got {shown(weights)}.")

@@ -17,7 +17,11 @@ import ssem_jax as sx
 from ssem_jax.cli import main
 
 sys.path.append(str(Path(__file__).parents[1] / "losses"))
-from test_conventions import BASE, DEFINITIONS, TAU
+from test_conventions import (  # pyright: ignore[reportMissingImports]
+    BASE,
+    DEFINITIONS,
+    TAU,
+)
 
 STEPS, RATE = 300, 0.05
 LABELS = np.array([2, 0, 1, 1, 0, 2, 2, 0, 1])

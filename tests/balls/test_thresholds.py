@@ -6,6 +6,7 @@ import pytest
 
 from proofs_numeric import thresholds
 from ssem_jax import balls, theory
+from ssem_jax.balls import thresholds as bounds
 from ssem_jax.balls.identities import Degrees, prove_zero
 from ssem_jax.claims import Verdict
 from ssem_jax.claims.claim import collect_theorems
@@ -44,7 +45,7 @@ def test_thresholds_are_proven(theorem):
 
 def test_a_margin_that_is_off_is_refuted():
     """The window with another end, and L_spread with another count."""
-    margin = balls.thresholds.instance_margin([(1, 1, 3, 8)], 0.5, 0.1, 0.2)
+    margin = bounds.instance_margin([(1, 1, 3, 8)], 0.5, 0.1, 0.2)
     assert margin == pytest.approx(0.5 - (3 - 0.16) / 5.6)
 
     def off(mu, nu, r, alpha):
@@ -58,12 +59,12 @@ def test_what_is_proven_is_what_theory_computes():
     """K (α_c - α) of random batches is 0 at theory's own α_c."""
     m, n, batch, tau = 3, 5, 4, 0.6
     r = math.exp(-m / ((m - 1) * tau))
-    chances = balls.thresholds._chances(1 / m, 1 / n, batch)
+    chances = bounds._chances(1 / m, 1 / n, batch)
     alpha = theory.random_alpha_c(m, n, 1, batch, tau)
     terms = [(c * (1 if k else alpha), 1, k, batch - 1 - k) for k, c in enumerate(chances)]
     kappa = (n - 1) / (n * (m - 1))
     pull = (1 - alpha) * sum(chances[1:])
-    margin = balls.thresholds.instance_margin(terms, pull, kappa, r)
+    margin = bounds.instance_margin(terms, pull, kappa, r)
     assert margin == pytest.approx(0, abs=1e-14)
     with pytest.raises(ValueError, match="a batch must be an integer of at least 2; got 1"):
         balls.prove_random(1)

@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 
 import ssem_jax as sx
-from ssem_jax import claims, losses
+from ssem_jax import losses
 from ssem_jax.certificate import certify_program
-from ssem_jax.claims import files
+from ssem_jax.claims import files, told
 from ssem_jax.claims.cells import Cells
 from ssem_jax.claims.refinement import search_all
 from ssem_jax.sweeps.table import problem_of
@@ -51,7 +51,8 @@ def test_rows_are_problems_again(table):
         assert problem.least == row["least"]
         assert type(problem.loss) is made_by
         assert certify_program(problem).lower[0] == row["lower"]
-    weights = problem_of(table.row(3, named=True), losses.KindContrast).loss.contrasts[0].against
+    kinds: Any = problem_of(table.row(3, named=True), losses.KindContrast).loss
+    weights = kinds.contrasts[0].against
     assert {name: float(weight[0]) for name, weight in weights.items()} == {"view": 1, "between": 1}
 
 
@@ -131,7 +132,7 @@ def test_bad_input_is_refused(call, message):
 
 def test_conjectures_of_other_structures_are_short():
     for claim in files.conjectures(files.load(FILE)):
-        assert isinstance(claim, claims.Claim)
+        assert isinstance(claim, sx.Claim)
     blocks = FILE.read_text().split(" = sx.Claim(")[1:]
     assert len(blocks) == 10
     assert all(block.index("\n)") == len(block[: block.index("\n)")]) for block in blocks)
@@ -150,7 +151,7 @@ def test_a_counterexample_comes_with_its_bound():
     assert "loss=sx.SupCL(" in trial.snippet
     assert ", least=0.0)" in trial.snippet
     assert "certify_program(problem)" in trial.snippet
-    assert "least=0" in claims.told.describe(trial)
+    assert "least=0" in told.describe(trial)
 
 
 @pytest.mark.slow

@@ -16,15 +16,15 @@ SEVERAL = sx.Problem(STRUCTURE, None, sx.SupCL(np.array([0.0, 1.0]), 0.1))
 
 
 def solution(problem, status):
-    zero, value = np.zeros_like(status, float), np.full_like(status, 2, float)
-    rows = np.zeros((*status.shape, 8, 3))
+    zero, value = jnp.zeros(status.shape), jnp.full(status.shape, 2.0)
+    rows = jnp.zeros((*status.shape, 8, 3))
     return sx.Solution(problem, rows, value, zero, zero, status, *4 * (status,))
 
 
 def certificate(problem, gap):
     zero, one = np.zeros_like(gap), np.ones_like(gap)
-    low, high = (np.full((*gap.shape, 5), end) for end in (0.1, 0.2))
-    phase = np.where(gap < 1e-9, sx.Phase.SPREAD, sx.Phase.UNDECIDED)
+    low, high = (jnp.full((*gap.shape, 5), end) for end in (0.1, 0.2))
+    phase = jnp.where(gap < 1e-9, sx.Phase.SPREAD, sx.Phase.UNDECIDED)
     shares = Variances(*4 * (one,))
     return Certificate(problem, one, one, gap, one, shares, low, high, phase, zero)
 

@@ -69,7 +69,7 @@ def test_weights_that_do_not_fit_are_refused(weights, message):
 
 def test_a_temperature_that_is_an_array_is_refused():
     with pytest.raises(ValueError, match=r"temperature must be a number here; got shape \(2,\)"):
-        sincere_loss(VIEWS, LABELS, temperature=np.array([0.1, 0.2]))
+        sincere_loss(VIEWS, LABELS, temperature=jnp.array([0.1, 0.2]))
     with pytest.raises(ValueError, match="temperature must be positive"):
         sincere_loss(VIEWS, LABELS, temperature=-1)
     with pytest.raises(ValueError, match="block_size must be an integer of at least 1"):
