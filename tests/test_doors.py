@@ -183,6 +183,8 @@ REFUSED = {
     ],
     "alpha must be a number or an array of numbers": [
         "theory.random_tau_c(2, 2, 1, 4, None)",
+        "sx.losses.CrossModal(None, .5)",
+        'sx.losses.ListedBatches("x", .5, [[0, 1]])',
         "theory.nonnegative_within(2, 2, 1, None, .5)",
         "theory.alpha_c_all(None, .5)",
         "theory.view_variance(2, 2, 1, None, .5)",
@@ -213,6 +215,9 @@ REFUSED = {
         "sx.SupCL(.5, -1)",
         "sx.SupCL(.5, np.inf)",
         "sx.losses.decoupled_contrast(0)",
+        "sx.losses.NormFace(-1)",
+        "sx.losses.TowerBatches(0, [[0, 1]])",
+        "sx.losses.Spread(.5, np.nan)",
     ],
     "temperature must be a number or an array of numbers": [
         "theory.stratified_alpha_c(2, 2, 1, (2, 2), None)",
@@ -384,6 +389,7 @@ REFUSED = {
         "theory.alpha_c(2, 2, True, .5)",
     ],
     "problem must be a Problem(structure, dim, loss)": [
+        "sx.certificate.certify_program(L)",
         "sx.solve(L, K)",
         "sx.solve([P], K)",
         "sx.solve(None, K)",
@@ -736,12 +742,20 @@ REFUSED = {
     "a batch must be an integer of at least 2": [
         "theory.random_alpha_c(2, 2, 1, 1, .5)",
         'theory.random_alpha_c(2, 2, 1, "4", .5)',
+        'sx.losses.RandomBatches(.5, .5, "4")',
+        "sx.balls.prove_random(None)",
     ],
     "contrasts must be a list of terms of ssem_jax.losses.kinds.Contrast": [
         "theory.collapse_margins(S, None, .5)",
     ],
     "batches must be a list of batches, as [[0, 1, 2], [0, 3, 4]]": [
         "theory.coverage_imbalance(3, None, .5)",
+    ],
+    "batch must be (classes, instances of each), as (10, 5)": [
+        "sx.losses.StratifiedBatches(.5, .5, 6)",
+    ],
+    "contrasts must be a list of ssem_jax.losses.Contrast(share, against, positives)": [
+        "sx.losses.KindContrast(.5, None)",
     ],
     "a batch must be two or more different indices below 3": [
         "theory.coverage_imbalance(3, [[0, 0]], .5)",
@@ -934,7 +948,9 @@ TOOLS = {
     "claims": {"Plane", "Proof", "collect", "collect_theorems", "equal"},  # tested with the claims
     "sweeps": {"num_cells"},
     "balls": {"float_above", "float_below", "instance_margin", "is_positive_definite"}
-    | {"prove_temperature_slope", "view_margin", "working_precision"},  # of balls
+    | {"prove_temperature_slope", "view_margin", "working_precision"}  # of balls
+    | {"prove_nonnegative", "prove_spread", "prove_stratified", "prove_window"}  # of nothing
+    | {"prove_zero"},  # of a function
     "show": {"animate", "axis", "bracket_widths", "cell_edges", "color_bar", "draw_gaps", "gap_map"}
     | {"draw_guide", "draw_margins", "draw_outcomes", "gram", "house_style", "inline_svg"}
     | {"new_figure", "outcome_map", "phase_legend", "plain", "plain_log_ticks", "series", "short"}
