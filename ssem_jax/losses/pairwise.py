@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 from ssem_jax.geometry.similarities import Similarities
 from ssem_jax.losses.base import PreparedLoss, Scalar
 from ssem_jax.losses.contrast import SELF_PAIRS, softmax_contrast
-from ssem_jax.problem.arrays import Hyper
+from ssem_jax.problem.arrays import AnyArray, Hyper
 from ssem_jax.problem.pytrees import pytree_dataclass
 from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.problem.validation import (
@@ -296,12 +296,12 @@ class SoftSupCon(PreparedLoss):
         # A sum that is rounded once: margins count the roundings of a weight.
         return self.weights.array / math.fsum(self.weights.array.flat), 1.0 - left_out
 
-    def value(self, gram: Float[Array, "N N"], prepared: tuple[np.ndarray, np.ndarray]) -> Scalar:
+    def value(self, gram: Float[Array, "N N"], prepared: tuple[AnyArray, AnyArray]) -> Scalar:
         """L(G) from weights and masks."""
         return softmax_contrast(gram, *self.softmax(prepared, gram.dtype))
 
     def softmax(
-        self, prepared: tuple[np.ndarray, np.ndarray], dtype: Any = float
+        self, prepared: tuple[AnyArray, AnyArray], dtype: Any = float
     ) -> tuple[Array, Array, Array]:
         """Weights, denominators and τ of :func:`softmax_contrast`."""
         weights, contrasted = (jnp.asarray(part, dtype) for part in prepared)

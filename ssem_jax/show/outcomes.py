@@ -134,7 +134,7 @@ def draw_margins(
         raise PlotError("no cell counts, so there is no margin to draw.")
     flat = len(axes) >= 2
     with house_style():
-        rows, columns = panel_layout(len(parts), min(len(parts), 3))
+        rows, columns = panel_layout(len(parts), 1 if len(parts) == 1 else 3)
         figure, grid = new_figure(
             rows,
             columns,

@@ -593,7 +593,7 @@ def test_the_loss_is_named(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("SSEM_CACHE", "off")
     audited = []
 
-    def noted(batch, loss, key):
+    def noted(batch, loss, key, tolerance):
         audited.append(loss)
         raise ValueError("computed")
 
