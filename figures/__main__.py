@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--only", action="append", choices=sorted(known), help="this figure only; may be repeated"
     )
-    parser.add_argument("--fast", action="store_true", help="coarse grids, in some minutes the first time")
+    parser.add_argument("--fast", action="store_true", help="coarse grids: some minutes at first")
     parser.add_argument(
         "--out", type=Path, help=f"folder to write to [{GALLERY}, with --fast {FAST_FOLDER}]"
     )
