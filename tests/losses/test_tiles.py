@@ -285,7 +285,7 @@ def test_memory_is_that_of_the_rows_and_a_few_tiles(self_pairs):
     compiled = jax.jit(jax.value_and_grad(value)).lower(rows, ids, ids).compile()
     used = compiled.memory_analysis().temp_size_in_bytes
     assert used <= 4 * (TILE_BYTES * BLOCK_SIZE**2 + ROW_BYTES * num_rows * dim)
-    assert used < 4 * num_rows**2 / 40
+    assert used < 4 * num_rows**2 / 49  # 343 MB of XLA before jax 0.12, 344 of later ones
 
 
 # ----------------------------------------------------------------------------------- precision
