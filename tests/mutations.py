@@ -134,8 +134,8 @@ WRITTEN: tuple[tuple[str, str, str], ...] = (
     ("losses", "jnp.where(same_instance, 0, kept) if self.decoupled else kept", "kept"),
     (
         "losses",
-        "np.maximum(num_positives, 1) / math.fsum(of_anchors)",
-        "np.maximum(num_positives, 1) / len(of_anchors)",
+        "np.maximum(num_positives, 1) / math.fsum(counted)",
+        "np.maximum(num_positives, 1) / len(counted)",
     ),
     ("losses", "(n - 1) * p / (n * p - 1), (p - 1) / (n * p - 1)", "(n - 1) / n, 1 / n"),
     ("pairwise", "jnp.where(matched, -logits, logits)", "jnp.where(matched, logits, -logits)"),

@@ -53,7 +53,6 @@ def test_there_are_more_than_a_hundred_and_every_topic_has_tests():
         assert not mutations.files(topic) or mutations.tests(topic, mutations.ROOT)
 
 
-@pytest.mark.slow
 def test_written_faults_are_up_to_date():
     assert not mutations.stale()
 
