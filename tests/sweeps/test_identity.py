@@ -377,6 +377,20 @@ def test_the_sources_of_this_package_have_a_digest():
     assert len(sources) == 16
 
 
+def test_a_source_counts_by_its_name_and_its_text(tmp_path, monkeypatch):
+    def digest_of(**sources):
+        for old in tmp_path.iterdir():
+            old.unlink()
+        for name, text in sources.items():
+            (tmp_path / f"{name}.py").write_text(text)
+        return identity.own_code.__wrapped__()
+
+    monkeypatch.setattr(identity, "_OWN", tmp_path)
+    first = digest_of(a="1", b="2")
+    assert first == digest_of(a="1", b="2")
+    assert len({first, digest_of(a="1", c="2"), digest_of(a="1", b="3"), digest_of(a="1")}) == 4
+
+
 def test_classes_count_by_what_they_do():
     def loss(power, base=sx.GramLoss):
         @pytree_dataclass
