@@ -77,7 +77,7 @@ TESTS: dict[str, tuple[int, tuple[str, ...], tuple[str, ...]]] = {
     "certificate": (
         16,
         ("certificate/certificate.py", "certificate/certificates.py", "certificate/dual.py"),
-        ("certificate", "fuzz"),
+        ("certificate", "rounding", "fuzz"),
     ),
     "convexity": (
         8,

@@ -31,6 +31,9 @@ def test_an_identity_is_proven_and_what_is_none_is_refuted():
     assert false.refuted == {"x": "1/2", "y": "1/2"}
     hidden = prove_zero(lambda x: (2 * x - 1) * (3 * x - 1), ("x",))  # 0 at 1/2 and at 1/3
     assert hidden.refuted == {"x": "1/4"}
+    for variables in (("x", "y"), ("y", "x")):  # every variable is tried as often as its own degree
+        one = prove_zero(lambda x, y: 0 * y + (2 * x - 1) * (3 * x - 1) * (4 * x - 1), variables)
+        assert one.refuted == {"x": "1/5", "y": "1/2"}
 
 
 THEOREMS = collect_theorems([thresholds])

@@ -13,10 +13,10 @@ from oracles import contrasted, positives
 
 from ssem_jax import SupCL
 from ssem_jax.certificate import certificates, certify_embeddings, dual, rounding
-from ssem_jax.certificate.eigenbound import factored, factored_in_place
+from ssem_jax.certificate.eigenbound import factored, factored_in_place, lanczos_bound
 from ssem_jax.certificate.rounding import EXP_ULPS, LOG_ULPS, arguments_of, errors_in_ulps
 from ssem_jax.geometry import sphere
-from ssem_jax.losses import WeightedSupCL
+from ssem_jax.losses import WeightedSupCL, gram_loss, tiles
 from ssem_jax.problem import ClassStructure
 
 IDLE = 1e-3
@@ -205,6 +205,42 @@ def test_the_sum_of_multipliers_and_the_diagonal(size):
     error = abs(float(meant - Fraction(float(jnp.sum(jnp.asarray(found))))))
     margin = rounding.multipliers(size, np.abs(found).sum(), np.abs(diagonal).sum())
     assert 0 < error <= margin
+
+
+def test_a_tangent_lies_below_the_loss_by_all_of_its_margins():
+    """Of a loss whose terms cancel, so that no margin hides in its last bit."""
+
+    @gram_loss(convex=True)
+    def steep(gram, structure):
+        return 1e6 * (jnp.mean(gram) - jnp.mean(gram**2)) + jnp.mean(gram)
+
+    structure, loss = ClassStructure((2, 2)), steep()
+    gram = jnp.fill_diagonal(jnp.full((4, 4), 0.25), 1.0, inplace=False)
+    prepared = loss.prepare(structure)
+    found = dual._tangent(loss, prepared, gram, 3)
+    terms = loss.sensitivity(gram, prepared)
+    evaluation = rounding.evaluation(4) * loss.magnitude(found.value, terms)
+    expected = evaluation + rounding.tangent_slope(4, terms)
+    assert found.value - found.lower == pytest.approx(float(expected), rel=1e-2)
+    moved = rounding.gram_entry(3) * terms
+    assert found.value_rounding == pytest.approx(float(evaluation + moved), rel=1e-12)
+
+
+def test_products_with_a_dual_are_bounded_with_room_for_their_rounding(monkeypatch):
+    structure, loss = ClassStructure((3, 2)), SupCL(0.3, 0.5)
+    rows = sphere.normalize(jnp.asarray(np.random.default_rng(0).normal(size=(5, 4))))
+    seen = []
+
+    def watched(product, size, norm, error, *others):
+        seen.append((norm, error))
+        return lanczos_bound(product, size, norm, error, *others)
+
+    monkeypatch.setattr(dual, "lanczos_bound", watched)
+    found = dual.bound_by_products(loss, structure, rows, jax.random.key(0))
+    relative = rounding.blockwise_slope(5, 4, 0.5)
+    plain = float(tiles.blockwise_dual(loss, rows, structure).norm)
+    assert seen == [(plain * (1 + 2 * relative), plain * (1 + 2 * relative) * relative)]
+    assert found.lower < found.value
 
 
 def test_levels_and_lower_bounds_are_on_their_sides(monkeypatch):

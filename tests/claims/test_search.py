@@ -98,6 +98,21 @@ def test_the_snippet_reproduces_the_counterexample(source):
     assert len(f"{row['temperature']:g}") <= 4
 
 
+def test_a_smaller_slice_is_searched_before_a_larger_one_is_shown(source):
+    """The first temperature fails in a strip that the coarse grid misses, the second everywhere."""
+
+    def margin(cell):
+        strip = abs(cell.alpha - 0.37) - 0.004
+        return np.where(cell.temperature < 0.55, strip, -1) + 0 * cell.delta2
+
+    space = Space(num_classes=2, num_instances=2, temperature=[0.5, 0.6])
+    budget = sx.claims.Budget(cells=20)
+    trial = search(Claim("strip", "a strip", margin, space), budget, source)
+    assert trial.judgement.verdict is Verdict.REFUTED
+    assert trial.judgement.counterexample["temperature"] == 0.5
+    assert trial.judgement.counterexample["alpha"] == pytest.approx(0.37, abs=0.004)
+
+
 def test_nothing_rests_on_uncertified_cells():
     """In R^2 the spread optimum of two classes of two is out of reach: nothing is certified."""
     space = Space(num_classes=2, num_instances=2, dim=2, alpha=[0.9], temperature=[0.3, 1.0])

@@ -288,6 +288,10 @@ def test_terms_are_finite_where_a_loss_is_infinite_at_coinciding_embeddings():
     gram = block_gram(STRUCTURE, 1.0, 0.5, -0.5)
     terms = energy().sensitivity(gram, STRUCTURE)
     assert 4 * jnp.sum(jnp.abs(jax.grad(energy().value)(gram, STRUCTURE))) <= terms < np.inf
+    slopes = jax.grad(energy().value)
+    probes = (gram, jnp.eye(4), 0.5 * (gram + 1))
+    largest = max(float(jnp.sum(jnp.abs(slopes(jnp.asarray(g), STRUCTURE)))) for g in probes)
+    assert terms == pytest.approx(4 * largest)
     assert energy().sensitivity(jnp.ones((4, 4)), STRUCTURE) == np.inf or np.isnan(
         energy().sensitivity(jnp.ones((4, 4)), STRUCTURE)
     )

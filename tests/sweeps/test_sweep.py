@@ -701,6 +701,7 @@ HOLDER = """
 import fcntl, sys, time
 with open(sys.argv[1], "ab") as file:
     fcntl.lockf(file, fcntl.LOCK_EX, 1, 1)
+    fcntl.lockf(file, fcntl.LOCK_EX, 1, 4)
     print("held", flush=True)
     time.sleep(600)
 """
@@ -718,6 +719,10 @@ def test_a_part_that_a_stopped_process_holds_is_taken_over(tmp_path, monkeypatch
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
         try:
             assert holder.stdout.readline() == "held\n"
+            with (run / folder.CLAIMS).open("ab") as claims:
+                beside = folder.RunFolder(run, {}, claims)
+                held = [str(holder.pid) in beside.holder(part) for part in range(5)]
+                assert held == [sys.platform == "linux" and part in (0, 3) for part in range(5)]
             found = sweep(grid(structures=STRUCTURES[:1]).problems(), seed=3, out=run)
         finally:
             holder.kill()

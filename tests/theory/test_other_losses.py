@@ -125,6 +125,20 @@ def test_supcon_collapses_and_other_losses_too_or_not():
     assert theory.collapse_criterion(SupCL(1.0, 0.5), ClassStructure((1, 1, 1))) == np.inf
 
 
+@gram_loss(convex=True, symmetric=True)
+def near(gram, structure, *, aim=0.3):
+    return jnp.mean((gram - aim) ** 2)
+
+
+@pytest.mark.parametrize("aim", [-0.1, 0.3, 0.9])
+def test_the_criterion_where_classes_attract_each_other(aim):
+    """The class means lie at the similarity that is aimed at, where its slope is zero."""
+    m, n = 3, 2
+    slope = (n - 1) / (m * n) * 2 * (1 - aim)  # of the pairs within classes, at 1
+    margin = theory.collapse_criterion(near(aim=aim), ClassStructure.balanced(m, n))
+    assert margin == pytest.approx(-n / (n - 1) * slope, abs=BAND)
+
+
 def test_what_the_criterion_cannot_judge():
     structure = ClassStructure.balanced(2, 2)
     for loss in (SupConIn(0.5), WeightedSupCL(0.0, 0.5, (1, 2))):
