@@ -226,6 +226,10 @@ ARGUED: dict[str, str] = {
     "f8b04e2795": "the first guess of a tilt, which is then refined as far as from any other",
     "9ae457637a": "a key by which a check is remembered: one check then serves for all devices",
     "f4e5ed74d6": "numbers of instances on several devices, which differ by more than their count",
+    "5e187cca0d": "at that very size the other of two ways to the same eigenvectors",
+    "90a40f1f24": "the logarithm of a row that has no weight, to keep its slope a number",
+    "bfdc587d0e": "sorts out suspects, each of which is judged by another rule afterwards",
+    "0ebeb91bac": "a model of the curvature: its steps are taken where they lower the loss",
     "bbdd0e19e4": "what an Enum keeps of its members is hashed besides the members themselves",
 }
 """Survivor → why it is no fault."""

@@ -12,7 +12,7 @@ from flint import arb, ctx, fmpq
 from oracles import contrasted, positives
 
 from ssem_jax import SupCL
-from ssem_jax.certificate import certificates, certify_embeddings, dual, rounding
+from ssem_jax.certificate import brackets, certificates, certify_embeddings, dual, rounding
 from ssem_jax.certificate.eigenbound import factored, factored_in_place, lanczos_bound
 from ssem_jax.certificate.rounding import EXP_ULPS, LOG_ULPS, arguments_of, errors_in_ulps
 from ssem_jax.geometry import sphere
@@ -205,6 +205,23 @@ def test_the_sum_of_multipliers_and_the_diagonal(size):
     error = abs(float(meant - Fraction(float(jnp.sum(jnp.asarray(found))))))
     margin = rounding.multipliers(size, np.abs(found).sum(), np.abs(diagonal).sum())
     assert 0 < error <= margin
+
+
+@pytest.mark.parametrize("self_pairs", ["include", "exclude", "decouple"])
+@pytest.mark.parametrize("shape", [(2, 3, 1), (2, 3, 2), (3, 2, 4)])
+def test_a_cut_counts_the_pulls_of_pairs_that_can_move(monkeypatch, shape, self_pairs):
+    """Self pairs are positives without a slope: of p views, one is the anchor itself."""
+    loss, seen = SupCL(0.3, 0.5, self_pairs), []
+    structure = ClassStructure.balanced(*shape)
+    blocks = loss.prepare_blocks(structure)
+    monkeypatch.setattr(rounding, "block_slope", lambda *counts: seen.append(counts) or 0.0)
+    brackets._margin_of_contrast(loss, blocks)(jnp.asarray(1.0), jnp.asarray([1.0, 2.0, -3.0]))
+    pulls, loose, steep = map(float, seen[0])
+    parts = zip((0.7, 0.3), positives(structure, self_pairs, "pairs"), strict=True)
+    weights = [share / count for share, of in parts for (i, j), count in of.items() if i != j]
+    assert pulls == pytest.approx(sum(weights) / 0.5, rel=1e-12)
+    assert loose == (0 if self_pairs == "include" else 2)
+    assert steep == 6
 
 
 def test_a_tangent_lies_below_the_loss_by_all_of_its_margins():

@@ -28,6 +28,16 @@ def verdict(table, margin, **options):
     return judge(Claim("claim", "statement", margin, DOMAIN, **options), table)
 
 
+def test_the_clearest_of_equally_small_counterexamples_is_told(table):
+    """As clear as the upper end of its margin is low, whatever the lower end says."""
+    high = np.linspace(-0.1, -0.9, len(table))
+    low = -2 - high
+    told = claims.judgements._smallest(
+        (claims.Cells(table),), np.arange(len(table)), Interval(low, high)
+    )
+    assert told == table.row(len(table) - 1, named=True)
+
+
 def test_holds_and_refuted(table):
     true = verdict(table, lambda cell: 1 - cell.delta2)
     assert true.verdict is Verdict.HOLDS

@@ -337,6 +337,11 @@ def test_order_puts_null_first_and_keeps_ties():
 
 def test_the_columns_that_a_window_shares_are_those_of_its_losses():
     table = rows_of(EQUAL, flagged(sharpness=X))
+    shape, kept = table_module.SHAPE, {"num_classes", "num_instances", "num_views"}
+    for along in shape:
+        fixed = {*fixed_columns(table, sx.SupCL, along)} & {*shape}
+        # A dimension may change alone; with the sizes, "full" goes.
+        assert fixed == ({*shape} if along == "dim" else kept) - {along}
     assert fixed_columns(table, cast(Any, lambda level: None), "sharpness")[5:] == [
         *("loss", "loss_code", "push", "kind", "weights", "mode")
     ]
