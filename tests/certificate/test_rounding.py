@@ -215,8 +215,12 @@ def test_a_cut_counts_the_pulls_of_pairs_that_can_move(monkeypatch, shape, self_
     structure = ClassStructure.balanced(*shape)
     blocks = loss.prepare_blocks(structure)
     monkeypatch.setattr(rounding, "block_slope", lambda *counts: seen.append(counts) or 0.0)
+    monkeypatch.setattr(rounding, "block_value", lambda *counts: seen.append(counts) or 0.0)
     brackets._margin_of_contrast(loss, blocks)(jnp.asarray(1.0), jnp.asarray([1.0, 2.0, -3.0]))
-    pulls, loose, steep = map(float, seen[0])
+    num_pairs, logarithms = seen[0]
+    assert num_pairs == structure.num_embeddings
+    assert logarithms == (9 if self_pairs == "decouple" else 1)
+    pulls, loose, steep = map(float, seen[1])
     parts = zip((0.7, 0.3), positives(structure, self_pairs, "pairs"), strict=True)
     weights = [share / count for share, of in parts for (i, j), count in of.items() if i != j]
     assert pulls == pytest.approx(sum(weights) / 0.5, rel=1e-12)
