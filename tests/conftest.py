@@ -14,10 +14,11 @@ KERNELS = Path(__file__).parents[1] / ".pytest_cache" / "kernels"
 
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(KERNELS))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
-# All else compiles as the package's kernels do (`ssem_jax.compute.kernels.OPTIONS`), in half of
-# the time. XLA_FLAGS= (empty) leaves XLA its own choices. XLA ends the process where it does not
-# know a flag: that of its old emitters went with them.
-flags = ["--xla_backend_optimization_level=1"]
+# The package's kernels compile as they do for users (`ssem_jax.compute.kernels.OPTIONS`). All else
+# are thousands of small functions that run once: not optimised, they compile in half of the time.
+# XLA_FLAGS= (empty) leaves XLA its own choices. XLA ends the process where it does not know a flag:
+# that of its old emitters went with them.
+flags = ["--xla_backend_optimization_level=0"]
 if jaxlib.version.__version_info__ < (0, 11):
     flags += ["--xla_cpu_use_fusion_emitters=false"]
 os.environ.setdefault("XLA_FLAGS", " ".join(flags))
