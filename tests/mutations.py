@@ -230,6 +230,9 @@ ARGUED: dict[str, str] = {
     "90a40f1f24": "the logarithm of a row that has no weight, to keep its slope a number",
     "bfdc587d0e": "sorts out suspects, each of which is judged by another rule afterwards",
     "0ebeb91bac": "a model of the curvature: its steps are taken where they lower the loss",
+    "9bf58bf4a0": "where a start is taken from; what it leads to is certified",
+    "d0d28ae433": "two kinds of random rows that are drawn equally often change their numbers",
+    "305fb8f915": "which of two measures of one decrease a step is judged by",
     "bbdd0e19e4": "what an Enum keeps of its members is hashed besides the members themselves",
 }
 """Survivor → why it is no fault."""

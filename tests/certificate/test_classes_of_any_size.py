@@ -448,3 +448,13 @@ def test_verification_needs_64_bits():
             solve_reduced(Problem(ClassStructure((3, 2)), 3, SupCL(0.5, 0.5)))
     finally:
         jax.config.update("jax_enable_x64", True)
+
+
+def test_the_terms_of_a_loss_without_rows_are_its_slopes():
+    """Eight times the sum of their sizes, over two classes and their four products."""
+
+    def function(blocks):
+        return 2 * jnp.sum(blocks.view) - jnp.sum(blocks.delta2) + 3 * jnp.sum(blocks.gram)
+
+    found = class_program._terms(cast(Any, None), None, function, jnp.eye(2, 4))
+    assert found == 8 * (2 * 2 + 2 * 1 + 4 * 3)

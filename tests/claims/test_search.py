@@ -15,7 +15,7 @@ import pytest
 import ssem_jax as sx
 from ssem_jax.claims import Claim, ClaimError, Proof, Range, Space, Theorem, Verdict, files, search
 from ssem_jax.claims.refinement import search_all
-from ssem_jax.claims.snippets import one_line
+from ssem_jax.claims.snippets import one_line, simpler
 from ssem_jax.claims.source import Source
 from ssem_jax.claims.told import describe
 
@@ -111,6 +111,11 @@ def test_a_smaller_slice_is_searched_before_a_larger_one_is_shown(source):
     assert trial.judgement.verdict is Verdict.REFUTED
     assert trial.judgement.counterexample["temperature"] == 0.5
     assert trial.judgement.counterexample["alpha"] == pytest.approx(0.37, abs=0.004)
+
+
+def test_values_of_few_digits_are_tried_from_both_sides():
+    assert simpler(Range(0, 1), 0.3714) == [0, 1, 0.4, 0.3, 0.37, 0.38, 0.3714]
+    assert simpler(Range(0.3705, 0.3716), 0.3714) == [0.371, 0.3714, 0.3714]
 
 
 def test_nothing_rests_on_uncertified_cells():
