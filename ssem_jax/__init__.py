@@ -19,45 +19,84 @@ Here is what a first user needs; everything else is in the rooms, each with a li
 Verification needs float64: write ``jax.config.update("jax_enable_x64", True)`` first.
 """
 
-from ssem_jax import advice as advice
-from ssem_jax import balls as balls
-from ssem_jax import certificate as certificate
-from ssem_jax import claims as claims
-from ssem_jax import compute as compute
-from ssem_jax import geometry as geometry
-from ssem_jax import losses as losses
-from ssem_jax import problem as problem
-from ssem_jax import show as show
-from ssem_jax import solver as solver
-from ssem_jax import sweeps as sweeps
-from ssem_jax import theory as theory
-from ssem_jax import training as training
-from ssem_jax.advice.audits import audit as audit
-from ssem_jax.advice.guides import guide as guide
-from ssem_jax.certificate.certificate import Certificate as Certificate
-from ssem_jax.certificate.certificates import certify as certify
-from ssem_jax.certificate.certificates import certify_embeddings as certify_embeddings
-from ssem_jax.certificate.exports import export as export
-from ssem_jax.claims.claim import Claim as Claim
-from ssem_jax.claims.claim import Verdict as Verdict
-from ssem_jax.claims.collection import verify as verify
-from ssem_jax.claims.interval import equal as equal
-from ssem_jax.claims.refinement import search as search
-from ssem_jax.claims.space import Range as Range
-from ssem_jax.claims.space import Space as Space
-from ssem_jax.losses.base import GramLoss as GramLoss
-from ssem_jax.losses.decorator import gram_loss as gram_loss
-from ssem_jax.losses.supcl import SupCL as SupCL
-from ssem_jax.problem.problem import Phase as Phase
-from ssem_jax.problem.problem import Problem as Problem
-from ssem_jax.problem.solution import Solution as Solution
-from ssem_jax.problem.solution import Status as Status
-from ssem_jax.problem.structure import ClassStructure as ClassStructure
-from ssem_jax.solver.attempts import solve as solve
-from ssem_jax.sweeps.folder import read_run as read_run
-from ssem_jax.sweeps.grid import Grid as Grid
-from ssem_jax.sweeps.runs import sweep as sweep
-from ssem_jax.training.batch_loss import supcl_loss as supcl_loss
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ssem_jax import advice as advice
+    from ssem_jax import balls as balls
+    from ssem_jax import certificate as certificate
+    from ssem_jax import claims as claims
+    from ssem_jax import compute as compute
+    from ssem_jax import geometry as geometry
+    from ssem_jax import losses as losses
+    from ssem_jax import problem as problem
+    from ssem_jax import show as show
+    from ssem_jax import solver as solver
+    from ssem_jax import sweeps as sweeps
+    from ssem_jax import theory as theory
+    from ssem_jax import training as training
+    from ssem_jax.advice.audits import audit as audit
+    from ssem_jax.advice.guides import guide as guide
+    from ssem_jax.certificate.certificate import Certificate as Certificate
+    from ssem_jax.certificate.certificates import certify as certify
+    from ssem_jax.certificate.certificates import certify_embeddings as certify_embeddings
+    from ssem_jax.certificate.exports import export as export
+    from ssem_jax.claims.claim import Claim as Claim
+    from ssem_jax.claims.claim import Verdict as Verdict
+    from ssem_jax.claims.collection import verify as verify
+    from ssem_jax.claims.interval import equal as equal
+    from ssem_jax.claims.refinement import search as search
+    from ssem_jax.claims.space import Range as Range
+    from ssem_jax.claims.space import Space as Space
+    from ssem_jax.losses.base import GramLoss as GramLoss
+    from ssem_jax.losses.decorator import gram_loss as gram_loss
+    from ssem_jax.losses.supcl import SupCL as SupCL
+    from ssem_jax.problem.problem import Phase as Phase
+    from ssem_jax.problem.problem import Problem as Problem
+    from ssem_jax.problem.solution import Solution as Solution
+    from ssem_jax.problem.solution import Status as Status
+    from ssem_jax.problem.structure import ClassStructure as ClassStructure
+    from ssem_jax.solver.attempts import solve as solve
+    from ssem_jax.sweeps.folder import read_run as read_run
+    from ssem_jax.sweeps.grid import Grid as Grid
+    from ssem_jax.sweeps.runs import sweep as sweep
+    from ssem_jax.training.batch_loss import supcl_loss as supcl_loss
+
+_ROOMS: dict[str, tuple[str, ...]] = {
+    "advice": ("audit", "guide"),
+    "balls": (),
+    "certificate": ("Certificate", "certify", "certify_embeddings", "export"),
+    "claims": ("Claim", "Verdict", "verify", "equal", "search", "Range", "Space"),
+    "compute": (),
+    "geometry": (),
+    "losses": ("GramLoss", "gram_loss", "SupCL"),
+    "problem": ("Phase", "Problem", "Solution", "Status", "ClassStructure"),
+    "show": (),
+    "solver": ("solve",),
+    "sweeps": ("read_run", "Grid", "sweep"),
+    "theory": (),
+    "training": ("supcl_loss",),
+}
+"""The rooms, and what the face has of each. A room is imported when it is first asked for, so that
+`ssem --help` waits for none."""
+
+
+def __getattr__(name: str) -> Any:
+    """A room, or a name of one."""
+    if name in _ROOMS:
+        return import_module(f"ssem_jax.{name}")
+    for room, names in _ROOMS.items():
+        if name in names:
+            return getattr(import_module(f"ssem_jax.{room}"), name)
+    raise AttributeError(f"module 'ssem_jax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ROOMS, *__all__})
+
 
 __all__ = [
     "Certificate",

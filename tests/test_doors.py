@@ -934,8 +934,8 @@ def test_what_is_obviously_meant_works(call, names):
 
 ROOMS = [
     room
-    for room, module in vars(sx).items()
-    if isinstance(module, ModuleType) and module.__name__ == f"ssem_jax.{room}"
+    for room in dir(sx)
+    if isinstance(module := getattr(sx, room), ModuleType) and module.__name__ == f"ssem_jax.{room}"
 ]
 TOOLS = {
     "problem": "every check of input itself; the other rooms trust what passed",

@@ -16,9 +16,8 @@ from ssem_jax.certificate.class_program import solve_reduced
 from ssem_jax.geometry.shares import ClassVariances, rank_in
 from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.display import Told
-from ssem_jax.problem.problem import Phase, Problem
+from ssem_jax.problem.problem import PHASES, Phase, Problem
 from ssem_jax.problem.structure import ClassStructure
-from ssem_jax.sweeps.words import PHASES
 
 CURVE_POINTS = 33
 """Values of α at which the variances of unbalanced classes are drawn."""

@@ -41,7 +41,6 @@ from ssem_jax.problem.problem import Phase, Problem, check_loss
 from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.problem.validation import as_key, check_positive, require_x64
 from ssem_jax.solver.attempts import solve
-from ssem_jax.sweeps.grid import admitting_dimension
 
 DUAL_MATRICES = 4
 """N × N matrices that an audit holds at a time where it forms the dual one; measured at 3,000."""
@@ -192,6 +191,8 @@ def audit_batch(
     formed = DUAL_MATRICES * count**2 if count <= CHOLESKY_LIMIT else 0
     remedy = "audit a sample of the instances"
     check_memory(f"an audit of {count} embeddings", formed + batch.points.size, remedy)
+    from ssem_jax.sweeps.grid import admitting_dimension  # with it come tables, and polars
+
     problem = Problem(structure, admitting_dimension(structure, loss), loss)
     optimum, prediction = _optimum(problem, key)
     chance = jax.random.fold_in(certificate_key(key), 1)  # the reference has the other one

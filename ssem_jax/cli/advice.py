@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 from rich.table import Table
 
@@ -91,6 +90,8 @@ def guide_command(
 
     names = None
     if labels is not None:
+        import numpy as np
+
         from ssem_jax.advice.files import labels_in
         from ssem_jax.advice.inputs import classify
 

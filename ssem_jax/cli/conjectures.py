@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ssem_jax.sweeps import document
-
 if TYPE_CHECKING:
     from ssem_jax.claims.trial import Trial
 from ssem_jax.cli.console import (
@@ -105,6 +103,7 @@ def _keep_trials(trials: list[Trial], found: dict[str, Any], out: Path) -> None:
     from ssem_jax.claims.replay import export_counterexample
     from ssem_jax.show.outcomes import draw_margins
     from ssem_jax.show.style import PlotError, save
+    from ssem_jax.sweeps import document
 
     (out / "results.json").write_text(document.write(found))
     for trial in trials:

@@ -18,7 +18,6 @@ import typer
 
 from ssem_jax.cli.console import AS_EXPECTED, BAD_USAGE, CUT_OFF, INTERRUPTED, Answer, app, say
 from ssem_jax.cli.streams import drop_stdout, flush_stdout, prepare_streams, was_cut_off
-from ssem_jax.sweeps import document
 
 # isort: off
 # Importing a file adds its commands to the app, in the order in which `ssem --help` lists them.
@@ -46,6 +45,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     code = answer.code if isinstance(answer, Answer) else answer
     try:
         if as_json and isinstance(answer, Answer):
+            from ssem_jax.sweeps import document
+
             print(document.write(answer.document))
         flush_stdout()
     except BrokenPipeError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
+import math
 
 NUMBERS_LIMIT = 10**6
 """Numbers of one range: more cells than a sweep of a day has."""
@@ -18,6 +18,8 @@ def parse_numbers(option: str, text: str) -> tuple[float, ...]:
     Raises:
         ValueError: anything else, and more numbers than `NUMBERS_LIMIT`.
     """
+    import numpy as np  # only for ranges: `ssem --help` waits for nothing that it does not use
+
     parts = text.split(":")
     spaced = np.geomspace if parts[0] == "log" else np.linspace
     ends = parts[1:] if parts[0] == "log" else parts
@@ -49,9 +51,7 @@ def parse_integers(option: str, text: str) -> tuple[int, ...]:
     numbers = parse_numbers(option, text)
     if ":" in text:
         return tuple(dict.fromkeys(round(number) for number in numbers))
-    if any(number != int(number) for number in numbers if np.isfinite(number)) or not np.all(
-        np.isfinite(numbers)
-    ):
+    if not all(math.isfinite(number) and number == int(number) for number in numbers):
         raise ValueError(f"{option} takes integers; got {text!r}.")
     return tuple(int(number) for number in numbers)
 

@@ -212,3 +212,11 @@ class Phase(enum.IntEnum):
     """The instance means of a class coincide, the views of an instance do not."""
     UNDECIDED = 3
     """The evidence does not tell."""
+
+
+PHASES = {
+    Phase.COLLAPSE: "collapse: all embeddings of a class coincide",
+    Phase.SPREAD: "spread: the instances of a class stay apart, their views coincide",
+    Phase.VIEW_SPREAD: "view-spread: instance means coincide, the views of an instance part",
+}
+"""What an optimum looks like, in a sentence."""

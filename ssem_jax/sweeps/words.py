@@ -1,11 +1,9 @@
-"""Words for symbols and phases: one table, from which axes, labels, captions, titles and lines of a
+"""Words for symbols: one table, from which axes, labels, captions, titles and lines of a
 terminal take theirs."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
-
-from ssem_jax.problem.problem import Phase
 
 
 class Word(NamedTuple):
@@ -80,14 +78,6 @@ COORDINATES = (
     "mean",
 )
 """What tells the cells of a table apart, in the order in which a sentence says it."""
-
-
-PHASES = {
-    Phase.COLLAPSE: "collapse: all embeddings of a class coincide",
-    Phase.SPREAD: "spread: the instances of a class stay apart, their views coincide",
-    Phase.VIEW_SPREAD: "view-spread: instance means coincide, the views of an instance part",
-}
-"""What an optimum looks like, in a sentence."""
 
 
 def plain(name: str) -> str:

@@ -2,10 +2,10 @@
 
 from ssem_jax import balls
 from ssem_jax.problem import Phase
+from ssem_jax.problem.problem import PHASES
 from ssem_jax.sweeps import SCHEMA
 from ssem_jax.sweeps.words import (
     COORDINATES,
-    PHASES,
     WORDS,
     axis,
     number,
