@@ -2,10 +2,10 @@
 
 Files: base (what a loss is), decorator (a loss of your own), contrast (softmax by class and
 instance), supcl, weighted, pairwise (sigmoid, spectral, soft weights, …), convexity, declared and
-probes (is a loss what it declares?), tiles (the same loss in memory of order N d); structured (two
-towers, prototypes, kinds of pairs), batched (means over batches), and what both stand on: terms,
-kinds and listed (losses that say their terms); conventions (what libraries compute, and losses by
-name).
+probes (is a loss what it declares?), tiles (the same loss in memory of order N d) and positives (of
+rows in any order); structured (two towers, prototypes, kinds of pairs), batched (means over
+batches), and what both stand on: terms, kinds and listed (losses that say their terms); conventions
+(what libraries compute, and losses by name).
 """
 
 from ssem_jax.losses.base import GramLoss as GramLoss

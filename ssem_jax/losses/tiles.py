@@ -13,7 +13,7 @@ weights W_ij of the positive pairs, of row sums a_i, the loss of unit rows u_i s
   instance), and pairs of a group spread as its members do about their mean, Huygens' identity.
 * The first is swept over tiles of the Gram matrix on and above the diagonal. Each tile serves its
   rows and, transposed, its columns; :math:`e^{(G_{ij} - 1)/\tau}` is one number for both. The
-  gradient forms the tiles again instead of storing them:
+  gradient forms the tiles again instead of storing them, unless there is only one:
 
 .. math::
    \frac{\partial}{\partial u_i} \sum_k a_k \ell_k
@@ -37,12 +37,12 @@ from typing import Any, NamedTuple, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float, Integer, Real
 
 from ssem_jax.compute.kernels import whole
 from ssem_jax.geometry.sphere import normalize, product
 from ssem_jax.losses.contrast import MEANS, SELF_PAIRS
+from ssem_jax.losses.positives import apart, check_ids, group, weight_of
 from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.arrays import AnyArray, Hyper
 from ssem_jax.problem.pytrees import pytree_dataclass
@@ -57,8 +57,18 @@ from ssem_jax.problem.validation import (
 
 Scalar = Float[Array, ""]
 
-BLOCK_SIZE = 512
-"""Rows of a tile: in float32 it fills 1 MiB and stays in a core's cache between its uses."""
+BLOCK_SIZE, LARGE_BLOCK_SIZE = 512, 4096
+"""Rows of a tile. On a CPU it fills 1 MiB in float32 and stays in a core's cache between its uses;
+an accelerator has to be filled: 64 MiB."""
+SINGLE_TILE = 1024
+"""Rows up to which there is one tile, whose exponentials are kept for the gradient: 4 MiB."""
+
+
+def default_block_size(num_rows: int) -> int:
+    """Rows of a tile where nobody says: what suits the platform, or all of them."""
+    if num_rows <= SINGLE_TILE:
+        return num_rows
+    return BLOCK_SIZE if jax.default_backend() == "cpu" else LARGE_BLOCK_SIZE
 
 
 def blockwise_supcl(
@@ -69,7 +79,7 @@ def blockwise_supcl(
     temperature: Hyper,
     self_pairs: str = "include",
     mean: str = "pairs",
-    block_size: int = BLOCK_SIZE,
+    block_size: int | None = None,
     axis_name: str | None = None,
     row_weights: Float[AnyArray, " N"] | None = None,
 ) -> Scalar:
@@ -98,7 +108,7 @@ def blockwise_supcl(
         temperature: τ > 0.
         self_pairs: "include" or "exclude" the pairs (i, i), or "decouple" instances.
         mean: over positive "pairs", over "anchors" that have one, or over "all" anchors.
-        block_size: rows of a tile of the Gram matrix.
+        block_size: rows of a tile of the Gram matrix; as many as suit the platform by default.
         axis_name: the mesh axis over which the batch is sharded, as many rows on each device; ids
             then hold for the whole batch. None: the rows at hand are the batch.
         row_weights: (N,) of anchors, alike within a class, as :class:`ssem_jax.losses.
@@ -126,7 +136,7 @@ def blockwise_supcl(
         )
     check_choice("self_pairs", self_pairs, SELF_PAIRS)
     check_choice("mean", mean, MEANS)
-    block_size = check_count("block_size", block_size, 1)
+    block_size = None if block_size is None else check_count("block_size", block_size, 1)
     rows, class_ids, instance_ids = map(
         whole, (jnp.asarray(as_array(embeddings, "embeddings")), class_ids, instance_ids)
     )
@@ -135,6 +145,8 @@ def blockwise_supcl(
         raise ValueError(f"embeddings must be two or more rows (N, d); got shape {rows.shape}.")
     class_ids = check_ids("class_ids", class_ids, len(rows))
     instance_ids = check_ids("instance_ids", instance_ids, len(rows))
+    if block_size is None:
+        block_size = default_block_size(len(rows) * num_devices)
     unit = normalize(rows.astype(jnp.promote_types(rows.dtype, jnp.float32)))
     if axis_name is not None:
         block_size = min(block_size, len(rows))  # a tile or more for each device
@@ -155,91 +167,17 @@ def blockwise_supcl(
     relatives, views = (jnp.asarray(sizes, unit.dtype) for sizes in (relatives, views))
     num_sup, num_own = relatives - views, views - (not included)
     weights = 1 if row_weights is None else jnp.asarray(row_weights, unit.dtype)
-    sup = (1 - alpha) * _weight(num_sup, mean, weights)
-    own = alpha * _weight(num_own, mean, weights)
+    sup = (1 - alpha) * weight_of(num_sup, mean, weights)
+    own = alpha * weight_of(num_own, mean, weights)
     # The stub of custom_vjp forgets what the function returns.
     totals = cast(
         Array, _log_totals(unit, _distinct(temperature, unit), contrast, block_size, axis_name)
     )
-    apart = _apart(unit, classes, relatives, sup) + _apart(unit, instances, views, own - sup)
+    spread = apart(unit, classes, relatives, sup) + apart(unit, instances, views, own - sup)
     if not included:
-        apart -= jnp.sum(own * (1 - jnp.sum(unit * unit, axis=1)))
-    value = jnp.sum((sup * num_sup + own * num_own) * totals) + apart / temperature
+        spread -= jnp.sum(own * (1 - jnp.sum(unit * unit, axis=1)))
+    value = jnp.sum((sup * num_sup + own * num_own) * totals) + spread / temperature
     return value if axis_name is None else jax.lax.pmean(value, axis_name)
-
-
-# ------------------------------------------------------------------------------------- positives
-
-
-def check_ids(name: str, ids: Integer[AnyArray, " N"], num_rows: int) -> Integer[AnyArray, " N"]:
-    """The ids as an array; a ValueError unless there is one integer for each row."""
-    array = ids if isinstance(ids, jax.Array) else np.asarray(ids)
-    if array.shape != (num_rows,) or not jnp.issubdtype(array.dtype, jnp.integer):
-        raise ValueError(
-            f"{name} must be one integer for each of the {num_rows} embeddings; "
-            f"got shape {array.shape} of {array.dtype}."
-        )
-    return array
-
-
-def group(
-    ids: Integer[AnyArray, " N"], within: Integer[AnyArray, " N"] | None = None
-) -> tuple[Integer[AnyArray, " N"], Integer[AnyArray, " N"]]:
-    """Ids renamed to numbers below N, whatever integers they are, and every row's group size.
-
-    With groups that they count `within`, equal ids in two of them are two groups.
-    """
-    traced = isinstance(ids, Tracer) or isinstance(within, Tracer)
-    # Otherwise on the host: XLA would take seconds to fold the sort of a long constant.
-    array, options = (jnp, {"size": len(ids)}) if traced else (np, {})
-    if within is not None:
-        # Renamed before they are paired: integers of two types may have no common one.
-        ids, options["axis"] = array.stack([group(within)[0], group(ids)[0]], axis=1), 0
-    wanted = {"return_inverse": True, "return_counts": True}
-    _, groups, counts = array.unique(array.asarray(ids), **wanted, **options)
-    groups = groups.reshape(-1)
-    return groups, counts[groups]
-
-
-def _weight(
-    num_positives: Float[Array, " N"], mean: str, row_weights: Array | int = 1
-) -> Float[Array, " N"]:
-    """Weight of each positive pair of an anchor, as :func:`.contrast.positive_weight` says."""
-    share = row_weights * (num_positives > 0).astype(num_positives.dtype)
-    counted = {
-        "pairs": row_weights * num_positives,
-        "anchors": share,
-        "all": row_weights * jnp.ones_like(num_positives),
-    }
-    total = jnp.sum(counted[mean])
-    if mean != "pairs":
-        share = share / jnp.maximum(num_positives, 1)
-    return share / jnp.where(total > 0, total, 1)
-
-
-def _apart(
-    unit: Float[Array, "N d"],
-    groups: Integer[AnyArray, " N"],
-    sizes: Float[Array, " N"],
-    weights: Float[Array, " N"],
-) -> Scalar:
-    r"""How far the pairs of every group are apart, a pair weighing as its first row.
-
-    With S_g the total weight and v_j the deviation from the mean of a group of n_g rows,
-
-    .. math::
-       \sum_g \sum_{i,j \in g} w_i (1 - \langle u_i, u_j \rangle)
-       = \sum_j \frac{n_g w_j + S_g}{2} \bigl(1 - \|u_j\|^2 + \|v_j\|^2\bigr).
-
-    Squares are summed instead of inner products because they do not cancel in a collapsed group.
-    """
-
-    def total(of_rows: Array) -> Array:
-        return jax.ops.segment_sum(of_rows, groups, len(unit))[groups]
-
-    deviation = unit - total(unit) / sizes[:, None]
-    share = (sizes * weights + total(weights)) / 2
-    return jnp.sum(share * (1 - jnp.sum(unit * unit - deviation * deviation, axis=1)))
 
 
 # --------------------------------------------------------------------------------- denominators
@@ -354,6 +292,8 @@ def _log_totals(
     axis_name: str | None = None,
 ) -> Float[Array, " N"]:
     """ℓ of this module's docstring."""
+    if _is_single(unit, block_size, axis_name):
+        return _single_tile(unit, temperature, contrast)[0]
 
     def across(reduce: Callable[..., Array], of_device: Array) -> Array:
         return of_device if axis_name is None else reduce(of_device, axis_name)
@@ -383,17 +323,47 @@ def _log_totals(
     return _distinct(jax.lax.cond(_is_plain(totals), lambda: totals, careful), unit)
 
 
+def _is_single(unit: Array, block_size: int, axis_name: str | None) -> bool:
+    """Whether one tile of one device holds all pairs."""
+    return axis_name is None and len(unit) <= block_size
+
+
+def _single_tile(
+    unit: Float[Array, "N d"], temperature: Scalar, contrast: Contrast
+) -> tuple[Float[Array, " N"], Float[Array, "N N"]]:
+    """ℓ and the exponentials, without a sweep."""
+    instances = contrast.instances[None]
+    kept = contrast.holds(jnp.asarray(0), jnp.asarray(0), instances)
+    exponents = jnp.where(kept, (product(unit, unit.T) - 1) / temperature, -jnp.inf)
+    scores = jnp.exp(exponents)
+    totals = jnp.log(jnp.sum(scores, axis=1))
+    careful = partial(jax.nn.logsumexp, exponents, axis=1)
+    return jax.lax.cond(_is_plain(totals), lambda: totals, careful), scores
+
+
 def _log_totals_forward(unit: Array, temperature: Array, contrast: Contrast, *static: Any):
-    totals = _log_totals(unit, temperature, contrast, *static)
-    return totals, (unit, temperature, contrast, totals)
+    if _is_single(unit, *static):
+        totals, scores = _single_tile(unit, temperature, contrast)
+    else:
+        totals, scores = _log_totals(unit, temperature, contrast, *static), None
+    return totals, (unit, temperature, contrast, totals, scores)
 
 
 def _log_totals_backward(
     block_size: int, axis_name: str | None, residuals: tuple, of_totals: Array
 ):
-    unit, temperature, contrast, totals = residuals
+    unit, temperature, contrast, totals, scores = residuals
     cotangent = of_totals if axis_name is None else jax.lax.psum(of_totals, axis_name)
-    of_unit = _pulled(unit, unit, temperature, totals, cotangent, contrast, block_size, axis_name)
+
+    def swept() -> Array:
+        hyper = (temperature, totals, cotangent, contrast, block_size, axis_name)
+        return _pulled(unit, unit, *hyper)
+
+    def at_once() -> Array:
+        pulls = cotangent * jnp.exp(-totals)
+        return product((pulls[:, None] + pulls[None, :]) * scores, unit)
+
+    of_unit = swept() if scores is None else jax.lax.cond(_is_plain(totals), at_once, swept)
     of_unit = of_unit / temperature
     # Each ℓ depends on τ through (G - 1)/τ alone, whose derivatives along U are at hand.
     of_temperature = jnp.sum(of_totals) / temperature - jnp.sum(unit * of_unit) / 2
@@ -507,7 +477,7 @@ def blockwise_dual(
     loss: SupCL,
     embeddings: Float[Array, "N d"],
     structure: ClassStructure,
-    block_size: int = BLOCK_SIZE,
+    block_size: int | None = None,
 ) -> BlockDual:
     """The dual matrix at embeddings as an operator, in memory O(N·d + block_size²).
 
@@ -515,8 +485,10 @@ def blockwise_dual(
         loss: α, τ and the conventions.
         embeddings: (N, d) rows ordered by class, instance and view.
         structure: their class structure.
-        block_size: rows of a tile of the Gram matrix.
+        block_size: rows of a tile of the Gram matrix; as many as suit the platform by default.
     """
+    if block_size is None:
+        block_size = default_block_size(structure.num_embeddings)
     unit, pairs = normalize(embeddings), loss.prepare(structure)
     alpha, temperature = (jnp.asarray(leaf, unit.dtype) for leaf in (loss.alpha, loss.temperature))
     contrast = Contrast(loss.self_pairs, jnp.asarray(pairs.instance_id))

@@ -12,8 +12,9 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, Integer, Shaped
 
 from ssem_jax.compute.kernels import whole
+from ssem_jax.losses.positives import check_ids
 from ssem_jax.losses.supcl import SupCL
-from ssem_jax.losses.tiles import BLOCK_SIZE, blockwise_supcl, check_ids
+from ssem_jax.losses.tiles import blockwise_supcl
 from ssem_jax.problem.arrays import AnyArray, Rows
 from ssem_jax.problem.labels import as_labels, class_codes
 from ssem_jax.problem.structure import ClassStructure
@@ -32,7 +33,7 @@ def supcl_loss(
     self_pairs: str = "include",
     mean: str = "pairs",
     axis_name: str | None = None,
-    block_size: int = BLOCK_SIZE,
+    block_size: int | None = None,
     class_weights: Any = None,
 ) -> Scalar:
     r"""The supervised contrastive loss of a training batch.
@@ -61,7 +62,7 @@ def supcl_loss(
             the whole batch. Differentiate as for any replicated loss: of parameters that are
             replicated, `shard_map` sums the gradient over devices itself; under `pmap`, or with
             `check_vma=False`, take `jax.lax.pmean` of it.
-        block_size: rows of a tile of the Gram matrix.
+        block_size: rows of a tile of the Gram matrix; as many as suit the platform by default.
         class_weights: (m,) of the anchors of classes 0, 1, … (of other labels in sorted order), as
             :class:`ssem_jax.losses.WeightedSupCL` has them, against imbalance.
 

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Integer
 
 from ssem_jax.geometry.shares import Variances
 from ssem_jax.geometry.sphere import normalize
-from ssem_jax.losses.tiles import group
+from ssem_jax.losses.positives import group
 from ssem_jax.problem.arrays import AnyArray, Rows
 from ssem_jax.problem.pytrees import pytree_dataclass
 from ssem_jax.problem.validation import check_type, concrete

@@ -21,7 +21,8 @@ from oracles import (
 
 from ssem_jax.balls import enclosures
 from ssem_jax.geometry import Similarities, block_gram
-from ssem_jax.losses import SupCL, SupCon, WeightedSupCL, decoupled_contrast, info_nce, tiles
+from ssem_jax.losses import SupCL, SupCon, WeightedSupCL, decoupled_contrast, info_nce
+from ssem_jax.losses.positives import weight_of
 from ssem_jax.problem import ClassStructure
 
 EPS = np.finfo(float).eps
@@ -120,9 +121,7 @@ def test_the_mean_over_all_anchors_weighs_alike_wherever_it_is_written():
     sup, own = enclosures._positive_weights(structure, loss)
     assert [float(weight.p) / float(weight.q) for weight in sup] == pytest.approx(anchors.sup)
     assert [float(weight.p) / float(weight.q) for weight in own] == pytest.approx(anchors.own)
-    assert np.asarray(tiles._weight(jnp.asarray(num_sup, float), "all")) == pytest.approx(
-        anchors.sup
-    )
+    assert np.asarray(weight_of(jnp.asarray(num_sup, float), "all")) == pytest.approx(anchors.sup)
 
 
 EXTREME = [
