@@ -194,7 +194,7 @@ def _bound_lanes(
     return cast(tuple[Array, ...], jax.vmap(cell)(losses, variances, levels))
 
 
-class _Plan(NamedTuple):
+class Plan(NamedTuple):
     """What has to be searched for: quantity = base + factor · the searched one in its row."""
 
     aims: Float[np.ndarray, "searched 3"]
@@ -203,7 +203,7 @@ class _Plan(NamedTuple):
     row: np.ndarray
 
 
-def _plan(simplex: VarianceSimplex) -> _Plan:
+def plan_of(simplex: VarianceSimplex) -> Plan:
     """The quantities without those that are constant, or multiples of one before."""
     rows = np.concatenate([np.eye(4)[[0, 1, 3]], simplex.similarity[1:]])
     base = np.concatenate([np.zeros(3), simplex.offset[1:]]) + rows[:, ORDER[3]]
@@ -222,7 +222,7 @@ def _plan(simplex: VarianceSimplex) -> _Plan:
         else:
             factor[number], row[number] = 1, len(aims)
             aims.append(aim)
-    return _Plan(np.array(aims), base, factor, row)
+    return Plan(np.array(aims), base, factor, row)
 
 
 def bound_cells(
@@ -231,6 +231,7 @@ def bound_cells(
     simplex: VarianceSimplex,
     variances: Float[AnyArray, "B 4"],
     levels: Float[AnyArray, " B"],
+    plan: Plan | None = None,
 ) -> Reduced:
     """Bounds of the reduced problem for a batch of cells of one balanced structure.
 
@@ -241,8 +242,9 @@ def bound_cells(
         variances: (B, 4) of symmetrised points, in the order of :class:`geometry.Variances`.
         levels: (B,) the loss up to which near-optimal points are bracketed; raised to the loss of
             the symmetrised point where that is higher.
+        plan: of the simplex, where it is at hand.
     """
-    plan = _plan(simplex)
+    plan = plan or plan_of(simplex)
     aims = np.concatenate([plan.aims, -plan.aims])
     found = _bound_lanes(losses, blocks, simplex, aims, variances, levels)
     value, margin, lower, eigenvalue, ends = map(np.asarray, found)

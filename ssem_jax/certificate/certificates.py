@@ -59,7 +59,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ssem_jax.certificate import rounding
-from ssem_jax.certificate.brackets import Reduced, bound_cells
+from ssem_jax.certificate.brackets import Reduced, bound_cells, plan_of
 from ssem_jax.certificate.certificate import LOWEST, QUANTITIES, Certificate, decide_phase
 from ssem_jax.certificate.class_blocks import reducible
 from ssem_jax.certificate.class_brackets import bracket_quantities
@@ -67,7 +67,7 @@ from ssem_jax.certificate.class_program import ReducedSolution
 from ssem_jax.certificate.dual import Dual, bound_by_products, bound_chunk, bound_factored
 from ssem_jax.certificate.eigenbound import FAILURE_PROBABILITY
 from ssem_jax.certificate.symmetry.programs import bracket_program, has_program
-from ssem_jax.compute.kernels import Kernel, chunk_capacity, run_chunks
+from ssem_jax.compute.kernels import Kernel, batched, chunk_capacity, run_chunks
 from ssem_jax.geometry.metrics import variances
 from ssem_jax.geometry.shares import Variances, multiplicities, variance_simplex, variances_of
 from ssem_jax.geometry.similarities import Similarities
@@ -401,7 +401,8 @@ def _cell(losses: Any, cells: np.ndarray | np.integer) -> Any:
 
 BRACKET_CAPACITY, DENSE_BRACKET_CAPACITY = 64, 4
 """Cells bracketed at once, in lock step: some thirty microseconds each, so that a single cell is
-not worth a kernel of its own; fewer of losses without a form of three similarities."""
+not worth a kernel of its own; fewer of losses without a form of three similarities. More of both
+where all cells are lanes."""
 
 
 def _brackets(
@@ -427,13 +428,15 @@ def _bound_blocks(
 ) -> Reduced:
     """The reduced problem of every cell, bounded; brackets within what the quantities can be."""
     blocks, simplex = losses.prepare_blocks(structure), variance_simplex(structure)
-    plain = losses.without_conventions()
+    plain, plan = losses.without_conventions(), plan_of(simplex)
 
     def bound(cells: np.ndarray, count: Array) -> Reduced:
         chosen = jax.tree.map(lambda leaf: leaf[cells], plain)
-        return bound_cells(chosen, blocks, simplex, found[cells], level[cells])
+        return bound_cells(chosen, blocks, simplex, found[cells], level[cells], plan)
 
     capacity = BRACKET_CAPACITY if has_block_form(losses) else DENSE_BRACKET_CAPACITY
+    if batched():
+        capacity = chunk_capacity(1 if has_block_form(losses) else structure.num_embeddings**2)
     reduced = _gather(run_chunks(bound, np.arange(len(level)), capacity), len(level))
     # An end that is no number, of a loss that is infinite on the way, bounds nothing.
     low, high = np.fmax(reduced.low, LOWEST), np.fmin(reduced.high, 1)

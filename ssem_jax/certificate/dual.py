@@ -10,9 +10,24 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ssem_jax.certificate import rounding
-from ssem_jax.certificate.eigenbound import Factored, factored, factored_in_place, lanczos_bound
+from ssem_jax.certificate.eigenbound import (
+    Factored,
+    attempt,
+    factored,
+    factored_in_place,
+    lanczos_bound,
+    least_shift,
+    search_shift,
+)
 from ssem_jax.certificate.rounding import kept, row_sums
-from ssem_jax.compute.kernels import Kernel, map_first
+from ssem_jax.compute.kernels import (
+    Kernel,
+    at_places,
+    batched,
+    map_first,
+    put_back,
+    while_going,
+)
 from ssem_jax.geometry.sphere import normalize
 from ssem_jax.losses.base import PROVEN, GramLoss, convexity_of
 from ssem_jax.losses.supcl import SupCL
@@ -183,5 +198,45 @@ def bound_by_products(
 
 
 @Kernel
-def bound_chunk(losses: GramLoss, prepared: Any, embeddings: Array, count: Array) -> Dual:
+def _bound_in_turn(losses: GramLoss, prepared: Any, embeddings: Array, count: Array) -> Dual:
     return map_first(count, lambda loss, one: _bound(loss, prepared, one), losses, embeddings)
+
+
+@Kernel
+def _attempt_lanes(
+    losses: GramLoss, prepared: Any, embeddings: Array
+) -> tuple[Array, Dual, Factored]:
+    """Dual matrices, their bounds so far, and what the least shift proves of each."""
+
+    def one(loss: GramLoss, points: Array) -> tuple[Array, Dual, Factored]:
+        dual, found = dual_matrix(loss, prepared, points)
+        return dual, found, attempt(dual, least_shift(dual, found.free(len(dual))))
+
+    return jax.vmap(one)(losses, embeddings)
+
+
+@Kernel
+def _search_lanes(duals: Array, proven: Factored, places: Array) -> tuple[Factored, Array]:
+    """Further shifts of the matrices at `places`; none goes on."""
+    some = jax.vmap(search_shift)(at_places(duals, places), at_places(proven.shift, places))
+    return put_back(proven, places, some), jnp.zeros(len(places), bool)
+
+
+_factored_lanes = Kernel(
+    lambda found, proven, duals: jax.vmap(lambda one, of: one.factored(of, duals.shape[-1]))(
+        found, proven
+    )
+)
+
+
+def _bound_lanes(losses: GramLoss, prepared: Any, embeddings: Array, count: Array | int) -> Dual:
+    """The same side by side; only where the least shift fails is another looked for."""
+    duals, found, proven = _attempt_lanes(losses, prepared, embeddings)
+    failed = np.flatnonzero(~np.isfinite(proven.remainder)[: int(count)])
+    return _factored_lanes(found, while_going(_search_lanes, duals, proven, failed), duals)
+
+
+def bound_chunk(losses: GramLoss, prepared: Any, embeddings: Array, count: Array | int) -> Dual:
+    """Value and lower bound of the first `count` cells of a chunk."""
+    bound = _bound_lanes if batched() else _bound_in_turn
+    return bound(losses, prepared, embeddings, count)

@@ -59,11 +59,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
-from scipy.linalg import eigvalsh_tridiagonal
-from scipy.linalg.lapack import (
-    dpotrf,  # pyright: ignore[reportAttributeAccessIssue] (made when SciPy is built)
-    dptsv,  # pyright: ignore[reportAttributeAccessIssue]
-)
 
 from ssem_jax.certificate.rounding import SAFETY, SMALLEST, UNIT, gamma, kept, row_sums
 
@@ -138,47 +133,56 @@ def residual(shifted: Float[Array, "N N"], factor: Float[Array, "N N"]) -> Float
     return jnp.where(jnp.isfinite(total), total, jnp.inf)
 
 
+def least_shift(matrix: Float[Array, "N N"], free: Array | float = 0.0) -> Array:
+    """The smallest shift that can succeed where λ_min = 0, or the one that is free."""
+    unit = UNIT * jnp.max(jnp.abs(jnp.diagonal(matrix))) + SMALLEST
+    return jnp.maximum(FIRST_SHIFT * unit, free)
+
+
+def attempt(matrix: Float[Array, "N N"], shift: Array) -> Factored:
+    """What the residual of a factor proves with a shift."""
+    shifted = kept(matrix + shift * jnp.eye(len(matrix)))
+    factor = kept(jax.lax.linalg.cholesky(shifted, symmetrize_input=False))
+    added = gamma(1) * jnp.sum(jnp.abs(jnp.diagonal(shifted)))
+    return Factored(shift, residual(shifted, factor) + added)
+
+
+def search_shift(matrix: Float[Array, "N N"], smallest: Array) -> Factored:
+    """Where the least shift fails, LAPACK's λ_min is the guess for all others."""
+
+    def retry(state: tuple[Array, Array, Factored]) -> tuple[Array, Array, Factored]:
+        number, least, _ = state
+        step = smallest * SHIFT_GROWTH ** number.astype(float)
+        return number + 1, least, attempt(matrix, least + step)
+
+    guess = -jnp.linalg.eigvalsh(matrix)[0]
+    # Of entries that are no numbers nothing can be proven.
+    least, number = (
+        jnp.maximum(0, jnp.nan_to_num(guess)),
+        jnp.where(jnp.isfinite(guess), 0, SHIFTS),
+    )
+    return jax.lax.while_loop(
+        lambda s: (s[0] < SHIFTS) & ~jnp.isfinite(s[2].remainder),
+        retry,
+        (number, least, Factored(least, jnp.asarray(jnp.inf))),
+    )[2]
+
+
 def factored(matrix: Float[Array, "N N"], free: Array | float = 0.0) -> Factored:
     """Prove that a matrix is positive semidefinite up to a shift, from the residual of a factor.
 
-    The first shift is the smallest that can succeed where λ_min = 0, or the one that is free.
-    Where it fails, LAPACK's λ_min is the guess for all others. For use inside kernels; not under
-    vmap, where LAPACK's threads and XLA's wait for one another.
+    For use inside kernels. Under vmap on a CPU LAPACK's threads and XLA's would wait for one
+    another.
 
     Args:
         matrix: (N, N), of which the lower triangle is factored and all of it is compared.
         free: a shift that does not matter beside other margins.
     """
-    size = len(matrix)
-    unit = UNIT * jnp.max(jnp.abs(jnp.diagonal(matrix))) + SMALLEST
-    smallest = jnp.maximum(FIRST_SHIFT * unit, free)
-
-    def attempt(shift: Array) -> Factored:
-        shifted = kept(matrix + shift * jnp.eye(size))
-        factor = kept(jax.lax.linalg.cholesky(shifted, symmetrize_input=False))
-        added = gamma(1) * jnp.sum(jnp.abs(jnp.diagonal(shifted)))
-        return Factored(shift, residual(shifted, factor) + added)
-
-    def retry(state: tuple[Array, Array, Factored]) -> tuple[Array, Array, Factored]:
-        number, least, _ = state
-        step = smallest * SHIFT_GROWTH ** number.astype(float)
-        return number + 1, least, attempt(least + step)
-
-    def search() -> Factored:
-        guess = -jnp.linalg.eigvalsh(matrix)[0]
-        # Of entries that are no numbers nothing can be proven.
-        least, number = (
-            jnp.maximum(0, jnp.nan_to_num(guess)),
-            jnp.where(jnp.isfinite(guess), 0, SHIFTS),
-        )
-        return jax.lax.while_loop(
-            lambda s: (s[0] < SHIFTS) & ~jnp.isfinite(s[2].remainder),
-            retry,
-            (number, least, Factored(least, jnp.asarray(jnp.inf))),
-        )[2]
-
-    first = attempt(smallest)
-    return jax.lax.cond(jnp.isfinite(first.remainder), lambda: first, search)
+    smallest = least_shift(matrix, free)
+    first = attempt(matrix, smallest)
+    return jax.lax.cond(
+        jnp.isfinite(first.remainder), lambda: first, lambda: search_shift(matrix, smallest)
+    )
 
 
 def factored_in_place(matrix: Float[np.ndarray, "N N"], free: float = 0.0) -> Factored:
@@ -195,6 +199,10 @@ def factored_in_place(matrix: Float[np.ndarray, "N N"], free: float = 0.0) -> Fa
         What the algorithm's own rounding bound proves, and what underflow may lose; a remainder of
         ∞ for a matrix with entries that are not finite.
     """
+    from scipy.linalg.lapack import (
+        dpotrf,  # pyright: ignore[reportAttributeAccessIssue] (made when SciPy is built)
+    )
+
     diagonal = np.diagonal(matrix).copy()
     shift = max(FIRST_SHIFT * UNIT * float(np.max(np.abs(diagonal))) + SMALLEST, free)
     if not np.all(np.isfinite([matrix.min(), matrix.max()])):
@@ -325,6 +333,11 @@ def _excluded(
     inverse grows thereby: so what is solved for, the inverse of a matrix nearby, is no less than
     that of T - λ itself.
     """
+    from scipy.linalg import eigvalsh_tridiagonal
+    from scipy.linalg.lapack import (
+        dptsv,  # pyright: ignore[reportAttributeAccessIssue]
+    )
+
     beside = np.array(betas[:-1])
     # With one more row, coupled to none, for LAPACK, which takes no matrix of one.
     wide = np.append(beside * (1 + PIVOT_ROUNDINGS * UNIT), 0.0)

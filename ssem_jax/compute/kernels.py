@@ -1,8 +1,15 @@
 """Cells over threads: independent problems of one shape, solved in chunks by a compiled kernel.
 
-A kernel takes chunks of one fixed capacity and a count, works through the first `count` cells one
-after another, and so compiles once per shape. Threads, one for each core, call it at the same time
-(a compiled kernel holds no interpreter lock), and the devices of the machine take turns.
+**On a CPU** a kernel takes chunks of one fixed capacity and a count, works through the first
+`count` cells one after another, and so compiles once per shape. Threads, one for each core, call it
+at the same time (a compiled kernel holds no interpreter lock), and the devices of the machine take
+turns.
+
+**On an accelerator** the cells of a chunk are **lanes**: they are worked through side by side, and
+chunks are of thousands. The size of a chunk is one of a few, so that kernels compile for these
+alone; :class:`Lanes` gathers those that are still at work into ever smaller ones. Which way it is
+the platform says, or `SSEM_BATCHED` (1: lanes on a CPU, too; 0: never). Both ways take the same
+cells to the same verdicts; values agree to rounding.
 
 A chunk lies whole on one device, by a `SingleDeviceSharding`. A mesh that splits each chunk over
 all devices would keep them in step: every call would last as long as its slowest cell anywhere.
@@ -18,7 +25,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,6 +37,7 @@ from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 from jaxtyping import Array
 from threadpoolctl import threadpool_limits
 
+from ssem_jax.problem.arrays import AnyArray
 from ssem_jax.problem.validation import in_64_bits, precision
 
 T = TypeVar("T")
@@ -53,9 +61,39 @@ def default_device() -> Any:
     return jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue] (see above)
 
 
+BATCHED_VARIABLE = "SSEM_BATCHED"
+"""Environment variable: whether cells are lanes, where the platform should not decide."""
+
+
+def batched() -> bool:
+    """Whether the cells of a chunk are worked through side by side: on accelerators."""
+    wish = os.environ.get(BATCHED_VARIABLE, "")
+    return wish == "1" if wish in ("0", "1") else jax.default_backend() != "cpu"
+
+
+FEWEST_LANES, MOST_LANES, LANES_FACTOR = 16, 2**14, 4
+"""Sizes of chunks of lanes: powers of four from 16 on, each compiled for itself."""
+
+
+def num_lanes(count: int) -> int:
+    """The least size of a chunk of lanes that has room for so many cells."""
+    size = FEWEST_LANES
+    while size < count:
+        size *= LANES_FACTOR
+    return size
+
+
 def chunk_capacity(floats_per_cell: int) -> int:
-    """Cells per kernel call: 64 small ones, fewer where their arrays would pass 16 MiB."""
-    return int(np.clip(2**21 // max(floats_per_cell, 1), 1, 64))
+    """Cells per kernel call: 64 small ones, fewer where their arrays would pass 16 MiB.
+
+    Of lanes up to `MOST_LANES`, and fewer where one array of all would pass 128 MiB.
+    """
+    floats = max(floats_per_cell, 1)
+    if not batched():
+        return int(np.clip(2**21 // floats, 1, 64))
+    capacity = int(np.clip(2**24 // floats, 1, MOST_LANES))
+    whole = num_lanes(capacity)
+    return whole if whole <= capacity else max(whole // LANES_FACTOR, 1)
 
 
 def run_chunks(
@@ -64,22 +102,25 @@ def run_chunks(
     """Run `work` on chunks of the cells over all threads and devices.
 
     Args:
-        work: called with `capacity` cell indices, of which the first `count` matter, and that
-            count, which lies on the device of the chunk; returns a pytree of arrays with the cells
-            in front. It runs in a thread.
+        work: called with `capacity` cell indices (or as many as a chunk of lanes has), of which
+            the first `count` matter, and that count, which lies on the device of the chunk; returns
+            a pytree of arrays with the cells in front. It runs in a thread.
         cells: (B,) indices.
         capacity: cells per call at most.
 
     Yields:
         The indices of a finished chunk and its results on the host, in the order of completion.
     """
-    size = int(np.clip(-(-len(cells) // (4 * worker_count())), 1, capacity))
+    devices, side_by_side = jax.local_devices(), batched()
+    num_threads = len(devices) if side_by_side else max(worker_count(), len(devices))
+    shares = len(devices) if side_by_side else 4 * worker_count()
+    size = int(np.clip(-(-len(cells) // shares), 1, capacity))
     chunks = [cells[first : first + size] for first in range(0, len(cells), size)]
-    devices = jax.local_devices()
 
     def run(place: int) -> Any:
         chunk = chunks[place]
-        padded = np.concatenate([chunk, np.repeat(chunk[-1:], capacity - len(chunk))])
+        size = min(num_lanes(len(chunk)), capacity) if side_by_side else capacity
+        padded = np.concatenate([chunk, np.repeat(chunk[-1:], size - len(chunk))])
         device = devices[place % len(devices)]
         with jax.default_device(device):
             # Committed, so the kernel's other arrays follow it there.
@@ -87,7 +128,6 @@ def run_chunks(
             results = work(padded, count)
         return jax.tree.map(lambda leaf: np.asarray(leaf)[: len(chunk)], results)
 
-    num_threads = max(worker_count(), len(devices))
     for place, results in in_threads(run, range(len(chunks)), num_threads):
         yield chunks[place], results
 
@@ -215,23 +255,33 @@ class Kernel:
     @cached_property
     def function(self) -> Any:
         """The jitted function, made when it is first needed: it asks for the compiler."""
+        return self._jitted(self.traced)
+
+    @cached_property
+    def function_of_lanes(self) -> Any:
+        """The same where cells are lanes: :func:`map_first` and :func:`each` are traced so."""
+        return self._jitted(partial(self.traced))  # a function of its own, for JAX's caches
+
+    def _jitted(self, function: Callable[..., Any]) -> Any:
         options = compiler_options()
-        return jax.jit(self.traced, static_argnums=self.static, compiler_options=options)
+        return jax.jit(function, static_argnums=self.static, compiler_options=options)
 
     def __call__(self, *arguments: Any) -> Any:
         static = tuple(arguments[place] for place in self.static)
         traced = [each for place, each in enumerate(arguments) if place not in self.static]
         leaves, tree = jax.tree.flatten(traced)
-        shapes = tuple((np.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
-        name = (ROOM.epoch, static, tree, shapes, default_device(), in_64_bits())
+        shapes = tuple((np.shape(leaf), getattr(leaf, "dtype", type(leaf))) for leaf in leaves)
+        lanes = batched()
+        name = (ROOM.epoch, static, tree, shapes, default_device(), in_64_bits(), lanes)
+        function = self.function_of_lanes if lanes else self.function
         if name not in self.ready:
             with self.lock:
                 if name not in self.ready:  # no other thread has compiled it meanwhile
                     ROOM.make()
-                    results = jax.block_until_ready(self.function(*arguments))
+                    results = jax.block_until_ready(function(*arguments))
                     self.ready.add(name)
                     return results
-        return self.function(*arguments)
+        return function(*arguments)
 
 
 def whole(array: Any) -> Any:
@@ -250,13 +300,32 @@ def whole(array: Any) -> Any:
     return jax.sharding.reshard(array, NamedSharding(mesh, PartitionSpec()))
 
 
+def each(function: Callable[..., Any], arrays: Any) -> Any:
+    """`function` of every entry of the arrays: one after another, or side by side as lanes.
+
+    What calls LAPACK is not batched on a CPU: there a batched factorisation waits for the threads
+    that run the other chunks.
+    """
+    return jax.vmap(function)(arrays) if batched() else jax.lax.map(function, arrays)
+
+
 def map_first(count: Array | int, function: Callable[..., Any], *arrays: Any) -> Any:
-    """`function` of the first `count` entries of the arrays, one after another; zeros beyond."""
+    """`function` of the first `count` entries of the arrays, one after another; zeros beyond.
+
+    Where cells are lanes, of all of them side by side.
+    """
+    capacity = jax.tree.leaves(arrays)[0].shape[0]
+    if batched():
+        kept = jnp.arange(capacity) < count
+
+        def shown(leaf: Array) -> Array:
+            return jnp.where(kept.reshape(-1, *[1] * (leaf.ndim - 1)), leaf, jnp.zeros_like(leaf))
+
+        return jax.tree.map(shown, jax.vmap(function)(*arrays))
 
     def cell(index: Array) -> Any:
         return function(*jax.tree.map(lambda leaf: leaf[index], arrays))
 
-    capacity = jax.tree.leaves(arrays)[0].shape[0]
     shapes = jax.eval_shape(cell, jax.ShapeDtypeStruct((), int))
     empty = jax.tree.map(lambda leaf: jnp.zeros((capacity, *leaf.shape), leaf.dtype), shapes)
 
@@ -264,3 +333,39 @@ def map_first(count: Array | int, function: Callable[..., Any], *arrays: Any) ->
         return jax.tree.map(lambda all_, one: all_.at[index].set(one), results, cell(index))
 
     return jax.lax.fori_loop(0, count, body, empty)
+
+
+def while_going(
+    work: Callable[..., tuple[Any, Any]], shared: Any, lanes: Any, going: np.ndarray
+) -> Any:
+    """Lanes worked on until none goes on, those at work gathered into ever smaller chunks.
+
+    Args:
+        work: called with `shared`, all lanes, and the places of those that go on, filled up with
+            a place that is none; returns all lanes, and whether each of the places still goes on.
+            It should come back when :func:`few_of` them do.
+        shared: whatever it needs besides.
+        lanes: a pytree with the lanes in front.
+        going: the places of those that go on at first.
+    """
+    capacity = len(jax.tree.leaves(lanes)[0])
+    while going.size:
+        fill = np.full(min(num_lanes(len(going)), capacity) - len(going), capacity)
+        lanes, still = work(shared, lanes, np.concatenate([going, fill]))
+        going = going[np.asarray(still)[: len(going)]]
+    return lanes
+
+
+def few_of(places: AnyArray) -> int:
+    """Of how many lanes a smaller chunk is made; 0 of the smallest."""
+    return 0 if len(places) <= FEWEST_LANES else len(places) // LANES_FACTOR
+
+
+def at_places(tree: Any, places: Array) -> Any:
+    """The lanes of a pytree at some places, and any lane where the place is none."""
+    return jax.tree.map(lambda leaf: leaf.at[places].get(mode="clip"), tree)
+
+
+def put_back(tree: Any, places: Array, some: Any) -> Any:
+    """A pytree of lanes, those at some places replaced."""
+    return jax.tree.map(lambda leaf, new: leaf.at[places].set(new, mode="drop"), tree, some)

@@ -14,9 +14,10 @@ Four ideas make random starts end at full float64 accuracy, also at small temper
    decrease is measured by the mean of both gradients along the step, and the stop is made on
    gradients. Curvature that is weaker than the gradient is not followed: a rotation of all
    embeddings has that much at a point that is not critical.
-4. **Schedule, do not lock step.** Cells are solved one after another inside one compiled kernel,
-   and chunks of them by as many threads as there are cores; a kernel serves every (α, τ), every
-   convention and every class structure of the same N and d.
+4. **Schedule, do not lock step.** On a CPU cells are solved one after another inside one compiled
+   kernel, and chunks of them by as many threads as there are cores; a kernel serves every (α, τ),
+   every convention and every class structure of the same N and d. An accelerator has to go in step:
+   :mod:`ssem_jax.solver.lockstep`.
 
 The solver forms its own dual matrix in order to escape and to stop. It certifies nothing:
 :mod:`ssem_jax.certificate` recomputes everything from the embeddings.
@@ -27,7 +28,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -35,14 +36,21 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Key, PRNGKeyArray
 
-from ssem_jax.compute.kernels import Kernel, chunk_capacity, map_first, run_chunks
+from ssem_jax.compute.kernels import (
+    Kernel,
+    batched,
+    chunk_capacity,
+    each,
+    map_first,
+    run_chunks,
+)
 from ssem_jax.geometry.simplex import simplex_etf
 from ssem_jax.geometry.sphere import normalize, random_points
 from ssem_jax.losses.base import GramLoss
 from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.arrays import Seed
 from ssem_jax.problem.problem import Problem, cell_keys, check_problem
-from ssem_jax.problem.solution import Solution, Status
+from ssem_jax.problem.solution import Solution
 from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.problem.validation import (
     as_key,
@@ -52,14 +60,9 @@ from ssem_jax.problem.validation import (
     require_x64,
 )
 from ssem_jax.solver.escape import leave_saddle
-from ssem_jax.solver.newton import (
-    DUAL_TOLERANCE,
-    EPS,
-    GRADIENT_TOLERANCE,
-    MAX_OUTER,
-    SADDLE_GRADIENT,
-    trust_region,
-)
+from ssem_jax.solver.lockstep import attempt_lanes, descend
+from ssem_jax.solver.newton import DUAL_TOLERANCE, EPS, GRADIENT_TOLERANCE, trust_region
+from ssem_jax.solver.walk import Left, Outcome, Start, Walk, begin_walk, go_on
 
 SPREAD_LOSS = SupCL(alpha=1.0, temperature=0.5)
 """The loss of the first stage: instances repel each other, views coincide."""
@@ -67,116 +70,47 @@ SPREAD_TOLERANCE = 1e-9
 """Relative gradient at which the first stage ends. Asymmetry of that size stays below the Newton
 steps of the second stage, which squares it."""
 FIRST_STARTS = ("simplex", "gaussian")
-MAX_ESCAPES = 4
-"""Saddles left per stage; the three phases of balanced classes are at most two saddles apart."""
 PATH_STAGES = 8
 """Temperatures of the path that is walked where the direct way failed."""
 
 
-class _Outcome(NamedTuple):
-    """One attempt at one cell."""
-
-    embeddings: Any
-    value: Any
-    gradient_norm: Any
-    dual_violation: Any
-    status: Any
-    iterations: Any
-    products: Any
-    escapes: Any
-
-
-class _Start(NamedTuple):
-    """Where a walk begins, and what it took to get there."""
-
-    embeddings: Any
-    iterations: Any
-    products: Any
-
-
-def _attempt(loss: GramLoss, prepared: Any, start: _Start, num_stages: Array) -> _Outcome:
+def _attempt(loss: GramLoss, prepared: Any, start: Start, num_stages: Array) -> Outcome:
     """From one start, walk `num_stages` losses of the path and leave their saddles."""
 
-    class Walk(NamedTuple):
-        outcome: _Outcome
-        stage: Array
-        escapes_here: Array
-
     def body(walk: Walk) -> Walk:
-        before = walk.outcome
         heated = loss.heated((walk.stage + 1) / num_stages)
 
         def value(gram: Array) -> Array:
             return heated.value(gram, prepared)
 
-        run = trust_region(value, before.embeddings, GRADIENT_TOLERANCE)
-        beyond, violation, moved = leave_saddle(value, run.point)
-        again = moved & (walk.escapes_here < MAX_ESCAPES)
-        status = jnp.where(
-            violation <= DUAL_TOLERANCE,
-            Status.CONVERGED,
-            jnp.where(
-                run.iterations >= MAX_OUTER,
-                Status.BUDGET,
-                jnp.where(
-                    run.point.gradient_norm <= SADDLE_GRADIENT * run.scale,
-                    Status.SADDLE,
-                    Status.STALLED,
-                ),
-            ),
-        )
-        outcome = _Outcome(
-            jnp.where(again, beyond, run.point.embeddings),
-            run.point.value,
-            run.point.gradient_norm,
-            violation,
-            status,
-            before.iterations + run.iterations,
-            before.products + run.products,
-            before.escapes + again,
-        )
-        return Walk(outcome, walk.stage + ~again, jnp.where(again, walk.escapes_here + 1, 0))
+        run = trust_region(value, walk.outcome.embeddings, GRADIENT_TOLERANCE)
+        return go_on(walk, run, Left(*leave_saddle(value, run.point)))
 
-    zero = jnp.asarray(0)
-    nothing = jnp.asarray(jnp.inf)
-    begun = _Outcome(
-        start.embeddings,
-        nothing,
-        nothing,
-        nothing,
-        zero,
-        start.iterations,
-        start.products,
-        zero,
-    )
-    walk = jax.lax.while_loop(lambda walk: walk.stage < num_stages, body, Walk(begun, zero, zero))
+    walk = jax.lax.while_loop(lambda walk: walk.stage < num_stages, body, begin_walk(start))
     return walk.outcome
 
 
 @Kernel
 def _attempt_chunk(
-    losses: GramLoss, prepared: Any, starts: _Start, num_stages: Array, count: Array
-) -> _Outcome:
+    losses: GramLoss, prepared: Any, starts: Start, num_stages: Array, count: Array
+) -> Outcome:
     """The first `count` cells of a chunk."""
 
-    def cell(loss: GramLoss, start: _Start) -> _Outcome:
+    def cell(loss: GramLoss, start: Start) -> Outcome:
         return _attempt(loss, prepared, start, num_stages)
 
     return map_first(count, cell, losses, starts)
 
 
 @Kernel
-def _spread_chunk(prepared: Any, points: Array, count: Array) -> _Start:
+def _spread_chunk(prepared: Any, points: Array, count: Array) -> Start:
     """The first `count` starts of a chunk, spread out: at the optimum of the uniformity loss."""
 
-    def spread(start: Array) -> _Start:
+    def spread(start: Array) -> Start:
         run = trust_region(lambda gram: SPREAD_LOSS.value(gram, prepared), start, SPREAD_TOLERANCE)
-        return _Start(run.point.embeddings, run.iterations, run.products)
+        return Start(run.point.embeddings, run.iterations, run.products)
 
     return map_first(count, spread, points)
-
-
-# Factored one at a time: a batched factorisation waits for the threads that run the other chunks.
 
 
 @partial(Kernel, static_argnums=(1, 2))
@@ -188,7 +122,7 @@ def _random_starts(keys: Key[Array, " B"], num_points: int, dim: int) -> tuple[A
     points = jax.vmap(lambda key: random_points(key, num_points, dim))(keys)
     if dim <= num_points:
         return points, None
-    basis, coordinates = jax.lax.map(lambda one: jnp.linalg.qr(one.T), points)
+    basis, coordinates = each(lambda one: jnp.linalg.qr(one.T), points)
     return normalize(coordinates.mT), basis
 
 
@@ -207,7 +141,7 @@ def _random_simplexes(
     def rotated(key: PRNGKeyArray) -> Array:
         return normalize(simplex_etf(num_instances, room, key))[instance_ids]
 
-    points = jax.lax.map(rotated, keys)
+    points = each(rotated, keys)
     if dim == room:
         return points, None
 
@@ -215,7 +149,7 @@ def _random_simplexes(
         across = jax.random.normal(jax.random.fold_in(key, 1), (dim, room), float)
         return jnp.linalg.qr(across)[0]
 
-    return points, jax.lax.map(basis, keys)
+    return points, each(basis, keys)
 
 
 @dataclasses.dataclass
@@ -227,7 +161,7 @@ class _Batch:
     losses: GramLoss
     keys: Key[Array, " B"]
     first_start: str
-    best: Any = None  # an _Outcome, once something was tried
+    best: Any = None  # an Outcome, once something was tried
 
     def run(
         self, cells: np.ndarray, start_index: int, num_stages: int, report: Callable[[int], None]
@@ -237,24 +171,25 @@ class _Batch:
         prepared = self.losses.prepare(self.structure)
         losses = self.losses.without_conventions()
 
-        def attempt(chunk: np.ndarray, count: int) -> _Outcome:
+        def work(chunk: np.ndarray, count: int) -> Outcome:
             keys = jax.vmap(jax.random.fold_in, (0, None))(self.keys[chunk], start_index)
             start, basis = self.starts(keys, start_index, count)
             chosen = jax.tree.map(lambda leaf: jnp.asarray(leaf[chunk]), losses)
-            outcome = _attempt_chunk(chosen, prepared, start, num_stages, count)
+            attempt = attempt_lanes if batched() else _attempt_chunk
+            outcome = attempt(chosen, prepared, start, num_stages, count)
             if basis is None:
                 return outcome
             embeddings = jnp.einsum("cnk,cdk->cnd", outcome.embeddings, basis)
             return outcome._replace(embeddings=embeddings)
 
         capacity = chunk_capacity(num_points * self.dim)
-        for chunk, outcome in run_chunks(attempt, cells, capacity):
+        for chunk, outcome in run_chunks(work, cells, capacity):
             self.keep(chunk, outcome)
             report(len(chunk))
 
     def starts(
         self, keys: Key[Array, " B"], start_index: int, count: Array | int
-    ) -> tuple[_Start, Array | None]:
+    ) -> tuple[Start, Array | None]:
         """Spread starts, and a basis of their span where d > N.
 
         A regular simplex needs no spreading. But all of them are rotations of one another: further
@@ -264,11 +199,16 @@ class _Batch:
         if self.first_start == "simplex" and start_index == 0 and self.dim >= instances - 1:
             points, basis = _random_simplexes(keys, ids, instances, self.dim)
             nothing = jnp.zeros(len(keys), int)
-            return _Start(points, nothing, nothing), basis
+            return Start(points, nothing, nothing), basis
         points, basis = _random_starts(keys, len(ids), self.dim)
-        return _spread_chunk(SPREAD_LOSS.prepare(self.structure), points, count), basis
+        prepared = SPREAD_LOSS.prepare(self.structure)
+        if not batched():
+            return _spread_chunk(prepared, points, count), basis
+        losses = jax.tree.map(lambda leaf: jnp.full(len(keys), leaf), SPREAD_LOSS)
+        run = descend(losses, prepared, points, SPREAD_TOLERANCE, int(count))
+        return Start(run.point.embeddings, run.iterations, run.products), basis
 
-    def keep(self, cells: np.ndarray, outcome: _Outcome) -> None:
+    def keep(self, cells: np.ndarray, outcome: Outcome) -> None:
         """Keep the better of the outcome at hand and the new one; add up the work."""
         if self.best is None:
             total = len(self.keys)
@@ -283,7 +223,7 @@ class _Batch:
         lower = outcome.value < old.value - rounding
         tied = np.abs(outcome.value - old.value) <= rounding
         better = lower | (tied & (outcome.dual_violation < old.dual_violation))
-        for name, kept, new in zip(_Outcome._fields, self.best, outcome, strict=True):
+        for name, kept, new in zip(Outcome._fields, self.best, outcome, strict=True):
             if name in ("iterations", "products", "escapes"):
                 kept[cells] += new
             else:

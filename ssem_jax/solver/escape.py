@@ -46,6 +46,51 @@ def _lowest(dual: Array, count: int) -> tuple[Array, Array]:
     return eigenvalues, basis @ mixing
 
 
+def dual_of(point: Point) -> Array:
+    """The solver's own dual matrix."""
+    return 0.5 * point.pull - jnp.diag(0.5 * point.multipliers[:, 0])
+
+
+def is_semidefinite(dual: Array) -> Array:
+    """Whether λ_min ≥ -DUAL_TOLERANCE/N, which a factorisation that succeeds proves at a tenth of
+    the cost of an eigenvalue."""
+    size = len(dual)
+    factor = jnp.linalg.cholesky(dual + DUAL_TOLERANCE / size * jnp.eye(size))
+    return jnp.all(jnp.isfinite(factor))
+
+
+def leave_along(
+    value: Callable[[Array], Array], point: Point, dual: Array
+) -> tuple[Array, Array, Array]:
+    """What :func:`leave_saddle` returns where the dual matrix is not semidefinite."""
+    num_points, dim = point.embeddings.shape
+    paired = min(num_points, dim)
+    eigenvalues, eigenvectors = _lowest(dual, paired)
+    usage, axes = jnp.linalg.eigh(point.embeddings.T @ point.embeddings)
+    # The most negative directions meet the least used axes.
+    taken = (eigenvalues < 0.1 * eigenvalues[0]) & (usage[:paired] < RANK_TOLERANCE)
+    direction = (eigenvectors * taken[None, :]) @ axes[:, :paired].T
+
+    def moved(size: Array) -> Array:
+        return normalize(point.embeddings + size * direction)
+
+    def loss(size: Array) -> Array:
+        there = moved(size)
+        return value(there @ there.T)
+
+    sizes = 2.0 ** -jnp.arange(24)
+    losses = jax.lax.map(loss, sizes)
+    best = jnp.argmin(losses)
+    lower = jnp.any(taken) & (losses[best] < point.value)
+    embeddings = jnp.where(lower, moved(sizes[best]), point.embeddings)
+    return embeddings, -num_points * jnp.minimum(eigenvalues[0], 0), lower
+
+
+def stay(point: Point) -> tuple[Array, Array, Array]:
+    """What :func:`leave_saddle` returns where the dual matrix is semidefinite."""
+    return point.embeddings, jnp.zeros(()), jnp.asarray(False)
+
+
 def leave_saddle(value: Callable[[Array], Array], point: Point) -> tuple[Array, Array, Array]:
     """Leave a saddle along every negative direction of the dual matrix at once.
 
@@ -53,34 +98,7 @@ def leave_saddle(value: Callable[[Array], Array], point: Point) -> tuple[Array, 
         The embeddings beyond the saddle (or unchanged), the dual violation, and whether they
         moved.
     """
-    num_points, dim = point.embeddings.shape
-    dual = 0.5 * point.pull - jnp.diag(0.5 * point.multipliers[:, 0])
-
-    def leave(_: None) -> tuple[Array, Array, Array]:
-        paired = min(num_points, dim)
-        eigenvalues, eigenvectors = _lowest(dual, paired)
-        usage, axes = jnp.linalg.eigh(point.embeddings.T @ point.embeddings)
-        # The most negative directions meet the least used axes.
-        taken = (eigenvalues < 0.1 * eigenvalues[0]) & (usage[:paired] < RANK_TOLERANCE)
-        direction = (eigenvectors * taken[None, :]) @ axes[:, :paired].T
-
-        def moved(size: Array) -> Array:
-            return normalize(point.embeddings + size * direction)
-
-        def loss(size: Array) -> Array:
-            there = moved(size)
-            return value(there @ there.T)
-
-        sizes = 2.0 ** -jnp.arange(24)
-        losses = jax.lax.map(loss, sizes)
-        best = jnp.argmin(losses)
-        lower = jnp.any(taken) & (losses[best] < point.value)
-        embeddings = jnp.where(lower, moved(sizes[best]), point.embeddings)
-        return embeddings, -num_points * jnp.minimum(eigenvalues[0], 0), lower
-
-    def stay(_: None) -> tuple[Array, Array, Array]:
-        return point.embeddings, jnp.zeros(()), jnp.asarray(False)
-
-    # A factorisation that succeeds proves λ_min ≥ -DUAL_TOLERANCE/N at a tenth of the cost.
-    factor = jnp.linalg.cholesky(dual + DUAL_TOLERANCE / num_points * jnp.eye(num_points))
-    return jax.lax.cond(jnp.all(jnp.isfinite(factor)), stay, leave, None)
+    dual = dual_of(point)
+    return jax.lax.cond(
+        is_semidefinite(dual), lambda: stay(point), lambda: leave_along(value, point, dual)
+    )

@@ -75,68 +75,21 @@ def gradient_scale(point: Point) -> Array:
     return jnp.maximum(point.gradient_norm, jnp.sqrt(jnp.sum(point.multipliers**2)))
 
 
-def _truncated_cg(
-    point: Point,
-    hessian: Callable[[Array], Array],
-    radius: Array,
-    residual_goal: Array,
-    scale: Array,
-) -> tuple[Array, Array, Array]:
-    """The step that decreases the quadratic model within the radius, its decrease, and products.
+class CG(NamedTuple):
+    """The state of conjugate gradients on the quadratic model of a step."""
 
-    Steihaug's method. A step of zero means a saddle: negative curvature and no gradient to speak
-    of, which is left to the escape.
-    """
-    critical = point.gradient_norm <= SADDLE_GRADIENT * scale
+    step: Array
+    curved: Array  # Hessian applied to the step
+    residual: Array
+    direction: Array
+    squared: Array
+    products: Array
+    stop: Array
 
-    class CG(NamedTuple):
-        step: Array
-        curved: Array  # Hessian applied to the step
-        residual: Array
-        direction: Array
-        squared: Array
-        products: Array
-        stop: Array
 
-    def body(cg: CG) -> CG:
-        image = hessian(cg.direction)
-        curvature = inner(cg.direction, image)
-        length = inner(cg.direction, cg.direction)
-        faint = (curvature < 0) & (-curvature < 0.5 * point.gradient_norm * length)
-        ignored = (
-            (jnp.abs(curvature) <= EPS * scale * length)
-            | (faint & (cg.products > 0))
-            | ((curvature < 0) & critical)
-        )
-        newton = cg.squared / curvature
-        overlap, squared_step = inner(cg.step, cg.direction), inner(cg.step, cg.step)
-        reach = squared_step + newton * (2 * overlap + newton * length)
-        leaves = (curvature <= 0) | (reach >= radius**2)
-        room = jnp.maximum(overlap**2 + length * (radius**2 - squared_step), 0)
-        to_boundary = (jnp.sqrt(room) - overlap) / length
-        size = jnp.where(ignored, 0, jnp.where(leaves, to_boundary, newton))
-        residual = cg.residual + size * image
-        squared = inner(residual, residual)
-        products = cg.products + 1
-        stop = (
-            ignored
-            | leaves
-            | (jnp.sqrt(squared) <= residual_goal)
-            | (products >= MAX_PRODUCTS_PER_STEP)
-        )
-        direction = -residual + (squared / cg.squared) * cg.direction
-        return CG(
-            cg.step + size * cg.direction,
-            cg.curved + size * image,
-            residual,
-            direction,
-            squared,
-            products,
-            stop,
-        )
-
+def begin_cg(point: Point) -> CG:
     zero = jnp.zeros_like(point.embeddings)
-    start = CG(
+    return CG(
         zero,
         zero,
         point.gradient,
@@ -145,80 +98,95 @@ def _truncated_cg(
         jnp.asarray(0),
         point.gradient_norm == 0,
     )
-    end = jax.lax.while_loop(lambda cg: ~cg.stop, body, start)
-    decrease = -(inner(end.step, point.gradient) + 0.5 * inner(end.step, end.curved))
-    return end.step, decrease, end.products
 
 
-def trust_region(value: Callable[[Array], Array], embeddings: Array, tolerance: float) -> Run:
-    """Newton steps within a trust region until the gradient is `tolerance` times its scale."""
-    most = 2 * jnp.sqrt(embeddings.shape[0] * 1.0)
+def continue_cg(
+    cg: CG,
+    point: Point,
+    hessian: Callable[[Array], Array],
+    radius: Array,
+    residual_goal: Array,
+    scale: Array,
+) -> CG:
+    """One product further. Steihaug's method.
 
-    def body(run: Run) -> Run:
-        point = run.point
-        _, slope_change = jax.linearize(jax.grad(value), point.gram)
+    A step of zero means a saddle: negative curvature and no gradient to speak of, which is left to
+    the escape.
+    """
+    critical = point.gradient_norm <= SADDLE_GRADIENT * scale
+    image = hessian(cg.direction)
+    curvature = inner(cg.direction, image)
+    length = inner(cg.direction, cg.direction)
+    faint = (curvature < 0) & (-curvature < 0.5 * point.gradient_norm * length)
+    ignored = (
+        (jnp.abs(curvature) <= EPS * scale * length)
+        | (faint & (cg.products > 0))
+        | ((curvature < 0) & critical)
+    )
+    newton = cg.squared / curvature
+    overlap, squared_step = inner(cg.step, cg.direction), inner(cg.step, cg.step)
+    reach = squared_step + newton * (2 * overlap + newton * length)
+    leaves = (curvature <= 0) | (reach >= radius**2)
+    room = jnp.maximum(overlap**2 + length * (radius**2 - squared_step), 0)
+    to_boundary = (jnp.sqrt(room) - overlap) / length
+    size = jnp.where(ignored, 0, jnp.where(leaves, to_boundary, newton))
+    residual = cg.residual + size * image
+    squared = inner(residual, residual)
+    products = cg.products + 1
+    stop = (
+        ignored
+        | leaves
+        | (jnp.sqrt(squared) <= residual_goal)
+        | (products >= MAX_PRODUCTS_PER_STEP)
+    )
+    direction = -residual + (squared / cg.squared) * cg.direction
+    return CG(
+        cg.step + size * cg.direction,
+        cg.curved + size * image,
+        residual,
+        direction,
+        squared,
+        products,
+        stop,
+    )
 
-        def hessian(vectors: Array) -> Array:
-            half = vectors @ point.embeddings.T
-            change = slope_change(half + half.T)
-            image = (
-                point.pull @ vectors
-                + (change + change.T) @ point.embeddings
-                - point.multipliers * vectors
-            )
-            return project(point.embeddings, image)
 
-        norm = point.gradient_norm
-        # Superlinear, but never by more than a hundred a step: solved further, a stiff system
-        # would follow its flat valleys before the walls are settled.
-        forcing = jnp.clip(norm / run.first_norm, 1e-2, 0.1)
-        goal = jnp.maximum(forcing * norm, 0.3 * tolerance * run.scale)
-        step, predicted, products = _truncated_cg(point, hessian, run.radius, goal, run.scale)
-        embeddings, shift = retract(point.embeddings, step)
-        trial = evaluate(value, embeddings)
+def _truncated_cg(
+    point: Point,
+    hessian: Callable[[Array], Array],
+    radius: Array,
+    residual_goal: Array,
+    scale: Array,
+) -> CG:
+    """The step that decreases the quadratic model within the radius."""
 
-        half = shift @ point.embeddings.T
-        gram_shift = half + half.T + shift @ shift.T
-        by_gradients = -0.25 * inner(point.pull + trial.pull, gram_shift)
-        faint = predicted < 1e-9 * jnp.maximum(1, jnp.abs(point.value))
-        actual = jnp.where(faint, by_gradients, point.value - trial.value)
-        ratio = actual / predicted
-        accept = ratio > 0.1
-        length = jnp.sqrt(inner(step, step))
-        overshoot = jnp.cbrt(predicted / jnp.maximum(predicted - actual, jnp.finfo(float).tiny))
-        shrunk = length * jnp.clip(overshoot, 1e-3, 0.25)
-        grown = jnp.where(
-            (ratio > 0.75) & (length >= 0.99 * run.radius), 2 * run.radius, run.radius
+    def body(cg: CG) -> CG:
+        return continue_cg(cg, point, hessian, radius, residual_goal, scale)
+
+    return jax.lax.while_loop(lambda cg: ~cg.stop, body, begin_cg(point))
+
+
+def hessian_at(value: Callable[[Array], Array], point: Point) -> Callable[[Array], Array]:
+    """The Riemannian Hessian at a point, as a function of tangent vectors."""
+    _, slope_change = jax.linearize(jax.grad(value), point.gram)
+
+    def hessian(vectors: Array) -> Array:
+        half = vectors @ point.embeddings.T
+        change = slope_change(half + half.T)
+        image = (
+            point.pull @ vectors
+            + (change + change.T) @ point.embeddings
+            - point.multipliers * vectors
         )
-        radius = jnp.minimum(jnp.where(ratio > 0.25, grown, shrunk), most)
+        return project(point.embeddings, image)
 
-        following = jax.tree.map(partial(jnp.where, accept), trial, point)
-        better = following.gradient_norm <= 0.5 * run.best_norm
-        quiet = accept & ~better & (predicted <= NOISE_DECREASE)
-        stagnant = jnp.where(better | (predicted > NOISE_DECREASE), 0, run.stagnant + quiet)
-        rejected = jnp.where(accept, 0, run.rejected + 1)
-        done = (
-            (following.gradient_norm <= tolerance * run.scale)
-            | (length == 0)
-            | (rejected >= SHRINK_PATIENCE)
-            | (stagnant >= NOISE_PATIENCE)
-        )
-        return Run(
-            following,
-            radius,
-            jnp.maximum(run.scale, gradient_scale(following)),
-            run.first_norm,
-            jnp.where(better, following.gradient_norm, run.best_norm),
-            rejected,
-            stagnant,
-            run.iterations + 1,
-            run.products + products,
-            done,
-        )
+    return hessian
 
+
+def begin_run(value: Callable[[Array], Array], embeddings: Array) -> Run:
     point = evaluate(value, embeddings)
     zero = jnp.asarray(0)
-    start = Run(
+    return Run(
         point,
         jnp.asarray(1.0),
         gradient_scale(point),
@@ -230,4 +198,75 @@ def trust_region(value: Callable[[Array], Array], embeddings: Array, tolerance: 
         zero,
         point.gradient_norm == 0,
     )
-    return jax.lax.while_loop(lambda run: ~run.done & (run.iterations < MAX_OUTER), body, start)
+
+
+def is_going(run: Run) -> Array:
+    """Whether a run has further steps to make."""
+    return ~run.done & (run.iterations < MAX_OUTER)
+
+
+def residual_goal(run: Run, tolerance: Array | float) -> Array:
+    """Down to which residual conjugate gradients solve for the next step."""
+    norm = run.point.gradient_norm
+    # Superlinear, but never by more than a hundred a step: solved further, a stiff system
+    # would follow its flat valleys before the walls are settled.
+    forcing = jnp.clip(norm / run.first_norm, 1e-2, 0.1)
+    return jnp.maximum(forcing * norm, 0.3 * tolerance * run.scale)
+
+
+def take_step(value: Callable[[Array], Array], run: Run, cg: CG, tolerance: Array | float) -> Run:
+    """The run after the step that conjugate gradients found, taken or rejected."""
+    point, step = run.point, cg.step
+    most = 2 * jnp.sqrt(point.embeddings.shape[0] * 1.0)
+    predicted = -(inner(step, point.gradient) + 0.5 * inner(step, cg.curved))
+    embeddings, shift = retract(point.embeddings, step)
+    trial = evaluate(value, embeddings)
+
+    half = shift @ point.embeddings.T
+    gram_shift = half + half.T + shift @ shift.T
+    by_gradients = -0.25 * inner(point.pull + trial.pull, gram_shift)
+    faint = predicted < 1e-9 * jnp.maximum(1, jnp.abs(point.value))
+    actual = jnp.where(faint, by_gradients, point.value - trial.value)
+    ratio = actual / predicted
+    accept = ratio > 0.1
+    length = jnp.sqrt(inner(step, step))
+    overshoot = jnp.cbrt(predicted / jnp.maximum(predicted - actual, jnp.finfo(float).tiny))
+    shrunk = length * jnp.clip(overshoot, 1e-3, 0.25)
+    grown = jnp.where((ratio > 0.75) & (length >= 0.99 * run.radius), 2 * run.radius, run.radius)
+    radius = jnp.minimum(jnp.where(ratio > 0.25, grown, shrunk), most)
+
+    following = jax.tree.map(partial(jnp.where, accept), trial, point)
+    better = following.gradient_norm <= 0.5 * run.best_norm
+    quiet = accept & ~better & (predicted <= NOISE_DECREASE)
+    stagnant = jnp.where(better | (predicted > NOISE_DECREASE), 0, run.stagnant + quiet)
+    rejected = jnp.where(accept, 0, run.rejected + 1)
+    done = (
+        (following.gradient_norm <= tolerance * run.scale)
+        | (length == 0)
+        | (rejected >= SHRINK_PATIENCE)
+        | (stagnant >= NOISE_PATIENCE)
+    )
+    return Run(
+        following,
+        radius,
+        jnp.maximum(run.scale, gradient_scale(following)),
+        run.first_norm,
+        jnp.where(better, following.gradient_norm, run.best_norm),
+        rejected,
+        stagnant,
+        run.iterations + 1,
+        run.products + cg.products,
+        done,
+    )
+
+
+def trust_region(value: Callable[[Array], Array], embeddings: Array, tolerance: float) -> Run:
+    """Newton steps within a trust region until the gradient is `tolerance` times its scale."""
+
+    def body(run: Run) -> Run:
+        hessian = hessian_at(value, run.point)
+        goal = residual_goal(run, tolerance)
+        cg = _truncated_cg(run.point, hessian, run.radius, goal, run.scale)
+        return take_step(value, run, cg, tolerance)
+
+    return jax.lax.while_loop(is_going, body, begin_run(value, embeddings))

@@ -287,8 +287,9 @@ def tabulate(
     losses, size = problem.cells()
     code, choices, numbers = columns_of(losses)
 
-    def names(codes: Any, kind: type) -> list[str]:
-        return [kind(int(code)).name.lower() for code in np.atleast_1d(codes)]
+    def names(codes: Any, kind: type[enum.IntEnum]) -> list[str]:
+        told = {int(code): code.name.lower() for code in kind}
+        return [told[code] for code in np.atleast_1d(codes).tolist()]
 
     found = certificate.variances
     low = np.asarray(certificate.low).reshape(size, -1)
