@@ -67,7 +67,7 @@ TESTS: dict[str, tuple[int, tuple[str, ...], tuple[str, ...]]] = {
         ("unequal", "classes_of_any_size"),
     ),
     "training": (10, ("training/*.py",), ("training", "losses_of_batches")),
-    "blockwise": (8, ("losses/tiles.py",), ("tiles",)),
+    "blockwise": (8, ("losses/tiles.py", "losses/positives.py"), ("tiles",)),
     "eigenbound": (10, ("certificate/eigenbound.py",), ("eigenbound", "certificate")),
     "rounding": (
         24,
