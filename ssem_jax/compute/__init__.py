@@ -28,8 +28,8 @@ too. Compiled kernels are kept in the user's cache folder; ``SSEM_CACHE=folder``
 ``SSEM_CACHE=off`` switches it off.
 
 Where JAX finds an accelerator, the cells of a chunk are solved and certified side by side, and
-chunks are of thousands: `ssem_jax.solve` of a large grid keeps a GPU busy (a part of a sweep has 256
-cells, which is less than it could take). `SSEM_BATCHED` (1 or 0) overrides the platform.
+chunks are of thousands: `ssem_jax.solve` of a large grid keeps a GPU busy (a part of a sweep has
+256 cells, which is less than it could take). `SSEM_BATCHED` (1 or 0) overrides the platform.
 
 Files: kernels, workers (executors), cache, sizes (what a computation would take).
 """
