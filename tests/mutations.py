@@ -59,7 +59,7 @@ TESTS: dict[str, tuple[int, tuple[str, ...], tuple[str, ...]]] = {
     "reduced": (
         16,
         ("geometry/shares.py", "certificate/barrier.py", "certificate/brackets.py"),
-        ("shares", "brackets", "certificate"),
+        ("shares", "brackets", "rounding", "certificate"),
     ),
     "imbalance": (
         18,
