@@ -42,6 +42,8 @@ def test_python_is_refused_alike(monkeypatch):
     monkeypatch.setattr(sizes, "CELLS_LIMIT", 1)
     with pytest.raises(ValueError, match="these are 2 cells, and a sweep has at most 1: take"):
         sx.sweep([problem, problem])
+    with pytest.raises(ValueError, match="these are 2 cells, and a sweep has at most 1: take"):
+        sx.Grid([sx.ClassStructure((2, 2))], [3], [0.1, 0.2], [0.5]).problems()
     monkeypatch.setattr(sizes, "free_memory", lambda: 1e3)
     with pytest.raises(ValueError, match=r"audit of 8 embeddings .* 2.24 kB .* 1 kB are free"):
         sx.audit(np.eye(8, 3) + 1, [0, 1] * 4, sx.SupCL(0.5, 0.5))
