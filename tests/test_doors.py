@@ -819,6 +819,9 @@ REFUSED = {
     "the claim of a statement must be a Claim or a Theorem": [
         'sx.claims.Statement(None, "abstract")',
     ],
+    "a picture's across must be a text": [
+        'sx.claims.Picture(None, "y", "c", lambda places: [])',
+    ],
     "what was read of a2020 must be one of": [
         'sx.claims.Paper("a2020", "t", ("A",), 2020, "i", "v", "all", "r", (), ())',
     ],
@@ -952,7 +955,15 @@ TOOLS = {
     | {"prove_nonnegative", "prove_spread", "prove_stratified", "prove_window"}  # of nothing
     | {"prove_zero"},  # of a function
     "show": {"animate", "axis", "bracket_widths", "cell_edges", "color_bar", "draw_gaps", "gap_map"}
-    | {"draw_guide", "draw_margins", "draw_outcomes", "gram", "house_style", "inline_svg"}
+    | {
+        "draw_guide",
+        "draw_margins",
+        "draw_outcomes",
+        "draw_paper",
+        "gram",
+        "house_style",
+        "inline_svg",
+    }
     | {"new_figure", "outcome_map", "phase_legend", "plain", "plain_log_ticks", "series", "short"}
     | {"slice_panel", "slice_table", "slice_values", "sphere", "with_parts", "write_numbers"}
     | {"boundary_table"},  # parts of pictures, which draw what a table says

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 import figures
-import proofs_numeric
+import proofs_numeric.papers
 import ssem_jax as sx
 from figures.__main__ import main
 from figures.build import MAX_IMAGE, MAX_NUMBERS, draw, read_numbers
@@ -29,6 +29,8 @@ IMAGES = [
 ]
 STORED = 1e-7
 """Relative rounding of what is stored in single precision."""
+WIDEST = 0.05
+"""A bracket of a similarity in a picture of a paper: the loss is flattest near a threshold."""
 FOUND = 1e-6
 """How far certified variances lie from the theory: widths of brackets at gaps of 1e-13."""
 
@@ -95,7 +97,7 @@ def test_every_figure_but_the_explorer_has_numbers():
 def test_captions_name_claims_that_exist():
     known = {
         value.name
-        for module in proofs_numeric.modules()
+        for module in [*proofs_numeric.modules(), *proofs_numeric.papers.modules()]
         for value in vars(module).values()
         if isinstance(getattr(value, "name", None), str)
     }
@@ -414,6 +416,41 @@ def test_dynamics_of_encoders_carry_their_numbers():
     path = pl.DataFrame({"step": [0, 1, 2, 3], "delta2": [0.5, 0.2, 0.304, 0.3]})
     assert module.settling(path, 0.3) == 2
     assert module.settling(path, 0.9) == float("inf")
+
+
+def test_pictures_of_papers_carry_their_numbers_and_agree_with_formulas():
+    module, tables = MODULES["papers"], read_numbers(GALLERY, "papers")
+    for key, picture in module.PICTURES.items():
+        assert picture.caption in " ".join(CAPTIONS.split())
+        table = tables[key]
+        figure = module.draw(key, tables)
+        for part in table.partition_by("curve"):
+            middle = part["low"] if part["high"].has_nulls() else (part["low"] + part["high"]) / 2
+            assert_drawn(figure, part["x"], middle)
+        assert most(table["high"] - table["low"]) < WIDEST, key
+
+    def curve(key, name):
+        return tables[key].filter(curve=name)
+
+    # Collapse ends at the threshold, of two means each at its own, and the plane is as good as all.
+    for key, name, mark in (
+        ("lee2025", 'mean over "anchors"', "anchors"),
+        ("lee2025", 'mean over "all"', "all"),
+    ):
+        found, edge = curve(key, name), module.PICTURES[key].marks[mark]
+        assert most(found.filter(pl.col("x") < edge)["high"]) < FOUND
+        assert least(found.filter(pl.col("x") > edge + 0.02)["low"]) > 1e-3
+    inside, edge = curve("chen2022", "within a class"), module.PICTURES["chen2022"].marks
+    (edge,) = edge.values()
+    assert least(inside.filter(pl.col("x") < edge)["low"]) > 1 - FOUND
+    assert most(inside.filter(pl.col("x") > edge + 0.02)["high"]) < 1 - 1e-3
+    assert most(curve("cho2024", "every pair as often")["high"].abs()) < 1e-9
+    assert least(curve("cho2024", "at random").filter(pl.col("x") < 35)["low"]) > 1e-5
+    assert most(curve("kini2024", "any two, H ≥ 0")["high"].abs()) < 1e-6
+    soft = tables["vock2026"].filter(pl.col("high").is_not_null(), pl.col("x") < 1.5)
+    assert most((1 - soft["x"] - soft["low"]).abs()) < 1e-3
+    optima = curve("lee2025b", "optima of the sigmoid loss")
+    assert most((8 + 14 * optima["x"]) / 6 - optima["low"]) < 1e-3
 
 
 def test_the_command_makes_a_figure_from_nothing(tmp_path, capsys):

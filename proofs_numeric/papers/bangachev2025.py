@@ -1,5 +1,7 @@
 """Bangachev, Bresler, Noman and Polyanskiy (NeurIPS 2025): zero loss of the sigmoid loss."""
 
+import math
+from collections.abc import Iterator
 from fractions import Fraction
 
 from flint import arb
@@ -8,7 +10,7 @@ from proofs_numeric import sigmoid
 from proofs_numeric.papers import exact
 from proofs_numeric.papers.cells import open_question
 from ssem_jax import balls
-from ssem_jax.claims import Beside, Paper, Proof, Statement, Theorem, Verdict
+from ssem_jax.claims import Beside, Paper, Picture, Point, Proof, Statement, Theorem, Verdict
 
 SOURCE = "Bangachev, Bresler, Noman and Polyanskiy (NeurIPS 2025)"
 CONSTELLATIONS = (
@@ -50,6 +52,16 @@ def rates() -> list[Beside]:
             rate = float((loss(pairs, s, o, t).log() / t).mid())
             rows.append(Beside(f"log(loss)/t, N = {pairs}, matched {s}", -float(s - o) / 2, rate))
     return rows
+
+
+def decay(places: int) -> Iterator[Point]:
+    """log(loss) of the simplex, and where matched pairs are orthogonal; and slopes -m."""
+    _, simplex, misaligned, _ = CONSTELLATIONS
+    for name, (pairs, s, o) in (("simplex", simplex), ("matched pairs orthogonal", misaligned)):
+        for t in sorted({round(60 * place / places) for place in range(places + 1)}):
+            found = loss(pairs, s, o, t).log()
+            yield Point(name, t, float(found.lower()), float(found.upper()))
+            yield Point(f"{name}: log N - m t", t, math.log(pairs) - t * float(s - o) / 2)
 
 
 def margins() -> list[Beside]:
@@ -126,5 +138,12 @@ paper = Paper(
         ),
         Statement(sigmoid.sigmoid_simplex, "what t and b fixed would give", "d ≥ N"),
         Statement(modality_gap, "Theorem 3.6"),
+    ),
+    picture=Picture(
+        across="t",
+        up="log of the loss",
+        caption="N = 8, b = b_rel t. With t and b trainable a constellation whose matched pairs "
+        "are orthogonal reaches zero loss, too: what its margin m sets is how fast.",
+        points=decay,
     ),
 )

@@ -11,11 +11,13 @@ import numpy as np
 from proofs_numeric import reduced
 from proofs_numeric.reduced import Cell, Says, equals
 from ssem_jax.certificate import GAP_TOLERANCE
-from ssem_jax.certificate.symmetry import Algebra, Program, close, solve_program
+from ssem_jax.certificate.symmetry import Algebra, Level, Program, close, solve_program
 from ssem_jax.certificate.symmetry import structures as built
-from ssem_jax.claims import Proof
+from ssem_jax.claims import Point, Proof
+from ssem_jax.losses.kinds import relations
 from ssem_jax.losses.listed import ListedLoss
-from ssem_jax.losses.terms import BETWEEN, OTHER, SELF, WITHIN, Kind, Terms
+from ssem_jax.losses.terms import BETWEEN, OTHER, SELF, WITHIN, Kind, Term, Terms, softmax_slots
+from ssem_jax.problem import ClassStructure
 
 MATCHED, UNMATCHED = Kind(f"{OTHER}·{SELF}"), Kind(f"{OTHER}·{BETWEEN}")
 """Of two towers: a point and its match, and two points of different pairs."""
@@ -84,6 +86,32 @@ def entries(algebra: Algebra, terms: Terms, lower: float | None = None) -> dict[
 def minimum(algebra: Algebra, terms: Terms) -> float:
     """The least loss, to a certified gap of 1e-9 at most."""
     return solve_program(Program(algebra, terms)).value
+
+
+def traced(
+    x: float, algebra: Algebra, terms: Terms, shown: dict[str, Kind], lower: float | None = None
+) -> Iterator[Point]:
+    """Brackets of similarities at the optimum, by the name of their curve, for a picture."""
+    program = Program(algebra, terms, lower)
+    solved = solve_program(program)
+    level = Level(program, solved.value, solved)
+    for curve, kind in shown.items():
+        yield Point(curve, x, *level.bracket(program.functional({kind: 1.0})))
+
+
+def soft_targets(structure: ClassStructure, weight: dict[str, float], tau: float) -> Terms:
+    """Cross-entropy with targets in proportion to weights of relations, against their pairs."""
+    sizes, found = structure.sizes, Terms((), {})
+    for n, count in counted(sizes):
+        counts = {r: relations(structure, n)[r] for r in weight}
+        total = sum(weight[r] * sum(counts[r].values()) for r in weight)
+        share = n * count / sum(sizes)
+        against = {k: c for r in weight if weight[r] for k, c in counts[r].items()}
+        part = share / total / tau
+        kinds = [(r, kind, c) for r in (WITHIN, BETWEEN) for kind, c in counts[r].items() if c]
+        pulls = {kind: part * weight[r] * c for r, kind, c in kinds}
+        found = found + Terms((Term(share, softmax_slots(against, tau)),), pulls)
+    return found
 
 
 def simplex_of_towers(number: int, tolerance: float = SIMILARITY) -> Says:

@@ -1,14 +1,17 @@
 """Chen and others (ICML 2022): a class-conditional InfoNCE loss controls the spread."""
 
 import itertools
+from collections.abc import Iterator
+
+import numpy as np
 
 from proofs_numeric import structures
-from proofs_numeric.papers.cells import within
+from proofs_numeric.papers.cells import between, traced, within
 from ssem_jax import theory
 from ssem_jax.certificate import GAP_TOLERANCE
 from ssem_jax.certificate.symmetry import Level, Program, solve_program
 from ssem_jax.certificate.symmetry import structures as built
-from ssem_jax.claims import Beside, Paper, Proof, Statement, Theorem, Verdict
+from ssem_jax.claims import Beside, Paper, Picture, Point, Proof, Statement, Theorem, Verdict
 from ssem_jax.losses.kinds import spread_terms
 from ssem_jax.problem import ClassStructure
 
@@ -55,6 +58,15 @@ def threshold_rows() -> list[Beside]:
     return rows
 
 
+def similarities(places: int) -> Iterator[Point]:
+    """Of the optimum for m = 3, n = 4, as the share grows."""
+    structure, shown = ClassStructure.balanced(3, 4), {"within a class": within(4)}
+    shown["between classes"] = between(4, 4)
+    for share in np.linspace(0, 1, places):
+        terms = spread_terms(structure, share, TAU)
+        yield from traced(share, built.classes(structure), terms, shown)
+
+
 spread_degree = Theorem(
     "spread_degree",
     "The weight of the class-conditional InfoNCE loss controls the degree of spread: beyond its "
@@ -96,5 +108,14 @@ paper = Paper(
             threshold_rows,
         ),
         Statement(spread_degree, "abstract: 'controls the degree of spread'"),
+    ),
+    picture=Picture(
+        across="weight of the class-conditional InfoNCE loss",
+        up="similarity at the optimum",
+        caption="L_spread, m = 3, n = 4, τ = 0.5. Up to a threshold of its own the weight changes "
+        "nothing; then it spreads classes, until instances form simplices of their own and "
+        "classes are orthogonal: from there on nothing is left to control.",
+        points=similarities,
+        marks={"end of collapse": theory.spread_alpha_c(3, 4, TAU)},
     ),
 )

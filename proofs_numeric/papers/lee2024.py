@@ -3,11 +3,13 @@
 import math
 from collections.abc import Iterator
 
+import numpy as np
+
 from proofs_numeric import evidence, losses, sigmoid
-from proofs_numeric.papers.cells import MATCHED, judged, no
+from proofs_numeric.papers.cells import MATCHED, UNMATCHED, judged, no, traced
 from proofs_numeric.reduced import Cell, coincide, differ, equals
 from ssem_jax.certificate.symmetry import structures as built
-from ssem_jax.claims import Beside, Paper, Statement, Theorem, Verdict
+from ssem_jax.claims import Beside, Paper, Picture, Point, Statement, Theorem, Verdict
 from ssem_jax.losses.kinds import two_tower_sigmoid_terms
 
 PAIRS, STEP = (6, 8, 20), 0.03
@@ -54,6 +56,15 @@ def thresholds() -> list[Beside]:
     return rows
 
 
+def similarities(places: int) -> Iterator[Point]:
+    """Of matched and unmatched pairs, K = 8, with the bias subtracted, and added."""
+    algebra = built.towers(built.points(8), swap=True)
+    for t in np.linspace(0.2, 2, places):
+        subtracted, added = (two_tower_sigmoid_terms(8, t, b) for b in (t, -t))
+        yield from traced(t, algebra, subtracted, {"matched": MATCHED, "unmatched": UNMATCHED})
+        yield from traced(t, algebra, added, {"matched, bias added": MATCHED})
+
+
 sigmoid_ends = Theorem(
     name="sigmoid_ends",
     statement="Logits t⟨u, v⟩ - t, K ≥ 5 pairs: as t grows the optimum of the sigmoid loss goes "
@@ -72,7 +83,8 @@ paper = Paper(
     venue="AISTATS 2024, PMLR 238",
     read="third party's summary",
     reading="Abstract; the model's form and one inequality as Bangachev and others (2025) quote "
-    "them. Its theorems were not read.",
+    "them; summaries that say N ≥ 3, d ≥ N, δ monotone in the temperature, thresholds in closed "
+    "form. Its theorems, and which thresholds these are, were not read.",
     notation=(
         ("N pairs (u_i, v_i)", "K pairs, 2K embeddings"),
         ("inverse temperature t, bias b", "logits t⟨u, v⟩ - b; a published SigLIP bias is -b"),
@@ -91,5 +103,14 @@ paper = Paper(
             "With the bias added instead (b = -t) neither end is where it was.",
             thresholds,
         ),
+    ),
+    picture=Picture(
+        across="t",
+        up="similarity at the optimum",
+        caption="Sigmoid loss, K = 8 pairs, logits t⟨u, v⟩ - t. Between its two thresholds the "
+        "optimum moves from antipodal towers to the simplex along the double-constant model; "
+        "with the bias added instead, towers stay antipodal.",
+        points=similarities,
+        marks={"antipodal up to": ends(8)[0], "simplex from": ends(8)[1]},
     ),
 )

@@ -1,12 +1,16 @@
 """Lee, Oh, Lee and Sohn (AISTATS 2025): the simplex-to-simplex embedding model (SSEM)."""
 
+import math
 from collections.abc import Iterator
+
+import numpy as np
 
 from proofs_numeric import boundary, guideline, minimum, structures, theorems
 from proofs_numeric.papers import cells
 from proofs_numeric.reduced import Cell, coincide, equals
+from ssem_jax import theory
 from ssem_jax.certificate.symmetry import structures as built
-from ssem_jax.claims import Beside, Paper, Statement, Theorem, Verdict
+from ssem_jax.claims import Beside, Paper, Picture, Point, Statement, Theorem, Verdict
 from ssem_jax.losses.kinds import supcl_terms
 from ssem_jax.problem import ClassStructure
 
@@ -33,6 +37,31 @@ def variances() -> list[Beside]:
             Beside(f"δ² of the class of four, mean over {mean}", stated, (1 - inside) / 4 * 3)
         )
     return found
+
+
+def spread(places: int) -> Iterator[Point]:
+    """δ² of the class of four as α grows."""
+    structure = ClassStructure(SIZES)
+    for alpha in np.linspace(0, 1, places):
+        for mean in ("anchors", "all"):
+            terms, curve = supcl_terms(structure, alpha, TAU, mean=mean), f'mean over "{mean}"'
+            shown = {curve: cells.within(4)}
+            for point in cells.traced(alpha, built.classes(structure), terms, shown):
+                yield Point(curve, alpha, (1 - point.high) * 3 / 4, (1 - point.low) * 3 / 4)
+
+
+def edge() -> float:
+    """Where the class of four parts, over anchors with a positive: its multiplier is linear in α.
+
+    As in :func:`ssem_jax.theory.two_class_threshold`, where both classes have two at least.
+    """
+    y = math.exp(-2 / TAU)
+
+    def slack(alpha: float) -> float:
+        four, one = (1 - alpha / 5) / (4 + y), alpha / 5 / (1 + 4 * y)
+        return 2 * y * (four / 4 + one) - 4 * (four - (1 - alpha) / 3)
+
+    return slack(0) / (slack(0) - slack(1))
 
 
 imagenet_means = Theorem(
@@ -107,5 +136,14 @@ paper = Paper(
             SNIPPET,
         ),
         Statement(structures.all_anchors, "the authors' code", "random batches"),
+    ),
+    picture=Picture(
+        across="α",
+        up="δ² of the class of four",
+        caption="Sizes (4, 1), τ = 0.5, self pairs included. The mean over all anchors, as the "
+        "code for ImageNet has it, lets the class part at a smaller α than the mean over anchors "
+        "that have a positive, and further.",
+        points=spread,
+        marks={"all": theory.alpha_c_all(edge(), 4 / 5), "anchors": edge()},
     ),
 )

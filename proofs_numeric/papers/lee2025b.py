@@ -7,10 +7,10 @@ import numpy as np
 
 from proofs_numeric import sigmoid
 from proofs_numeric.papers import exact
-from proofs_numeric.papers.cells import MATCHED, judged, tower_cells
+from proofs_numeric.papers.cells import MATCHED, UNMATCHED, judged, tower_cells, traced
 from proofs_numeric.reduced import Cell, coincide, differ
 from ssem_jax.certificate.symmetry import structures as built
-from ssem_jax.claims import Beside, Paper, Statement, Theorem, Verdict
+from ssem_jax.claims import Beside, Paper, Picture, Point, Statement, Theorem, Verdict
 from ssem_jax.losses.kinds import two_tower_sigmoid_terms, two_tower_terms
 
 SOURCE = "Lee, Lim, Lee and Sohn (ICML 2025), as a review states it"
@@ -34,6 +34,17 @@ def separation() -> Iterator[Cell]:
         says = differ(MATCHED) if pull < (n - 2) / (2 * (n - 1)) * push else coincide(MATCHED)
         algebra = built.towers(built.points(n), swap=True)
         yield Cell({"n": n, "t": t, "b": b}, algebra, two_tower_sigmoid_terms(n, t, b), says)
+
+
+def reach(places: int) -> Iterator[Point]:
+    """The stated bound, the sharp one, and where optima of the sigmoid loss lie, n = 8, b = t."""
+    for o in (-1, -1 / 7):
+        yield Point("stated: 1 + o + 1/(n-1)", o, 1 + o + 1 / 7)
+        yield Point("sharp: (n + 2(n-1)o)/(n-2)", o, (8 + 14 * o) / 6)
+    algebra, shown = built.towers(built.points(8), swap=True), {"s": MATCHED, "o": UNMATCHED}
+    for t in np.linspace(0.5, 1.5, places):
+        s, o = traced(t, algebra, two_tower_sigmoid_terms(8, t, t), shown)
+        yield Point("optima of the sigmoid loss", (o.low + o.high) / 2, s.low, s.high)
 
 
 full_batch_similarities = Theorem(
@@ -92,8 +103,8 @@ paper = Paper(
     identifier="arXiv:2506.09781",
     venue="ICML 2025",
     read="third party's summary",
-    reading="Abstract, and a review that states Theorems 5.1 to 5.3 and 5.5; the paper itself was "
-    "not read.",
+    reading="Abstract, and a review that states Theorems 5.1 to 5.3 and 5.5 (5.1 of additive "
+    "losses, too, which is not judged here); the paper itself was not read.",
     notation=(
         ("n pairs, batches of m", "K pairs in all; m is no number of classes"),
         ("s(f; p_pos), s(f; p_neg)", "similarities of matched and of unmatched pairs"),
@@ -122,5 +133,12 @@ paper = Paper(
             snippet=SNIPPET,
         ),
         Statement(batch_variance, "Theorem 5.5", "m divides n, batches fixed"),
+    ),
+    picture=Picture(
+        across="o, similarity of negatives",
+        up="s, similarity of positives",
+        caption="n = 8 pairs. The stated bound holds and is attained at the simplex alone; optima "
+        "of the sigmoid loss run along the sharp one.",
+        points=reach,
     ),
 )

@@ -3,26 +3,16 @@
 import math
 from collections.abc import Iterator
 
+import numpy as np
+
 from proofs_numeric import imbalance
-from proofs_numeric.papers.cells import (
-    SIMILARITY,
-    apart,
-    between,
-    counted,
-    entries,
-    every,
-    judged,
-    no,
-    pairs,
-    within,
-)
+from proofs_numeric.papers import cells
 from proofs_numeric.reduced import Cell, equals
 from ssem_jax.certificate import GAP_TOLERANCE
 from ssem_jax.certificate.symmetry import Program, solve_program
 from ssem_jax.certificate.symmetry import structures as built
-from ssem_jax.claims import Beside, Paper, Proof, Statement, Theorem, Verdict
-from ssem_jax.losses.kinds import relations
-from ssem_jax.losses.terms import BETWEEN, SELF, WITHIN, Term, Terms, softmax_slots
+from ssem_jax.claims import Beside, Paper, Picture, Point, Proof, Statement, Theorem, Verdict
+from ssem_jax.losses.terms import BETWEEN, SELF, WITHIN, Terms
 from ssem_jax.problem import ClassStructure
 
 SOURCE = "Vock, Duchesnay and Dufumier (arXiv:2605.13943), abstract"
@@ -31,25 +21,15 @@ TAU = 0.5
 
 def soft(sizes: tuple[int, ...], reach: float, *, own: bool = True) -> Terms:
     """Soft SupCon: targets 1 within a class and ε = e^{-reach/τ} across, normalised by anchor."""
-    structure, found = ClassStructure(sizes), Terms((), {})
     weight = {SELF: float(own), WITHIN: 1.0, BETWEEN: math.exp(-reach / TAU)}
-    for n, count in counted(sizes):
-        counts = {r: relations(structure, n)[r] for r in weight}
-        total = sum(weight[r] * sum(counts[r].values()) for r in weight)
-        share = n * count / sum(sizes)
-        against = {k: c for r in weight if weight[r] for k, c in counts[r].items()}
-        part = share / total / TAU
-        kinds = [(r, kind, c) for r in (WITHIN, BETWEEN) for kind, c in counts[r].items() if c]
-        pulls = {kind: part * weight[r] * c for r, kind, c in kinds}
-        found = found + Terms((Term(share, softmax_slots(against, TAU)),), pulls)
-    return found
+    return cells.soft_targets(ClassStructure(sizes), weight, TAU)
 
 
 def regular(reach: float, sizes: tuple[int, ...]):
     """Collapsed classes at one similarity, 1 - reach, to 1e-3: the loss is flat at its target."""
-    return every(
-        *(equals(within(n), 1.0, SIMILARITY) for n, _ in counted(sizes) if n > 1),
-        *(equals(between(n, k), 1 - reach, SIMILARITY) for n, k in pairs(sizes)),
+    return cells.every(
+        *(equals(cells.within(n), 1.0, cells.SIMILARITY) for n, _ in cells.counted(sizes) if n > 1),
+        *(equals(cells.between(n, k), 1 - reach, cells.SIMILARITY) for n, k in cells.pairs(sizes)),
     )
 
 
@@ -58,11 +38,11 @@ def both_sides(*, own: bool = True) -> Iterator[Cell]:
     for sizes in ((2, 1, 1), (8, 4, 2), (12, 3, 3, 3)):
         edge = len(sizes) / (len(sizes) - 1)
         big, small = max(sizes), min(sizes)
-        other = between(small, small) if sizes.count(small) > 1 else between(4, 2)
+        other = cells.between(small, small) if sizes.count(small) > 1 else cells.between(4, 2)
         for reach, says in (
             (0.5 * edge, regular(0.5 * edge, sizes)),
             (0.95 * edge, regular(0.95 * edge, sizes)),
-            (1.1 * edge, apart(between(big, small), other)),
+            (1.1 * edge, cells.apart(cells.between(big, small), other)),
         ):
             where = {"sizes": sizes, "tau": TAU, "epsilon": math.exp(-reach / TAU)}
             algebra = built.classes(ClassStructure(sizes))
@@ -73,7 +53,7 @@ def beyond() -> Iterator[Cell]:
     """The last of these, as the contrary."""
     for cell in both_sides():
         last = -TAU * math.log(cell.where["epsilon"]) > len(cell.where["sizes"]) / 2
-        yield cell._replace(says=no(cell.says)) if last else cell
+        yield cell._replace(says=cells.no(cell.says)) if last else cell
 
 
 def without_self() -> Proof:
@@ -83,31 +63,41 @@ def without_self() -> Proof:
     structure = ClassStructure((n, n))
     program = Program(built.classes(structure), soft((n, n), reach, own=False))
     solved = solve_program(program)
-    x = a * program.functional({within(n): 1.0})
-    x = x + (a - reach) * program.functional({between(n, n): 1.0})
+    x = a * program.functional({cells.within(n): 1.0})
+    x = x + (a - reach) * program.functional({cells.between(n, n): 1.0})
     where = {"sizes": (n, n), "tau": TAU, "epsilon": math.exp(-reach / TAU), "within": a}
     optimal = program.value(x) <= solved.lower + GAP_TOLERANCE
     return Proof(False, where if optimal else None, cells=1, gaps=(solved.gap,))
 
 
+def as_weights_fall(places: int) -> Iterator[Point]:
+    """Similarities of classes of sizes 8, 4 and 2."""
+    sizes = (8, 4, 2)
+    algebra = built.classes(ClassStructure(sizes))
+    shown = {f"sizes {n} and {k}": cells.between(n, k) for n, k in ((8, 4), (8, 2), (4, 2))}
+    for reach in np.linspace(0.2, 2.2, places):
+        yield from cells.traced(reach, algebra, soft(sizes, reach), shown)
+        yield Point("1 - τ log(1/ε)", reach, 1 - reach)
+
+
 def similarities() -> list[Beside]:
-    found = entries(built.classes(ClassStructure((8, 4, 2))), soft((8, 4, 2), 1.2))
+    found = cells.entries(built.classes(ClassStructure((8, 4, 2))), soft((8, 4, 2), 1.2))
     what = "similarity of classes of sizes 8 and 2, τ log(1/ε) = 1.2"
-    return [Beside(what, 1 - 1.2, found[between(8, 2)])]
+    return [Beside(what, 1 - 1.2, found[cells.between(8, 2)])]
 
 
 soft_regular = Theorem(
     "soft_regular",
     "Soft SupCon with self pairs, K unequal classes: classes collapse to K points of one "
     "similarity, 1 - τ log(1/ε), if τ log(1/ε) ≤ K/(K-1); above it similarities differ.",
-    lambda: judged(both_sides()),
+    lambda: cells.judged(both_sides()),
     f"{SOURCE}; the condition is derived here",
     Verdict.HOLDS,
 )
 soft_regardless = Theorem(
     "soft_regardless",
     "Soft SupCon preserves a regular simplex regardless of class imbalance.",
-    lambda: judged(beyond()),
+    lambda: cells.judged(beyond()),
     f"{SOURCE}, as worded",
     Verdict.REFUTED,
 )
@@ -145,5 +135,13 @@ paper = Paper(
             lesson="Only differences of similarities count then: the optimum is not unique.",
         ),
         Statement(imbalance.no_simplex_under_imbalance, "abstract: SupCon, the contrary"),
+    ),
+    picture=Picture(
+        across="τ log(1/ε)",
+        up="similarity of classes",
+        caption="Sizes (8, 4, 2), τ = 0.5. Up to K/(K-1) classes have one similarity, whatever "
+        "their sizes; where smaller ε ask for more than the simplex gives, they part by size.",
+        points=as_weights_fall,
+        marks={"K/(K-1)": 1.5},
     ),
 )

@@ -40,6 +40,8 @@ from ssem_jax.claims.low_dimension import attainment as attainment
 from ssem_jax.claims.low_dimension import excess as excess
 from ssem_jax.claims.paper import Beside as Beside
 from ssem_jax.claims.paper import Paper as Paper
+from ssem_jax.claims.paper import Picture as Picture
+from ssem_jax.claims.paper import Point as Point
 from ssem_jax.claims.paper import Statement as Statement
 from ssem_jax.claims.paper import collect_papers as collect_papers
 from ssem_jax.claims.refinement import search as search

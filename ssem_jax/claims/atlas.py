@@ -101,6 +101,8 @@ def page(paper: Paper, judged: Judged) -> str:
     width = max((len(theirs) for theirs, _ in paper.notation), default=0)
     for theirs, ours in paper.notation:
         lines += _wrapped(f"{theirs:<{width}}  {ours}", "  ", " " * (width + 4))
+    if paper.picture is not None:
+        lines += ["", *_wrapped(f"picture (--plot FILE): {paper.picture.caption}", "", "  ")]
     for statement in paper.statements:
         said = judged[statement.claim.name]
         lines += ["", *_told(statement, said, said["beside"].get(paper.key, []))]

@@ -9,9 +9,11 @@ paper".
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import NamedTuple
+
+import polars as pl
 
 from ssem_jax.claims.claim import Claim, Theorem, check_name, each_of
 from ssem_jax.problem.validation import check_choice, check_count, check_type, shown
@@ -37,6 +39,61 @@ class Beside(NamedTuple):
     def deviation(self) -> float:
         """|computed - stated|."""
         return abs(self.computed - self.stated)
+
+
+class Point(NamedTuple):
+    """A value of a picture.
+
+    Attributes:
+        curve: what it is a value of, as the legend says it.
+        x: where.
+        low: the certified bracket's lower end, or a formula's value.
+        high: its upper end; None for a formula.
+    """
+
+    curve: str
+    x: float
+    low: float
+    high: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """What a paper states, drawn: certified values as points, formulas as lines.
+
+    Args:
+        across: label of the x-axis.
+        up: label of the y-axis.
+        caption: what a reader sees, in two sentences.
+        points: gives the points, for about so many places along x.
+        marks: vertical lines, as thresholds: label to x.
+
+    Raises:
+        ValueError: what is no text, no function or no number.
+    """
+
+    across: str
+    up: str
+    caption: str
+    points: Callable[[int], Iterable[Point]]
+    marks: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for what in ("across", "up", "caption"):
+            check_type(f"a picture's {what}", getattr(self, what), str, "a text")
+        if not callable(self.points):
+            raise ValueError(
+                "a picture's points must be a function of how many places along x to take; got "
+                f"{shown(self.points)}."
+            )
+        for label, x in self.marks.items():
+            check_type(f"the mark {label!r} of a picture", x, (int, float), "a number")
+
+    def table(self, places: int) -> pl.DataFrame:
+        """Its points, a row each, which are computed now."""
+        names = [*Point._fields]
+        schema = dict.fromkeys(names, pl.Float64()) | {names[0]: pl.String()}
+        return pl.DataFrame(list(self.points(places)), schema=schema, orient="row")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +145,7 @@ class Paper:
         reading: what exactly was read, and what was not.
         notation: (theirs, ours) of every symbol and convention that a statement turns on.
         statements: one at least.
+        picture: where it says more than the words.
 
     Raises:
         ValueError: a key that is no identifier, an unknown reading, pairs that are none, or no
@@ -104,6 +162,7 @@ class Paper:
     reading: str
     notation: tuple[tuple[str, str], ...]
     statements: tuple[Statement, ...]
+    picture: Picture | None = None
 
     def __post_init__(self) -> None:
         check_name(self.key)
@@ -121,6 +180,8 @@ class Paper:
         object.__setattr__(self, "statements", tuple(each_of(self.statements, Statement)))
         if not self.statements:
             raise ValueError(f"{self.key} states nothing; give it a statement.")
+        if self.picture is not None:
+            check_type(f"the picture of {self.key}", self.picture, Picture, "a Picture")
 
     @property
     def bibtex(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,7 @@ from ssem_jax.cli.console import (
     JsonOption,
     app,
     console_of,
+    file_written,
     say,
     set_up,
 )
@@ -34,6 +36,13 @@ def papers_stated(
     bibtex: Annotated[
         bool, typer.Option("--bibtex", help="Print bibliography entries, and judge nothing.")
     ] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            help="Draw the picture of one paper into a file: .png, .svg or .pdf.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> int | Answer:
     """List what papers state of optimal embeddings, each statement with its verdict.
@@ -53,6 +62,8 @@ def papers_stated(
             return Answer(AS_EXPECTED, entries)
         print("\n\n".join(entries))
         return AS_EXPECTED
+    if plot is not None:
+        return _plotted(papers, plot, as_json)
     judged = _judged(modules, papers)
     said = [judged[s.claim.name] for paper in papers for s in paper.statements]
     code = AS_EXPECTED if all(each["as_expected"] for each in said) else NOT_AS_EXPECTED
@@ -63,6 +74,23 @@ def papers_stated(
     else:
         print("\n\n\n".join(atlas.page(paper, judged) for paper in papers))
     return code
+
+
+def _plotted(papers: list[Paper], file: Path, as_json: bool) -> int | Answer:
+    """Draw the one picture that some papers have."""
+    drawn = [paper for paper in papers if paper.picture is not None]
+    if len(drawn) != 1 or (picture := drawn[0].picture) is None:
+        keys = ", ".join(paper.key for paper in drawn)
+        raise ValueError(
+            f"--plot draws one picture; name the paper: {keys}."
+            if drawn
+            else f"{', '.join(paper.key for paper in papers)} has no picture."
+        )
+    set_up()
+    from ssem_jax.show.papers import PLACES, draw_paper
+    from ssem_jax.show.style import save
+
+    return file_written(save(draw_paper(picture, picture.table(PLACES)), file), as_json)
 
 
 def _papers_of(which: str | None) -> tuple[list[ModuleType], list[Paper]]:

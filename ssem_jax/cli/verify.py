@@ -73,13 +73,14 @@ def verify(
         raise ValueError("--quick and --full exclude each other; give one of them.")
     set_up()
     import proofs_numeric.papers
-    from ssem_jax.claims import claim
+    from ssem_jax.claims import atlas, claim
     from ssem_jax.claims import collection as collection_file
     from ssem_jax.claims.paper import claims_of, collect_papers
     from ssem_jax.compute import cache
     from ssem_jax.sweeps import batches
 
-    stated = collect_papers(proofs_numeric.papers.modules()) if papers else []
+    modules = proofs_numeric.papers.modules() if papers else []
+    stated = collect_papers(modules)
     if papers:
         collection, theorems = claims_of(stated)
     else:
@@ -96,10 +97,13 @@ def verify(
         )
     if certificates is not None:
         report = _with_certificates(report, writable(certificates, "--certificates"))
+    judged = atlas.judged_by(report, stated) if papers else {}
+    if papers:
+        atlas.record(atlas.code_of(modules), judged)
     if out is not None:
         from ssem_jax.show.report import write as write_report
 
-        write_report(report, out, stated)
+        write_report(report, out, stated, judged)
     cache.record_verdicts({j.claim.name: str(j.verdict) for j in report.judgements})
     code = AS_EXPECTED if report.as_expected else NOT_AS_EXPECTED
     if as_json:

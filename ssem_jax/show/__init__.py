@@ -19,6 +19,7 @@ FILES = {
     "maps": ("draw_gaps", "draw_phases", "gap_map", "phase_diagram", "phase_legend"),
     "matrices": ("gram", "sphere", "write_numbers"),
     "outcomes": ("draw_margins", "draw_outcomes", "outcome_map"),
+    "papers": ("draw_paper",),
     "report": (),
     "runs": ("KINDS", "draw_run"),
     "slices": ("SHOWN", "bracket_widths", "draw_slices", "slice_panel"),

@@ -1,9 +1,11 @@
 """The proof report: one page from which a human can judge every claim.
 
-`write` puts two files into a folder: `report.html`, self-contained (inline CSS and SVG, no script,
-nothing is loaded from anywhere), and `report.json`, what `ssem verify --json` prints. Each claim
+`write` puts two files into a folder: `report.html`, self-contained (inline CSS and SVG, nothing is
+loaded from anywhere), and `report.json`, what `ssem verify --json` prints. Each claim
 comes with its statement, its source, its verdict, the figures behind it and a picture drawn from
-the very cells or boxes that it was judged on.
+the very cells or boxes that it was judged on. Where papers were judged, each has its notation, its
+statements, stated numbers beside computed ones, a picture and its BibTeX, and a few lines of script
+search them.
 """
 
 from __future__ import annotations
@@ -17,13 +19,16 @@ from pathlib import Path
 from typing import Any
 
 from ssem_jax.certificate.certificate import COLLAPSE_TOLERANCE, GAP_TOLERANCE
+from ssem_jax.claims.atlas import Judged
 from ssem_jax.claims.cells import BOUNDARY_BAND
 from ssem_jax.claims.claim import Claim, Verdict
 from ssem_jax.claims.collection import Report
 from ssem_jax.claims.interval import EQUALITY_TOLERANCE
 from ssem_jax.claims.judgements import Judgement
 from ssem_jax.claims.paper import Paper, Statement
+from ssem_jax.show.papers import PLACES, draw_paper
 from ssem_jax.show.pictures import picture
+from ssem_jax.show.svg import inline_svg
 from ssem_jax.sweeps.document import write as write_document
 from ssem_jax.sweeps.folder import versions
 from ssem_jax.sweeps.words import COORDINATES, number, plain
@@ -32,13 +37,16 @@ PAGE, DOCUMENT = "report.html", "report.json"
 """Names of the two files."""
 
 
-def write(report: Report, folder: Path, papers: Iterable[Paper] = ()) -> Path:
+def write(
+    report: Report, folder: Path, papers: Iterable[Paper] = (), judged: Judged | None = None
+) -> Path:
     """Write report.html and report.json.
 
     Args:
         report: of :func:`ssem_jax.claims.verify`.
         folder: an existing folder.
         papers: whose statements were judged; each gets its notation and its list of verdicts.
+        judged: of :func:`ssem_jax.claims.atlas.judged_by`, for numbers beside those of papers.
 
     Returns:
         The path of report.html.
@@ -46,7 +54,7 @@ def write(report: Report, folder: Path, papers: Iterable[Paper] = ()) -> Path:
     text = write_document(report.to_json(), ascii=False)
     (folder / DOCUMENT).write_text(text, encoding="utf-8")
     path = folder / PAGE
-    path.write_text(page(report, papers), encoding="utf-8")
+    path.write_text(page(report, papers, judged or {}), encoding="utf-8")
     return path
 
 
@@ -93,7 +101,7 @@ figure svg { display: block; max-width: 100%; height: auto; background: #fff; bo
 """
 
 
-def page(report: Report, papers: Iterable[Paper] = ()) -> str:
+def page(report: Report, papers: Iterable[Paper] = (), judged: Judged | None = None) -> str:
     """The page as text."""
     document = report.to_json()
     cells = [j for j in report.judgements if isinstance(j.claim, Claim)]
@@ -121,7 +129,8 @@ def page(report: Report, papers: Iterable[Paper] = ()) -> str:
         f"<style>{_STYLE}</style></head><body>"
         "<header><h1>Proof report: class collapse in supervised contrastive learning</h1>"
         f"{_summary(report, document)}</header><main>{_legend()}{_contents(report)}"
-        f"{_papers(report, papers)}{''.join(sections)}</main>{_footer(document)}</body></html>\n"
+        f"{_papers(report, papers, judged or {})}{''.join(sections)}</main>"
+        f"{_footer(document)}</body></html>\n"
     )
 
 
@@ -220,32 +229,82 @@ def _contents(report: Report) -> str:
     )
 
 
-def _papers(report: Report, papers: Iterable[Paper]) -> str:
-    """Paper by paper: what was read, its notation, and what became of its statements."""
-    judged = {judgement.claim.name: judgement for judgement in report.judgements}
+_SEARCH = """<p><label>Search papers, statements, notation:
+<input type="search" id="find"></label> <span id="found" class="soft" role="status"></span></p>
+<script>
+const find = document.getElementById("find"), found = document.getElementById("found");
+const articles = [...document.querySelectorAll("article[id^=paper-]")];
+find.addEventListener("input", () => {
+  const words = find.value.toLowerCase().split(/\\s+/);
+  for (const article of articles) {
+    const text = article.textContent.toLowerCase();
+    article.hidden = !words.every((word) => text.includes(word));
+  }
+  const left = articles.filter((article) => !article.hidden).length;
+  found.textContent = find.value ? `${left} of ${articles.length} papers` : "";
+});
+</script>"""
 
+
+def _papers(report: Report, papers: Iterable[Paper], judged: Judged) -> str:
+    """Paper by paper: what was read, its notation, and what became of its statements."""
+    badges = {judgement.claim.name: _badge(judgement) for judgement in report.judgements}
+    articles = "".join(_paper(paper, badges, judged) for paper in papers)
+    title = '<section aria-labelledby="papers"><h2 id="papers">Paper by paper</h2>'
+    return f"{title}{_SEARCH}{articles}</section>" if articles else ""
+
+
+def _paper(paper: Paper, badges: Mapping[str, str], judged: Judged) -> str:
     def stated(statement: Statement) -> str:
         name = escape(statement.claim.name)
         return (
-            f'<tr><td>{escape(statement.place)}</td><td><a href="#{name}">{name}</a></td>'
-            f"<td>{_badge(judged[statement.claim.name])}</td>"
+            f'<tr><td>{escape(statement.place)}</td><td><a href="#{name}">{name}</a><br>'
+            f"{_formula(statement.claim.statement)}</td><td>{badges[statement.claim.name]}</td>"
             f"<td>{_formula(statement.hypotheses)}</td><td>{_formula(statement.lesson)}</td></tr>"
         )
 
-    articles = "".join(
+    rows = [
+        row
+        for statement in paper.statements
+        for row in judged.get(statement.claim.name, {}).get("beside", {}).get(paper.key, [])
+    ]
+    beside = "".join(
+        f'<tr><td>{_formula(row["what"])}</td><td class="number">{row["stated"]:.10g}</td>'
+        f'<td class="number">{row["computed"]:.10g}</td>'
+        f'<td class="number">{_number(row["deviation"])}</td></tr>'
+        for row in rows
+    )
+    return (
         f'<article id="paper-{escape(paper.key)}"><header><h3>{escape(paper.title)}</h3>'
-        f'<span class="soft">{escape(paper.read)}</span></header>'
+        f'<code>{escape(paper.key)}</code><span class="soft">{escape(paper.read)}</span></header>'
         f'<p class="source">{escape(", ".join(paper.authors))}, {escape(paper.venue)}, '
         f"{_source(paper.identifier)}. Read: {escape(paper.reading)}</p>"
         + _facts(dict(paper.notation))
-        + '<div class="scroll"><table><thead><tr><th scope="col">where</th>'
-        '<th scope="col">statement</th><th scope="col">verdict</th><th scope="col">under</th>'
-        '<th scope="col">lesson</th></tr></thead>'
-        f"<tbody>{''.join(map(stated, paper.statements))}</tbody></table></div></article>"
-        for paper in papers
+        + _table(
+            ("where", "statement", "verdict", "under", "lesson"), map(stated, paper.statements)
+        )
+        + (_table(("number", "stated", "computed", "deviation"), [beside]) if beside else "")
+        + _sketch(paper)
+        + f"<details><summary>BibTeX</summary><pre>{escape(paper.bibtex)}</pre></details></article>"
     )
-    title = '<section aria-labelledby="papers"><h2 id="papers">Paper by paper</h2>'
-    return f"{title}{articles}</section>" if articles else ""
+
+
+def _table(head: Iterable[str], rows: Iterable[str]) -> str:
+    names = "".join(f'<th scope="col">{name}</th>' for name in head)
+    return (
+        f'<div class="scroll"><table><thead><tr>{names}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _sketch(paper: Paper) -> str:
+    """Its picture, if it has one."""
+    if paper.picture is None:
+        return ""
+    caption = escape(paper.picture.caption)
+    figure = draw_paper(paper.picture, paper.picture.table(PLACES))
+    svg = inline_svg(figure, f"picture-{paper.key}", f"Picture for {paper.key}: {caption}")
+    return f"<figure>{svg}<figcaption>{caption}</figcaption></figure>"
 
 
 def _article(judgement: Judgement) -> str:

@@ -12,7 +12,19 @@ import pytest
 
 from proofs_numeric import papers
 from proofs_numeric.papers import cells, cho2024, kini2024, lee2024, lee2025, luthra2025, vock2026
-from ssem_jax.claims import Beside, Paper, Proof, Statement, Theorem, Verdict, atlas, collect_papers
+from ssem_jax import show
+from ssem_jax.claims import (
+    Beside,
+    Paper,
+    Picture,
+    Point,
+    Proof,
+    Statement,
+    Theorem,
+    Verdict,
+    atlas,
+    collect_papers,
+)
 from ssem_jax.claims import judge_theorem as judge
 from ssem_jax.claims.paper import READ, claims_of
 from ssem_jax.cli import entry
@@ -37,11 +49,23 @@ def a_paper(**changes):
         "reading": "The abstract.",
         "notation": (("k", "num_classes"),),
         "statements": stated,
+        "picture": PICTURE,
     }
     return Paper(**(fields | changes))
 
 
 NUMBER = Beside("one", 1.0, 1.25)
+PICTURE = Picture(
+    across="x",
+    up="y",
+    caption="One stays one.",
+    points=lambda places: [
+        point
+        for x in range(places)
+        for point in (Point("found", x, 0.75, 1.25), Point("stated", x, 1.0))
+    ],
+    marks={"here": 2},
+)
 
 
 @pytest.mark.parametrize(
@@ -55,6 +79,7 @@ NUMBER = Beside("one", 1.0, 1.25)
         ({"notation": (("k",),)}, r"notation must be pairs of texts, \(theirs, ours\)"),
         ({"statements": (TRUE,)}, "every statement must be a Statement"),
         ({"statements": ()}, "nobody2026 states nothing; give it a statement"),
+        ({"picture": "drawn"}, "the picture of nobody2026 must be a Picture"),
     ],
 )
 def test_a_paper_that_is_none_is_refused(changes, message):
@@ -70,6 +95,32 @@ def test_a_statement_that_is_none_is_refused():
         stated(TRUE, 3)
     with pytest.raises(ValueError, match="right: beside must be a function"):
         stated(TRUE, "abstract", beside=[NUMBER])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"caption": None}, "a picture's caption must be a text"),
+        ({"points": [NUMBER]}, "a picture's points must be a function of how many places"),
+        ({"marks": {"here": "there"}}, "the mark 'here' of a picture must be a number"),
+    ],
+)
+def test_a_picture_that_is_none_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(PICTURE, **changes)
+
+
+def test_a_picture_has_brackets_as_points_and_formulas_as_lines():
+    table = PICTURE.table(4)
+    assert table.columns == ["curve", "x", "low", "high"]
+    figure = show.draw_paper(PICTURE, table)
+    (ax,) = figure.axes
+    found, stated, mark = (line.get_xydata().tolist() for line in ax.lines)
+    assert found == stated == [[x, 1.0] for x in range(4)]
+    assert mark[0][0] == 2
+    (bars,) = ax.collections
+    assert [bar[:, 1].tolist() for bar in bars.get_segments()] == [[0.75, 1.25]] * 4
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["found", "stated"]
 
 
 def test_two_papers_of_one_key_are_refused():
@@ -106,6 +157,7 @@ def test_a_page_says_what_failed_and_what_stands_beside():
     assert "fails at x=1: this sentence, not the paper" in page
     assert "one: stated 1, computed 1.25, deviation 2.5e-01" in page
     assert "read: abstract only. The abstract." in page
+    assert "picture (--plot FILE): One stays one." in page
     (document,) = atlas.to_json([paper], judged)
     assert document["key"] == "nobody2026"
     first, second = document["statements"]
@@ -159,6 +211,9 @@ def test_papers_of_ones_own_are_judged_once(tmp_path, capsys, monkeypatch):
     assert code == 0
     assert "PROVEN  one_is_one (Theorem 1)" in said.out
     assert "judging" not in said.err
+    code, said = run(capsys, file, "--plot", tmp_path / "none.svg")
+    assert code == 2
+    assert "own2026 has no picture" in said.err
     file.write_text(OWN + "\n")  # other code: what was kept is not of it
     code, said = run(capsys, file)
     assert "judging what 1 papers state" in said.err
@@ -170,6 +225,9 @@ def test_bibtex_and_unknown_papers(tmp_path, capsys):
     assert "eprint = {2503.08203}" in said.out
     code, said = run(capsys, "--bibtex", "--json")
     assert len(json.loads(said.out)) == len(ATLAS)
+    code, said = run(capsys, "--plot", tmp_path / "all.svg")
+    assert code == 2
+    assert "--plot draws one picture; name the paper: bangachev2025, " in said.err
     code, said = run(capsys, "nobody1900")
     assert code == 2
     assert "no paper 'nobody1900'; there are " in said.err
@@ -198,8 +256,9 @@ def test_the_template_is_judged_as_it_stands(tmp_path, capsys, monkeypatch):
 
 def test_verify_judges_papers_instead(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("SSEM_CACHE", str(tmp_path / "cache"))
-    module = type(sys)("module")
-    module.paper = a_paper()
+    module: Any = type(sys)("papers_of_nobody")
+    module.paper, module.__file__ = a_paper(), __file__
+    monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setattr(papers, "modules", lambda: [module])
     with pytest.raises(SystemExit) as stopped:
         entry.main(["verify", "--papers", "--json", "--out", str(tmp_path)])
@@ -207,9 +266,21 @@ def test_verify_judges_papers_instead(tmp_path, capsys, monkeypatch):
     document = json.loads(capsys.readouterr().out)
     assert [claim["name"] for claim in document["claims"]] == ["wrong", "right"]
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert '<article id="paper-nobody2026"><header><h3>On One</h3>' in page
-    assert '<td>Theorem 1</td><td><a href="#right">right</a></td>' in page
+    assert '<article id="paper-nobody2026"><header><h3>On One</h3><code>nobody2026</code>' in page
+    assert '<td>Theorem 1</td><td><a href="#right">right</a><br>1 = 1</td>' in page
+    assert '<td>one</td><td class="number">1</td><td class="number">1.25</td>' in page
+    assert "<figcaption>One stays one.</figcaption>" in page
+    assert page.count('<input type="search"') == page.count("<script") == 1
+    assert "<pre>@misc{nobody2026,\n" in page
     assert "abstract only" in page
+    # What was judged is what `ssem papers` shows.
+    code, said = run(capsys)
+    assert code == 0
+    assert "judging" not in said.err
+    file = tmp_path / "one.svg"
+    code, said = run(capsys, "nobody2026", "--plot", file)
+    assert (code, said.out.strip()) == (0, str(file))
+    assert file.is_file()
 
 
 # ---------------------------------------------------------------------------------- verdicts
