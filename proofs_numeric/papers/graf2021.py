@@ -1,7 +1,7 @@
 """Graf, Hofer, Niethammer and Kwitt (ICML 2021): SupCon and cross-entropy collapse to a simplex."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from proofs_numeric import imbalance, losses
 from proofs_numeric.papers.cells import SIMILARITY, every, judged, minimum
@@ -9,12 +9,15 @@ from proofs_numeric.reduced import Cell, coincide, equals
 from ssem_jax.certificate.symmetry import structures as built
 from ssem_jax.claims import Beside, Paper, Statement, Theorem, Verdict
 from ssem_jax.losses.kinds import prototype_terms
-from ssem_jax.losses.terms import BETWEEN, WITHIN, Kind
+from ssem_jax.losses.terms import BETWEEN, WITHIN, Kind, Terms
 
 TEMPERATURES = (0.2, 1.0)
 
 
-def collapse(all_sizes: Iterable[tuple[int, ...]]) -> Iterator[Cell]:
+def collapse(
+    all_sizes: Iterable[tuple[int, ...]],
+    made: Callable[[tuple[int, ...], float], Terms] = prototype_terms,
+) -> Iterator[Cell]:
     """Features coincide with the prototype of their class, and prototypes form a simplex."""
     for sizes in all_sizes:
         kinds, pairs = sorted(set(sizes)), set()
@@ -32,7 +35,7 @@ def collapse(all_sizes: Iterable[tuple[int, ...]]) -> Iterator[Cell]:
         )
         for tau in TEMPERATURES:
             where = {"sizes": sizes, "tau": tau}
-            yield Cell(where, built.prototypes(sizes), prototype_terms(sizes, tau), says)
+            yield Cell(where, built.prototypes(sizes), made(sizes, tau), says)
 
 
 def least_loss() -> list[Beside]:

@@ -1,15 +1,74 @@
-"""Koromilas and others (2026): normalised classifiers as prototype contrast."""
+"""Koromilas and others (ICML 2026): normalised classifiers as prototype contrast."""
+
+import math
+from collections import Counter
 
 from proofs_numeric.papers import graf2021
-from proofs_numeric.papers.cells import open_question
-from ssem_jax.claims import Paper, Statement, Theorem, Verdict
+from proofs_numeric.papers.cells import judged, minimum
+from ssem_jax.certificate.symmetry import structures as built
+from ssem_jax.claims import Beside, Paper, Statement, Theorem, Verdict
+from ssem_jax.losses.terms import BETWEEN, WITHIN, Kind, Term, Terms, softmax_slots
 
-normalised_losses = Theorem(
-    "normalised_losses",
-    "NTCE and NONL have neural collapse as their global optimum.",
-    lambda: open_question("the formulas of both losses were not read, and are not guessed"),
-    "Koromilas and others (arXiv:2605.20302), abstract",
-    Verdict.UNDECIDED,
+SOURCE = "Koromilas and others (arXiv:2605.20302), abstract; the losses are those of the code"
+BALANCED, UNBALANCED = ((4, 4), (3, 3, 3), (2,) * 10), ((2, 1), (2, 1, 1), (6, 2, 2))
+
+
+def anchored(sizes: tuple[int, ...], tau: float, *, own: bool) -> Terms:
+    """A class's prototype against features: of all classes (NTCE), or of all others (NONL)."""
+    found, counts = Terms((), {}), Counter(sizes)
+    for n, count in counts.items():
+        prototype, share = f"prototype {n}", n * count / sum(sizes)
+        mine = Kind(WITHIN, f"feature {n}", prototype)
+        against = {mine: n} if own else {}
+        for k, number in counts.items():
+            against[Kind(BETWEEN, f"feature {k}", prototype)] = k * (number - (k == n))
+        found = found + Terms((Term(share, softmax_slots(against, tau)),), {mine: share / tau})
+    return found
+
+
+def ntce(sizes: tuple[int, ...], tau: float) -> Terms:
+    return anchored(sizes, tau, own=True)
+
+
+def nonl(sizes: tuple[int, ...], tau: float) -> Terms:
+    return anchored(sizes, tau, own=False)
+
+
+def least() -> list[Beside]:
+    """log n + log(1 + (K-1) e^{-K/((K-1)τ)}), and without the 1."""
+    rows = []
+    for k, n, tau in ((3, 4, 0.5), (10, 2, 1.0)):
+        spread = (k - 1) * math.exp(-k / ((k - 1) * tau))
+        for name, made, stated in (("NTCE", ntce, 1 + spread), ("NONL", nonl, spread)):
+            sizes = (n,) * k
+            found = minimum(built.prototypes(sizes), made(sizes, tau))
+            what = f"least {name}, K = {k}, n = {n}, τ = {tau}"
+            rows.append(Beside(what, math.log(n * stated), found))
+    return rows
+
+
+ntce_collapse = Theorem(
+    "ntce_collapse",
+    "NTCE, balanced classes: features coincide with their prototype, prototypes form a regular "
+    "simplex.",
+    lambda: judged(graf2021.collapse(BALANCED, ntce)),
+    SOURCE,
+    Verdict.HOLDS,
+)
+nonl_collapse = Theorem(
+    "nonl_collapse",
+    "NONL, balanced classes: features coincide with their prototype, prototypes form a regular "
+    "simplex.",
+    lambda: judged(graf2021.collapse(BALANCED, nonl)),
+    SOURCE,
+    Verdict.HOLDS,
+)
+normalised_any_sizes = Theorem(
+    "normalised_any_sizes",
+    "The same of NTCE at every class sizes.",
+    lambda: judged(graf2021.collapse(UNBALANCED, ntce)),
+    f"{SOURCE}, read without balance",
+    Verdict.REFUTED,
 )
 
 paper = Paper(
@@ -23,24 +82,34 @@ paper = Paper(
     ),
     year=2026,
     identifier="arXiv:2605.20302",
-    venue="2026",
+    venue="ICML 2026",
     read="abstract only",
-    reading="Abstract. The losses NTCE and NONL are not defined there.",
+    reading="Abstract, first lines of the introduction, and the released code of both losses. No "
+    "theorem was read; what the paper proves of which loss is not known here.",
     notation=(
         ("normalised CE, NormFace", "prototype_terms(sizes, temperature)"),
+        ("NTCE", "a prototype against the features of the whole batch, its own class included"),
+        ("NONL, symmetric", "a prototype against features of other classes: decoupled"),
+        ("batch of M", "all features, one each time; a mean over them"),
         ("NC", "features at their prototype, prototypes at a regular simplex"),
     ),
     statements=(
         Statement(
             graf2021.normalised_cross_entropy,
-            "abstract: NC is the optimum of supervised objectives",
+            "introduction: NC is the optimum of supervised objectives",
             "balanced classes, unit norms",
         ),
+        Statement(ntce_collapse, "abstract; code", "balanced classes, unit norms", "", least),
+        Statement(nonl_collapse, "abstract; code", "balanced classes, unit norms"),
         Statement(
             graf2021.cross_entropy_any_sizes,
-            "abstract, without balance",
+            "the same, without balance",
             lesson="Under imbalance the optimum of normalised cross-entropy is no regular simplex.",
         ),
-        Statement(normalised_losses, "abstract"),
+        Statement(
+            normalised_any_sizes,
+            "abstract and code, without balance",
+            lesson="A prototype weighs as much as its class has features.",
+        ),
     ),
 )

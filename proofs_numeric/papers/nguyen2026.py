@@ -57,10 +57,12 @@ paper = Paper(
     identifier="arXiv:2605.11291",
     venue="2026",
     read="abstract only",
-    reading="Abstract. Its family of losses and its threshold were not read: the threshold here is "
-    "derived here, for one loss.",
+    reading="Abstract. Its family of losses and its threshold, which depends on the loss and on "
+    "the number of negative samples, were not read: the threshold here is derived here, for one "
+    "loss and all negatives.",
     notation=(
         ("class probabilities", "class sizes"),
+        ("negative samples", "all embeddings, each time; none are sampled"),
         ("generalised CL loss", 'SupCL(alpha=0, self_pairs="include", mean="anchors")'),
         ("minority collapse", "means of minority classes coincide"),
     ),
