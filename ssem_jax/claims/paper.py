@@ -9,6 +9,7 @@ paper".
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import NamedTuple
@@ -48,13 +49,13 @@ class Point(NamedTuple):
         curve: what it is a value of, as the legend says it.
         x: where.
         low: the certified bracket's lower end, or a formula's value.
-        high: its upper end; None for a formula.
+        high: its upper end; NaN for a formula.
     """
 
     curve: str
     x: float
     low: float
-    high: float | None = None
+    high: float = math.nan
 
 
 @dataclasses.dataclass(frozen=True)

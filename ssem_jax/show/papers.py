@@ -31,7 +31,7 @@ def draw_paper(picture: Picture, table: pl.DataFrame) -> Figure:
         certified = formulas = 0
         for part in table.partition_by("curve", maintain_order=True):
             label, x = part["curve"][0], part["x"].to_numpy()
-            low, high = part["low"].to_numpy(), part["high"].to_numpy()
+            low, high = part["low"].to_numpy(), part["high"].to_numpy()  # NaN of a formula
             if np.isnan(high).all():
                 ax.plot(x, low, color=GREYS[formulas % len(GREYS)], label=label, zorder=1)
                 formulas += 1
