@@ -91,6 +91,12 @@ class Report(Told):
         } | ({} if self.checked is None else {"checked": self.checked._asdict()})
 
 
+def num_steps(claims: Sequence[Claim], theorems: Sequence[Theorem], size: str) -> int:
+    """What :func:`verify` counts to: the cells of all claims, and the theorems."""
+    domains = unique_domains(claims)
+    return sum(num_cells(domain.problems(size)) for domain in domains) + len(theorems)
+
+
 def verify(
     claims: Sequence[Claim] | Claim,
     *,
@@ -108,7 +114,7 @@ def verify(
         size: "quick", "default" or "full".
         seed: of the random starts.
         out: a run folder for the cells.
-        progress: called with the number of newly finished cells.
+        progress: called with the number of newly finished cells, and with 1 after each theorem.
 
     Raises:
         ValueError: an unknown size, two claims of one name, what is no claim; and what
@@ -128,6 +134,9 @@ def verify(
         tables[id(domain)] = table[first : first + num_cells(batch)]
         first += num_cells(batch)
     judgements = [judge(claim, tables[id(claim.domain)]) for claim in claims]
-    judgements += [judge_theorem(theorem) for theorem in theorems]
+    for theorem in theorems:
+        judgements.append(judge_theorem(theorem))
+        if progress is not None:
+            progress(1)
     table = table.with_columns(attainable=pl.Series(attainable(Cells(table)), dtype=pl.Boolean))
     return Report(judgements, table, time.perf_counter() - begun, seed, size)

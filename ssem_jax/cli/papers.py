@@ -19,6 +19,7 @@ from ssem_jax.cli.console import (
     app,
     console_of,
     file_written,
+    progress_bar,
     say,
     set_up,
 )
@@ -119,6 +120,8 @@ def _papers_of(which: str | None) -> tuple[list[ModuleType], list[Paper]]:
 def _judged(modules: list[ModuleType], papers: list[Paper]) -> dict[str, dict[str, Any]]:
     """Verdicts of this very code: those that are kept, and the others judged now."""
     from ssem_jax.claims import atlas
+    from ssem_jax.claims.collection import num_steps
+    from ssem_jax.claims.paper import claims_of
 
     code = atlas.code_of(modules)
     known = atlas.recall(code)
@@ -126,7 +129,9 @@ def _judged(modules: list[ModuleType], papers: list[Paper]) -> dict[str, dict[st
     if missing:
         say(f"judging what {len(missing)} papers state; verdicts are kept.")
         set_up()
-        report = atlas.verify_papers(missing, size="quick")
+        total = num_steps(*claims_of(missing), "quick")
+        with progress_bar("papers", total, "cells and theorems") as advance:
+            report = atlas.verify_papers(missing, size="quick", progress=advance)
         known = atlas.record(code, atlas.judged_by(report, missing))
     return known
 

@@ -77,7 +77,6 @@ def verify(
     from ssem_jax.claims import collection as collection_file
     from ssem_jax.claims.paper import claims_of, collect_papers
     from ssem_jax.compute import cache
-    from ssem_jax.sweeps import batches
 
     modules = proofs_numeric.papers.modules() if papers else []
     stated = collect_papers(modules)
@@ -87,11 +86,9 @@ def verify(
         collection = claim.collect(proofs_numeric.modules())
         theorems = claim.collect_theorems(proofs_numeric.modules()) if rigorous else []
     size = "full" if full else "quick" if quick or papers else "default"
-    total = sum(
-        batches.num_cells(domain.problems(size)) for domain in claim.unique_domains(collection)
-    )
+    total = collection_file.num_steps(collection, theorems, size)
     cells = None if out is None else str(writable(out) / "cells")
-    with progress_bar("verify", total) as advance:
+    with progress_bar("verify", total, "cells and theorems" if theorems else "cells") as advance:
         report = collection_file.verify(
             collection, theorems=theorems, size=size, seed=seed, out=cells, progress=advance
         )

@@ -26,6 +26,7 @@ from ssem_jax.claims import (
     collect_papers,
 )
 from ssem_jax.claims import judge_theorem as judge
+from ssem_jax.claims.collection import num_steps
 from ssem_jax.claims.paper import READ, claims_of
 from ssem_jax.cli import entry
 
@@ -151,7 +152,9 @@ def test_the_shipped_papers_are_small_and_say_what_was_read():
 
 def test_a_page_says_what_failed_and_what_stands_beside():
     paper = a_paper()
-    report = atlas.verify_papers([paper])
+    steps: list[int] = []
+    report = atlas.verify_papers([paper], progress=steps.append)
+    assert sum(steps) == num_steps(*claims_of([paper]), "quick") == 2  # a theorem each
     judged = atlas.judged_by(report, [paper])
     page = atlas.page(paper, judged)
     assert "fails at x=1: this sentence, not the paper" in page
