@@ -389,6 +389,7 @@ REFUSED = {
         "theory.alpha_c(2, 2, True, .5)",
     ],
     "problem must be a Problem(structure, dim, loss)": [
+        "sx.balls.least_in_dimension(None)",
         "sx.certificate.certify_program(L)",
         "sx.solve(L, K)",
         "sx.solve([P], K)",
@@ -724,6 +725,8 @@ REFUSED = {
         "sx.claims.attained(None)",
         "sx.claims.attainment(T)",
         "sx.claims.excess(T)",
+        "sx.claims.excess_in_dimension(T)",
+        "sx.claims.standings(T)",
     ],
     "claimed must be a boolean for each of 1 cells": [
         'sx.claims.attained(sx.claims.Cells(T), "x")',
@@ -786,6 +789,7 @@ REFUSED = {
     ],
     'a ball is made of a number, a fraction or a decimal as "0.1"': [
         'sx.balls.to_ball("x")',
+        'sx.balls.code_bound(3, 2, "x")',
         "sx.balls.to_ball(None)",
         "sx.balls.enclose_closed_form(2, 2, 1, None, .5)",
         'sx.balls.enclose_delta2(2, 2, 1, .5, "x")',
@@ -987,7 +991,7 @@ def offered(room):
 
 RESULTS = {"Audit", "BoxProof", "Certificate", "Enclosure", "Equality", "Guide", "Judgement"}
 RESULTS |= {"Peak", "PhaseProof", "ReducedSolution", "Report", "Slice", "Solution", "Trial"}
-RESULTS |= {"Interval", "RandomGuide", "UnbalancedGuide"}
+RESULTS |= {"CodeBound", "Interval", "RandomGuide", "UnbalancedGuide"}
 """Classes that functions return, and that nobody makes."""
 
 

@@ -11,6 +11,7 @@ rational number it is. Three kinds of proof:
 * **Theorems on boxes** (:func:`prove_on_box` and the functions built on it), by branch and bound.
 * **Identities** of rational functions (:func:`prove_zero`), at as many exact points as their
   degrees ask for: thresholds of other structures, for all sizes and temperatures at once.
+* **Codes** (:func:`code_bound`): what no embeddings in R^d beat, by linear programming bounds.
 
 References:
     Johansson (IEEE Trans. Comput. 2017, Arb); Rump (Acta Numerica 2010, verification methods).
@@ -35,6 +36,9 @@ from ssem_jax.balls.closed_form import enclose_closed_form as enclose_closed_for
 from ssem_jax.balls.closed_form import enclose_delta2 as enclose_delta2
 from ssem_jax.balls.closed_form import instance_margin as instance_margin
 from ssem_jax.balls.closed_form import view_margin as view_margin
+from ssem_jax.balls.codes import CodeBound as CodeBound
+from ssem_jax.balls.codes import code_bound as code_bound
+from ssem_jax.balls.codes import least_in_dimension as least_in_dimension
 from ssem_jax.balls.enclosures import Enclosure as Enclosure
 from ssem_jax.balls.enclosures import enclose_minimum as enclose_minimum
 from ssem_jax.balls.enclosures import is_positive_definite as is_positive_definite

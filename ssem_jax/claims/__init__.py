@@ -38,6 +38,8 @@ from ssem_jax.claims.low_dimension import Attainment as Attainment
 from ssem_jax.claims.low_dimension import attained as attained
 from ssem_jax.claims.low_dimension import attainment as attainment
 from ssem_jax.claims.low_dimension import excess as excess
+from ssem_jax.claims.low_dimension import excess_in_dimension as excess_in_dimension
+from ssem_jax.claims.low_dimension import standings as standings
 from ssem_jax.claims.paper import Beside as Beside
 from ssem_jax.claims.paper import Paper as Paper
 from ssem_jax.claims.paper import Picture as Picture

@@ -29,6 +29,10 @@ an optimum that is averaged over the symmetry of the structure, and G another.
 them for views, m(n-1) for instances, m-1 for classes, 1 for the global mean. For classes of
 different size, n_k - 1 for every class k, at most m for the class means and M(p-1) for the views of
 M instances.
+
+**Bounds of R^d itself** hold where the loss is that of a softmax code (:mod:`ssem_jax.balls.codes`:
+SupCL at α = 0 or 1, self pairs included): there embeddings may be best *in R^d* although R^d does
+not attain the optimum over all dimensions, as the vertices of the icosahedron are.
 """
 
 from __future__ import annotations
@@ -39,7 +43,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from ssem_jax.certificate.certificate import COLLAPSE_TOLERANCE
+from ssem_jax.balls.codes import least_in_dimension
+from ssem_jax.certificate.certificate import COLLAPSE_TOLERANCE, GAP_TOLERANCE
 from ssem_jax.certificate.certificates import certificate_key, certify
 from ssem_jax.certificate.class_blocks import instance_functionals, reducible
 from ssem_jax.certificate.class_brackets import bracket_reduced
@@ -182,3 +187,32 @@ def excess(cells: Cells, seed: int = 0) -> Interval:
         over = Interval(value, cells.minimum.high[rows]) - least
         low[rows], high[rows] = np.maximum(over.low, 0), np.maximum(over.high, 0)
     return Interval(low, high)
+
+
+def excess_in_dimension(cells: Cells) -> Interval:
+    """How far the best embeddings found in R^d are above the best of R^d, unknown to us.
+
+    The upper end is from the better of two bounds, that of all dimensions and that of R^d; under
+    `GAP_TOLERANCE`, nothing in R^d is better.
+
+    Args:
+        cells: certified cells of any dimensions.
+    """
+    check_type("cells", cells, Cells, "Cells of a table")
+    lower = np.asarray(cells.minimum.low, float).copy()
+    for rows, problem in cells.problems():
+        lower[rows] = np.maximum(lower[rows], least_in_dimension(problem))
+    return Interval(np.zeros(len(cells)), np.maximum(cells.minimum.high - lower, 0))
+
+
+def standings(cells: Cells) -> list[str]:
+    """What is known of each cell in its own dimension, in words.
+
+    Args:
+        cells: certified cells of any dimensions.
+    """
+    within = excess_in_dimension(cells).high
+    return [
+        "attained" if most <= GAP_TOLERANCE else f"best known, within {most:.1e}"
+        for most in within.tolist()
+    ]

@@ -147,6 +147,7 @@ def sweep_command(
     if as_json:
         return Answer(AS_EXPECTED, summary)
     _show_summary(summary)
+    _show_dimensions(table)
     if out is None:
         print("Nothing was kept; give --out FOLDER to write the table.")
     else:
@@ -160,6 +161,21 @@ def _show_summary(summary: dict[str, Any]) -> None:
     for what in ("phases", "status"):
         counts = ", ".join(f"{count} {name}" for name, count in summary[what].items())
         print(f"{what}: {counts or 'none'}")
+
+
+def _show_dimensions(table: pl.DataFrame) -> None:
+    """What is known in R^d itself of cells that are not certified over all dimensions."""
+    from ssem_jax.certificate.certificate import GAP_TOLERANCE
+    from ssem_jax.claims import Cells, excess_in_dimension
+
+    rest = table.filter(table["gap"] > GAP_TOLERANCE)
+    if len(rest):
+        within = excess_in_dimension(Cells(rest)).high
+        count, worst = int((within <= GAP_TOLERANCE).sum()), number_text(float(within.max()))
+        print(
+            f"In their own dimension {count} of the other {len(rest)} are certified, too; the "
+            f"best found is within {worst} of the best there is."
+        )
 
 
 @app.command()

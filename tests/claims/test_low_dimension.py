@@ -117,3 +117,36 @@ def test_the_excess_over_all_dimensions_is_bracketed():
     assert np.all(excess.width < 1e-9)
     assert true[1] > 1e-3  # R^2 cannot hold the spread optimum
     assert np.all(true[[0, 2, 3]] < 1e-9)
+
+
+def test_what_is_best_in_its_own_dimension_is_told():
+    """In the plane: α = 1 is a square, α = 0 an antipodal pair of classes; no bound in between."""
+    cells = solved(sx.ClassStructure((2, 2)), (2, 3), (0.0, 0.9, 1.0))
+    best = sx.claims.excess_in_dimension(cells)
+    assert np.all(best.low == 0)
+    assert np.all(best.high[[0, 2, 3, 4, 5]] < 1e-9)
+    assert not cells.certified[2]  # a tetrahedron is better than a square, and needs R^3
+    told = sx.claims.standings(cells)
+    assert told[2] == "attained"
+    assert told[1].startswith("best known, within ")
+
+
+def test_planted_errors_of_what_is_attained_are_caught():
+    cells = solved(sx.ClassStructure((2, 2)), (2,), (0.9, 1.0))
+    worse = cells.table.with_columns(value=cells.table["value"] + 2e-9)
+    assert sx.claims.standings(cells)[1] == "attained"
+    assert sx.claims.standings(sx.claims.Cells(worse))[1].startswith("best known, within ")
+
+
+def test_bounds_of_a_dimension_are_those_of_codes_and_of_no_other_loss():
+    structure = sx.ClassStructure((2, 2), 2)
+
+    def bounds(*arguments, dim=2, of=structure):
+        loss = sx.SupCL(np.array([0.0, 0.5, 1.0]), np.array([0.5] * 3), *arguments)
+        return sx.balls.least_in_dimension(sx.Problem(of, dim, loss))
+
+    classes, instances = sx.balls.code_bound(2, 2, 0.5, 4), sx.balls.code_bound(4, 2, 0.5, 2)
+    assert bounds().tolist() == [classes.loss, -np.inf, instances.loss]
+    assert np.all(bounds("exclude") == -np.inf)
+    assert np.all(bounds(dim=1) == -np.inf)
+    assert bounds(of=sx.ClassStructure((2, 4))).tolist()[:2] == [-np.inf] * 2

@@ -1,0 +1,98 @@
+r"""In which dimensions are there local minima that are not global?
+
+*None in R^{N-1}*, for N embeddings in m ≥ 3 classes, or in any classes at α = 1 and N ≥ 3
+instances; at p = 1 that is mn - 1, the smallest dimension that holds every optimum. Let U be a
+second-order critical point. If its rank is below d, its dual matrix S = sym ∇L - Diag λ is
+positive semidefinite, as a negative direction would be an escape into an unused dimension: U is
+global. If its rank is d = N-1, then SU = 0 leaves S = s vvᵀ with a single vector v. For s ≥ 0 it
+is semidefinite again. For s < 0, s v_i v_j is the derivative of L in the similarity of embeddings
+i and j, which is positive for different classes that have positives: each stands in the other's
+denominator, and they are no positive pair. So v_i v_j < 0 for all pairs of three embeddings of
+three classes, and no three signs are pairwise opposite. (At α = 1 take three instances.)
+
+*Some in R^{m-1}*: collapse onto the simplex of classes is a strict local minimum there, up to
+rotation, for α < α_loc. Its Hessian has one eigenvalue within classes, a positive multiple of
+α_loc - α; between classes it vanishes along rotations alone, for the variance of a row of
+⟨u_i, e_j⟩ + ⟨e_i, u_j⟩ under a softmax of full support vanishes only where the row is constant, 0
+as its own entry is; and symmetry forbids mixed terms. For four classes of three instances at
+τ = 1/2 and α = α_loc - 5e-4, embeddings in R³ are proven better by 2e-8: collapse is spurious, and
+gradient descent that has come to it stays.
+
+What was learned: with m ≥ 3 classes the smallest dimension that suffices for the optimum suffices
+for optimisers, too, and one needs no spare one; m = 2 is open at that dimension (none was seen).
+Between m and mn - 2 random starts find local minima often (`ssem landscape`).
+"""
+
+from itertools import product
+from typing import Any, cast
+
+import jax
+import numpy as np
+from flint import arb
+
+from proofs_numeric.evidence import collapsed_loss
+from ssem_jax import balls
+from ssem_jax.claims import Proof, Theorem, run_file
+from ssem_jax.losses import SupCL
+from ssem_jax.problem import ClassStructure, Problem
+from ssem_jax.solver import solve
+
+M, N, TAU = 4, 3, 0.5
+ALPHA = 0.588375
+"""A float below α_loc = 0.588880…, above which collapse is no local minimum."""
+STARTS = 24
+
+
+def opposite_signs() -> Proof:
+    """No three nonzero numbers have products that are all negative."""
+    found = [
+        signs
+        for signs in product((-1, 1), repeat=3)
+        if all(signs[i] * signs[j] < 0 for i in range(3) for j in range(i))
+    ]
+    return Proof(not found, signs=8, rigorous=True)
+
+
+none_in_one_dimension_less = Theorem(
+    name="none_in_one_dimension_less",
+    statement="N embeddings in m ≥ 3 classes that have positives, or α = 1: every second-order "
+    "critical point in R^{N-1} is a global minimum over all dimensions, whatever α, τ, class sizes "
+    "and conventions about self pairs.",
+    prove=opposite_signs,
+    source="asked here; argument above, in which three signs decide",
+)
+
+
+def local_boundary(m: int, n: int, tau: float) -> arb:
+    """α_loc: 1 - (1 - α_c)(1 - z/(e^z - 1)), z = m/((m-1)τ)."""
+    z = arb(m) / (m - 1) / balls.to_ball(tau)
+    r = (-z).exp()
+    spread = (n - 1) * (1 - r) / (n + n * (m - 1) * r)  # 1 - α_c
+    return 1 - spread * (1 - z / (z.exp() - 1))
+
+
+def better_than_collapse() -> Proof:
+    """α < α_loc in balls, and the loss of embeddings in R^{m-1} below that of collapse."""
+    structure = ClassStructure.balanced(M, N)
+    loss = SupCL(np.array([ALPHA]), np.array([TAU]))
+    found = solve(Problem(structure, M - 1, loss), jax.random.key(0), num_starts=STARTS)
+    points = np.asarray(found.embeddings)[0]
+    with balls.working_precision(balls.EMBEDDING_PRECISION):
+        local = balls.to_ball(ALPHA) < local_boundary(M, N, TAU)
+        exact = SupCL(cast(Any, ALPHA), cast(Any, TAU))
+        value = balls.enclose_minimum(points, structure, exact).ball.upper()
+        better = value < collapsed_loss(M, N, cast(Any, TAU))
+    where = () if local and better else (f"m={M}, n={N}, d={M - 1}: nothing better was found",)
+    return Proof(not where, enclosures=2, undecided=where, rigorous=True)
+
+
+collapse_can_be_spurious = Theorem(
+    name="collapse_can_be_spurious",
+    statement="m = 4, n = 3, τ = 1/2, α = 0.588375, self pairs included: in R^3 collapse is a "
+    "local minimum, strict up to rotation, and not global.",
+    prove=better_than_collapse,
+    source="asked here; argument above, α_loc and both losses in balls",
+)
+
+if __name__ == "__main__":
+    raise SystemExit(run_file(__file__))
