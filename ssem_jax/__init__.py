@@ -12,7 +12,8 @@ Here is what a first user needs; everything else is in the rooms, each with a li
   computes them
 * :mod:`claims`: :class:`Claim`, :func:`verify`, :class:`Verdict`; conjectures over a :class:`Space`
   of :class:`Range`, judged by :func:`search`
-* :mod:`advice`: :func:`guide` to choose α and τ, :func:`audit` of embeddings found elsewhere
+* :mod:`advice`: :func:`guide` to choose α and τ, :func:`audit` of embeddings found elsewhere,
+  :func:`landscape` to see what optimisers come to
 * :mod:`training`: :func:`supcl_loss` of a batch, sharded or not, and what a batch should show
 * :mod:`show`: figures and pages
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from ssem_jax import training as training
     from ssem_jax.advice.audits import audit as audit
     from ssem_jax.advice.guides import guide as guide
+    from ssem_jax.advice.landscapes import landscape as landscape
     from ssem_jax.certificate.certificate import Certificate as Certificate
     from ssem_jax.certificate.certificates import certify as certify
     from ssem_jax.certificate.certificates import certify_embeddings as certify_embeddings
@@ -66,7 +68,7 @@ if TYPE_CHECKING:
     from ssem_jax.training.batch_loss import supcl_loss as supcl_loss
 
 _ROOMS: dict[str, tuple[str, ...]] = {
-    "advice": ("audit", "guide"),
+    "advice": ("audit", "guide", "landscape"),
     "balls": (),
     "certificate": ("Certificate", "certify", "certify_embeddings", "export"),
     "claims": ("Claim", "Verdict", "verify", "equal", "search", "Range", "Space"),
@@ -119,6 +121,7 @@ __all__ = [
     "export",
     "gram_loss",
     "guide",
+    "landscape",
     "read_run",
     "search",
     "solve",

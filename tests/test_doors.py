@@ -390,6 +390,7 @@ REFUSED = {
     ],
     "problem must be a Problem(structure, dim, loss)": [
         "sx.balls.least_in_dimension(None)",
+        "sx.landscape([None], K)",
         "sx.certificate.certify_program(L)",
         "sx.solve(L, K)",
         "sx.solve([P], K)",
@@ -687,6 +688,8 @@ REFUSED = {
         "sx.verify([], theorems=[C])",
     ],
     "table must be a table of ssem_jax.sweep": [
+        "sx.claims.propose(None)",
+        "sx.claims.as_claims([], None)",
         "sx.claims.outcomes(C, None)",
         "sx.claims.weigh(C, None)",
         "sx.sweeps.summarize(None)",
@@ -969,7 +972,15 @@ TOOLS = {
         "inline_svg",
     }
     | {"new_figure", "outcome_map", "phase_legend", "plain", "plain_log_ticks", "series", "short"}
-    | {"slice_panel", "slice_table", "slice_values", "sphere", "with_parts", "write_numbers"}
+    | {
+        "slice_panel",
+        "draw_landscape",
+        "slice_table",
+        "slice_values",
+        "sphere",
+        "with_parts",
+        "write_numbers",
+    }
     | {"boundary_table"},  # parts of pictures, which draw what a table says
 }
 """Room → what of it is no door, and why not: a reason for all of it, or the names."""
@@ -991,7 +1002,7 @@ def offered(room):
 
 RESULTS = {"Audit", "BoxProof", "Certificate", "Enclosure", "Equality", "Guide", "Judgement"}
 RESULTS |= {"Peak", "PhaseProof", "ReducedSolution", "Report", "Slice", "Solution", "Trial"}
-RESULTS |= {"CodeBound", "Interval", "RandomGuide", "UnbalancedGuide"}
+RESULTS |= {"CodeBound", "Landscape", "Proposal", "Interval", "RandomGuide", "UnbalancedGuide"}
 """Classes that functions return, and that nobody makes."""
 
 

@@ -2,7 +2,8 @@
 
 Files: guides (`guide`), answers (what it says), random_batches (of batches that are not
 stratified), thresholds (where classes of different size part), audits (embeddings that another
-program found), inputs (labelled embeddings as people have them), files (where those stand).
+program found), landscapes (does an optimiser find the optimum?), inputs (labelled embeddings as
+people have them), files (where those stand).
 """
 
 from ssem_jax.advice.answers import Guide as Guide
@@ -12,6 +13,8 @@ from ssem_jax.advice.audits import audit as audit
 from ssem_jax.advice.files import read_embeddings as read_embeddings
 from ssem_jax.advice.files import read_labels as read_labels
 from ssem_jax.advice.guides import guide as guide
+from ssem_jax.advice.landscapes import Landscape as Landscape
+from ssem_jax.advice.landscapes import landscape as landscape
 from ssem_jax.advice.random_batches import RandomGuide as RandomGuide
 from ssem_jax.advice.random_batches import guide_random_batches as guide_random_batches
 from ssem_jax.advice.thresholds import collapse_thresholds as collapse_thresholds

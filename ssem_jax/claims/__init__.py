@@ -3,7 +3,8 @@
 Files: interval, cells (what a margin sees), claim (what is stated), judgements (how it is judged),
 collection (`verify`), space (where a conjecture lives), refinement (`search`), trial and source
 (what it gives and asks), snippets, low_dimension (does R^d attain the optimum?), files and told
-(what `ssem test` collects and tells), paper and atlas (papers as programs, and their verdicts).
+(what `ssem test` collects and tells), proposals (what to ask it), paper and atlas (papers as
+programs, and their verdicts).
 """
 
 from ssem_jax.claims.cells import BOUNDARY_BAND as BOUNDARY_BAND
@@ -46,6 +47,9 @@ from ssem_jax.claims.paper import Picture as Picture
 from ssem_jax.claims.paper import Point as Point
 from ssem_jax.claims.paper import Statement as Statement
 from ssem_jax.claims.paper import collect_papers as collect_papers
+from ssem_jax.claims.proposals import Proposal as Proposal
+from ssem_jax.claims.proposals import as_claims as as_claims
+from ssem_jax.claims.proposals import propose as propose
 from ssem_jax.claims.refinement import search as search
 from ssem_jax.claims.space import Range as Range
 from ssem_jax.claims.space import Slice as Slice

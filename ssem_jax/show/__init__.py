@@ -16,6 +16,7 @@ from typing import Any
 FILES = {
     "explorer": (),
     "guide": ("draw_guide",),
+    "landscapes": ("draw_landscape",),
     "maps": ("draw_gaps", "draw_phases", "gap_map", "phase_diagram", "phase_legend"),
     "matrices": ("gram", "sphere", "write_numbers"),
     "outcomes": ("draw_margins", "draw_outcomes", "outcome_map"),

@@ -1,7 +1,8 @@
 """Witness 2: minimisation over free embeddings, in batches, from random starts.
 
-Files: newton (one descent), escape (out of saddles), attempts (starts, batches, `solve`). What is
-found, a `Solution`, stands beside its problem, so that a certificate needs nothing of a solver.
+Files: newton (one descent), escape (out of saddles), attempts (starts, batches, `solve`), descents
+(optimisers of everyday use, followed as they are). What is found, a `Solution`, stands beside its
+problem, so that a certificate needs nothing of a solver.
 """
 
 from ssem_jax.solver.attempts import solve as solve
