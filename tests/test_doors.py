@@ -972,16 +972,8 @@ TOOLS = {
         "inline_svg",
     }
     | {"new_figure", "outcome_map", "phase_legend", "plain", "plain_log_ticks", "series", "short"}
-    | {
-        "slice_panel",
-        "draw_landscape",
-        "slice_table",
-        "slice_values",
-        "sphere",
-        "with_parts",
-        "write_numbers",
-    }
-    | {"boundary_table"},  # parts of pictures, which draw what a table says
+    | {"slice_panel", "slice_table", "slice_values", "sphere", "with_parts", "write_numbers"}
+    | {"boundary_table", "draw_landscape"},  # parts of pictures, which draw what a table says
 }
 """Room → what of it is no door, and why not: a reason for all of it, or the names."""
 

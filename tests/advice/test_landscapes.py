@@ -1,0 +1,139 @@
+"""Landscapes: what optimisers come to, told apart, counted, kept; planted minima are caught."""
+
+import json
+import sys
+
+import numpy as np
+import polars as pl
+import pytest
+
+import ssem_jax as sx
+from ssem_jax import show
+from ssem_jax.advice.landscapes import group
+from ssem_jax.cli import main
+from ssem_jax.solver.descents import Descents
+
+module = sys.modules["ssem_jax.advice.landscapes"]
+STRUCTURE = sx.ClassStructure((2, 2))
+STARTS, STEPS = 12, 200
+HOW = {"num_starts": STARTS, "steps": STEPS}
+
+
+def problem(alphas=(0.2, 1.0)):
+    return sx.Problem(STRUCTURE, 2, sx.SupCL(np.array(alphas), np.full(len(alphas), 0.5)))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("landscape") / "run"
+
+
+@pytest.fixture(scope="module")
+def adam(folder):
+    return sx.landscape(problem(), 0, **HOW, out=folder)
+
+
+def test_the_usual_way_finds_what_is_easy(adam):
+    """In the plane: two antipodal pairs at α = 0.2, a square at α = 1, best by the bound of R^2."""
+    assert len(adam.table) == 2 * STARTS
+    cells = adam.cells
+    assert cells["starts"].to_list() == [STARTS] * 2
+    assert np.all(np.abs(cells["best_gap"].to_numpy()) < 1e-9)
+    assert cells["above"].max() < STARTS
+    lowest = adam.critical.filter(pl.col("kind") == 0)
+    assert lowest["index"].to_list() == [0, 0]
+    assert np.allclose(lowest["delta2"], [0, 0.5], atol=1e-6)
+    assert adam.critical["gradient"].max() < 1e-9
+    assert adam.critical["starts"].sum() == 2 * STARTS
+    assert "12 starts" in next(adam.lines()) or "of 12" in next(adam.lines())
+    assert repr(adam).startswith("<Landscape: ")
+
+
+def test_paths_begin_at_the_start_and_end_at_the_gap(adam):
+    values = np.array(adam.table["values"].to_list())
+    assert np.allclose(values[:, -1], adam.table["gap"], atol=1e-6)
+    total = np.array(adam.table["within"].to_list()) + np.array(adam.table["between"].to_list())
+    assert total.shape == values.shape
+    assert np.all(total <= 1 + 1e-6)
+
+
+def test_a_finished_cell_is_read_again(adam, folder, monkeypatch):
+    monkeypatch.setattr(module, "_follow", None)
+    again = sx.landscape(problem(), 0, **HOW, out=folder)
+    assert again.table.equals(adam.table)
+
+
+def test_the_command_tells_and_draws(adam, folder, capsys, monkeypatch):
+    """The folder holds its cells already: nothing is computed."""
+    monkeypatch.setattr(module, "_follow", None)
+    monkeypatch.setenv("SSEM_CACHE", "off")
+    asked = ["landscape", "--sizes", "2,2", "--dim", "2", "--alpha", "0.2,1", "--starts", "12"]
+    asked += ["--steps", "200", "--out", str(folder)]
+    with pytest.raises(SystemExit) as ended:
+        main(asked)
+    assert ended.value.code == 0
+    assert "critical points" in capsys.readouterr().out
+    assert (folder / "landscape.svg").stat().st_size > 1000
+    with pytest.raises(SystemExit):
+        main([*asked, "--json"])
+    assert len(json.loads(capsys.readouterr().out)["cells"]) == 2
+
+
+def test_newton_ends_at_critical_points():
+    found = sx.landscape(problem((1.0,)), 1, STARTS, "newton", start="classes")
+    assert np.abs(found.table["gap"] - found.table["critical_gap"]).max() < 1e-12
+
+
+def descents(points):
+    gram = points @ points.transpose(0, 2, 1)
+    values = np.log(np.exp(2 * (gram - 1)).sum(2)).mean(1)
+    flat = np.repeat(values[:, None], 3, axis=1)
+    return Descents(flat, 0 * flat, 0 * flat, points, values, 0 * values)
+
+
+def test_rotations_and_relabelled_instances_are_one_critical_point():
+    rng = np.random.default_rng(0)
+    base = rng.normal(size=(4, 2))
+    base /= np.linalg.norm(base, axis=1, keepdims=True)
+    turned = base @ np.linalg.qr(rng.normal(size=(2, 2)))[0]
+    swapped, classes, other = turned[[1, 0, 2, 3]], turned[[2, 3, 0, 1]], turned[[2, 1, 0, 3]]
+    kinds, ranked = group(descents(np.stack([base, turned, swapped, classes, other])), STRUCTURE)
+    assert kinds[:4].tolist() == [kinds[0]] * 4
+    assert kinds[4] != kinds[0]  # an instance of another class is another point
+    assert len(ranked) == 2
+
+
+def test_a_planted_minimum_above_the_lowest_is_called_spurious(monkeypatch):
+    """A pair of pairs is critical at α = 1 and no minimum; with its Hessian forged, it would be."""
+    square = np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1]])
+    pairs = np.array([[1.0, 0], [1, 0], [-1, 0], [-1, 0]])
+    planted = descents(np.stack([square, pairs, square]))
+    monkeypatch.setattr(module, "descend", lambda *_: planted)
+    honest = sx.landscape(problem((1.0,)), 0, 3)
+    assert honest.table["spurious"].to_list() == [False] * 3
+    assert honest.critical["index"].to_list()[1] > 0
+    assert honest.table["kind"].to_list() == [0, 1, 0]
+    monkeypatch.setattr(module, "curvature", lambda *_: (np.ones(8), np.ones(4)))
+    forged = sx.landscape(problem((1.0,)), 0, 3)
+    assert forged.table["spurious"].to_list() == [False, True, False]
+    assert forged.cells["spurious"].to_list() == [1]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"method": "sgd"}, "method must be one of 'adam', 'descent', 'newton'"),
+        ({"start": "zero"}, "start must be one of 'gaussian', 'classes'"),
+        ({"num_starts": 0}, "num_starts must be an integer of at least 1"),
+        ({"steps": 0}, "steps must be an integer of at least 1"),
+        ({"rate": -1.0}, "rate must be positive and finite"),
+    ],
+)
+def test_what_makes_no_landscape_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        sx.landscape(problem(), 0, **change)
+
+
+def test_a_picture_needs_a_landscape():
+    with pytest.raises(show.PlotError, match="a landscape is drawn from the table of"):
+        show.draw_landscape(pl.DataFrame({"gap": [1.0]}))
