@@ -215,6 +215,19 @@ def test_dimension_carries_its_numbers():
         assert row["alpha_lo"] - 1e-9 <= alpha_c <= row["alpha_hi"]
 
 
+def test_codes_carry_their_numbers():
+    figure, tables = drawn("codes", "codes.svg")
+    names = {(size, dim) for size, dim in tables["curves"].select("points", "dim").iter_rows()}
+    for size, dim in names:
+        part = tables["curves"].filter(points=size, dim=dim)
+        assert_drawn(figure, part["temperature"], part["excess"].clip(1e-16))
+    both = pl.concat([tables["map"], tables["curves"]])
+    size, dim = both["points"], both["dim"]
+    sharp = (size <= dim + 1) | (size == 2 * dim) | (dim == 2) | ((size == 12) & (dim == 3))
+    assert most(both.filter(sharp)["excess"]) < certificate.GAP_TOLERANCE
+    assert least(both["best"] - both["bound"]) > -1e-12  # nothing beats a bound
+
+
 def test_imbalance_carries_its_numbers():
     figure, tables = drawn("imbalance", "imbalance_order.svg")
     for part in tables["order"].partition_by("mean", "class"):

@@ -283,9 +283,13 @@ def read_manifest(path: Path, experiment: bool = False) -> dict[str, Any]:
         ) from error
     if not experiment and isinstance(manifest, dict) and "experiment" in manifest:
         name = manifest["experiment"]
+        what = f"the experiment {name}, encoders trained by ssem train,"
+        command = f"ssem train {name} --out {path}"
+        if name == "landscape":
+            what, command = "a landscape", f"ssem landscape … --out {path}"
         raise RunError(
-            f"{path} holds the experiment {name}, encoders trained by ssem train, and no certified "
-            f"cells; repeat its command, ssem train {name} --out {path}, to see its summary."
+            f"{path} holds {what} and no certified cells; repeat its command, {command}, to see "
+            "its summary."
         )
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         made_by = manifest.get("versions", {}) if isinstance(manifest, dict) else {}
