@@ -164,7 +164,7 @@ def descend(
     capacity = chunk_capacity(structure.num_embeddings * dim)
     for chunk, found in run_chunks(work, np.arange(num_starts), capacity):
         critical[chunk], values[chunk], gradients[chunk] = found
-    paths = [np.asarray(each) for each in seen]
+    paths = [np.array(each) for each in seen]
     if method == "newton":
         points = jnp.asarray(critical)
         last = _looks(bare, prepared, points, structure)

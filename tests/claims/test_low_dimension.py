@@ -136,7 +136,7 @@ SQUARE = float(np.log(1 + 2 * np.exp(-2) + np.exp(-4)))
 def test_what_is_best_in_its_own_dimension_is_told():
     """At α = 1 a square is best in the plane, and a tetrahedron, in R^3, is better; in between no
     bound of R^d is known."""
-    cells = planted(2, [1.0, 0.9], [SQUARE, SQUARE])
+    cells = planted(2, [1.0, 0.9], [SQUARE, 2.0])
     assert not cells.certified.any()
     best = sx.claims.excess_in_dimension(cells)
     assert np.all(best.low == 0)
