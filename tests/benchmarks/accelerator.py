@@ -58,7 +58,8 @@ def cells(shape: tuple[int, int, int, int], side: int) -> None:
     )
     held = jax.devices()[0].memory_stats() or {}
     print(f"{shape}: {held.get('peak_bytes_in_use', 0) / 2**30:.2f} GiB held so far", flush=True)
-    loss, (m, n, p) = problem.loss, counts
+    loss: Any = problem.loss
+    m, n, p = counts
     theory = sx.theory.similarities(m, n, p, loss.alpha, loss.temperature)
     closed = sx.Problem(problem.structure, m * n * p, problem.loss)
     _, spent, found = timed(lambda: sx.certificate.certify_blocks(closed, theory), 2)

@@ -30,9 +30,8 @@ def both_ways(monkeypatch, work):
 def test_lanes_find_what_cells_in_turn_find(monkeypatch):
     """Collapsed and spread ones, beyond saddles, each from its own start; and their bounds."""
     structure, alpha = ClassStructure((2, 2)), np.array([0.1, 0.3, 0.6, 0.9, 1.0])
-    problem = Problem(structure, 3, SupCL(alpha, np.array([0.5, 0.1, 0.5, 2.0, 0.3])))
-    loss = problem.loss
-    prepared = loss.prepare(structure)
+    loss = SupCL(alpha, np.array([0.5, 0.1, 0.5, 2.0, 0.3]))
+    problem, prepared = Problem(structure, 3, loss), loss.prepare(structure)
 
     def work():
         solution = solve(problem, jax.random.key(0))
