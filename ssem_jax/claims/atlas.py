@@ -93,7 +93,7 @@ def page(paper: Paper, judged: Judged) -> str:
     """A paper on one page of a terminal."""
     lines = [
         paper.title,
-        f"{', '.join(paper.authors)} ({paper.venue}; {paper.identifier})",
+        *_wrapped(f"{', '.join(paper.authors)} ({paper.venue}; {paper.identifier})", ""),
         *_wrapped(f"read: {paper.read}. {paper.reading}", ""),
         "",
         "notation",

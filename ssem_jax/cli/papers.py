@@ -127,7 +127,8 @@ def _judged(modules: list[ModuleType], papers: list[Paper]) -> dict[str, dict[st
     known = atlas.recall(code)
     missing = [paper for paper in papers if not atlas.is_judged(paper, known)]
     if missing:
-        say(f"judging what {len(missing)} papers state; verdicts are kept.")
+        papers_state = "a paper states" if len(missing) == 1 else f"{len(missing)} papers state"
+        say(f"judging what {papers_state}; verdicts are kept.")
         set_up()
         total = num_steps(*claims_of(missing), "quick")
         with progress_bar("papers", total, "cells and theorems") as advance:

@@ -209,7 +209,7 @@ def test_papers_of_ones_own_are_judged_once(tmp_path, capsys, monkeypatch):
     assert code == 0, said.err
     (document,) = json.loads(said.out)
     assert (document["read"], document["statements"][0]["verdict"]) == ("theorem read", "PROVEN")
-    assert "judging what 1 papers state" in said.err
+    assert "judging what a paper states" in said.err
     code, said = run(capsys, file)
     assert code == 0
     assert "PROVEN  one_is_one (Theorem 1)" in said.out
@@ -219,7 +219,7 @@ def test_papers_of_ones_own_are_judged_once(tmp_path, capsys, monkeypatch):
     assert "own2026 has no picture" in said.err
     file.write_text(OWN + "\n")  # other code: what was kept is not of it
     code, said = run(capsys, file)
-    assert "judging what 1 papers state" in said.err
+    assert "judging what a paper states" in said.err
 
 
 def test_bibtex_and_unknown_papers(tmp_path, capsys):
