@@ -233,8 +233,8 @@ _SEARCH = """<p><label>Search papers, statements, notation:
 <input type="search" id="find"></label> <span id="found" class="soft" role="status"></span></p>
 <script>
 const find = document.getElementById("find"), found = document.getElementById("found");
-const articles = [...document.querySelectorAll("article[id^=paper-]")];
 find.addEventListener("input", () => {
+  const articles = [...document.querySelectorAll("article[id^=paper-]")];
   const words = find.value.toLowerCase().split(/\\s+/);
   for (const article of articles) {
     const text = article.textContent.toLowerCase();
@@ -302,7 +302,7 @@ def _sketch(paper: Paper) -> str:
     if paper.picture is None:
         return ""
     caption = escape(paper.picture.caption)
-    figure = draw_paper(paper.picture, paper.picture.table(PLACES))
+    figure = draw_paper(paper.picture, paper.picture.table(PLACES // 2))  # half of the seconds
     svg = inline_svg(figure, f"picture-{paper.key}", f"Picture for {paper.key}: {caption}")
     return f"<figure>{svg}<figcaption>{caption}</figcaption></figure>"
 
