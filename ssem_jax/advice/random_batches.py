@@ -67,6 +67,12 @@ class RandomGuide(Told):
         stratified = self.stratified | {"tau_c": finite_or_none(self.stratified["tau_c"])}
         return found | {"tau_c": finite_or_none(self.tau_c), "stratified": stratified}
 
+    def _title(self) -> str:
+        return f"{self.num_classes} classes"
+
+    def _beside(self) -> str:
+        return "{num_classes} × {num_instances}".format_map(self.stratified)
+
     def lines(self) -> Iterator[str]:
         """The answer in words."""
         one = self.stratified
@@ -76,13 +82,13 @@ class RandomGuide(Told):
 
         yield (
             f"Random batches of {self.batch} instances, {self.num_views} view(s) each, of "
-            f"{self.num_classes} classes, self pairs {self.self_pairs}d."
+            f"{self._title()}, self pairs {self.self_pairs}d."
         )
         yield (
             f"  α = {self.alpha:.4g}{why('alpha')}, τ = {self.temperature:.4g}{why('temperature')}"
         )
         yield ""
-        yield f"                   random   {one['num_classes']} × {one['num_instances']}"
+        yield f"                   random   {self._beside()}"
         yield f"  α_c at this τ    {self.alpha_c:.4f}   {one['alpha_c']:.4f}   (collapse up to it)"
         yield f"  τ_c at this α    {self.tau_c:.4f}   {one['tau_c']:.4f}   (collapse from it on)"
         yield f"  δ² (within)      {self.delta2:.4f}   {one['delta2']:.4f}   of a variance of 1"

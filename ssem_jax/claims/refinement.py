@@ -448,15 +448,17 @@ class _Search:
         """A refuted cell (or window) of some slices, with values of few digits."""
         weighed = weigh(self.claim, self.table.with_row_index("_row"))
         at = {row: where for where, row in self.rows.items() if row is not None}
-        windows = [
-            [at[int(group.table["_row"][k])][0] for group in weighed.groups]
+        spots = [
+            [at[int(group.table["_row"][k])] for group in weighed.groups]
             for k in range(len(weighed.groups[0]))
         ]
+        windows = [[place for place, _ in window] for window in spots]
         inside = np.array([set(window) <= places for window in windows])
         refuted = weighed.refuted & inside
         candidates = np.flatnonzero(refuted if refuted.any() else weighed.refuted)
         best = int(candidates[np.argmin(weighed.margin.high[candidates])])
-        rows = [group.table.row(best, named=True) for group in weighed.groups]
+        values = self.space.spots(*zip(*spots[best], strict=True)).values
+        rows = [self._row(group, best, v) for group, v in zip(weighed.groups, values, strict=True)]
         tried = self._round_windows(windows[best], rows)
         groups = [Cells(self._rows_of(spots), self.space.loss) for spots in tried]
         found = weigh_groups(self.claim, tuple(groups))
@@ -464,7 +466,8 @@ class _Search:
         if refuted.size:
             digits = np.sum([digits_of(spots.values) for spots in tried], axis=0)
             k = min(refuted, key=lambda k: (digits[k], found.margin.high[k]))
-            rows = [group.table.row(int(k), named=True) for group in groups]
+            values = [spots.values[int(k)] for spots in tried]
+            rows = [self._row(group, int(k), v) for group, v in zip(groups, values, strict=True)]
         row = {name: value for name, value in rows[0].items() if name != "_row"}
         if len(rows) > 1:
             row["followed_by"] = [
@@ -472,6 +475,12 @@ class _Search:
                 for other in rows[1:]
             ]
         return row
+
+    def _row(self, cells: Cells, row: int, values: np.ndarray) -> dict[str, Any]:
+        """A row of a table, and what it was asked for: a function that makes losses may have
+        arguments that no loss has."""
+        asked = dict(zip(self.space.ranges, values.tolist(), strict=True))
+        return asked | cells.table.row(row, named=True)
 
     def _counts(self, groups: Sequence[Cells]) -> np.ndarray:
         """Whether the claim speaks about every cell of a window."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -21,6 +21,9 @@ from ssem_jax.cli.console import (
     say,
     set_up,
 )
+
+if TYPE_CHECKING:
+    from ssem_jax.advice.random_batches import RandomGuide
 
 UnlabeledOption = Annotated[
     str | None,
@@ -48,7 +51,8 @@ def guide_command(
     labels: Annotated[
         Path | None,
         typer.Option(
-            help="Instead of m and n: the labels of a batch, .npy, a table, or text, one a line.",
+            help="Instead of m and n: the labels of a batch, .npy, a table, or text, one a line; "
+            "with --batch, those of the data set.",
             metavar="FILE[:NAME]",
         ),
     ] = None,
@@ -75,16 +79,23 @@ def guide_command(
 
     Example: ssem guide --classes 10 --instances 50 --views 2 --alpha 0.5
 
-    Of random batches: ssem guide --classes 1000 --batch 1024 --tau 0.5
+    Of random batches: ssem guide --classes 1000 --batch 1024 --tau 0.5, for equal classes of a
+    large data set; or with --labels FILE, for those of a data set as they are: alpha_c is then
+    the threshold of the first class to part, and what later classes do is told by their delta2.
     """
     set_up()
-    if batch is not None:
-        if classes is None or instances is not None or labels is not None or plot is not None:
-            raise ValueError(
-                "--batch is of random batches from classes of equal size: give it with --classes, "
-                "and without --instances, --labels and --plot."
-            )
-        return random_batches(classes, batch, alpha, tau, views, self_pairs, mean, delta2, as_json)
+    if batch is not None and (instances is not None or plot is not None):
+        raise ValueError(
+            "--batch is of random batches of a data set: give it with --classes or --labels, and "
+            "without --instances and --plot."
+        )
+    if batch is not None and labels is None:
+        if classes is None:
+            raise ValueError("--batch needs a data set: give --classes, or --labels FILE.")
+        from ssem_jax.advice.random_batches import guide_random_batches
+
+        options = {"num_views": views, "self_pairs": self_pairs, "mean": mean, "delta2": delta2}
+        return answered(guide_random_batches(classes, batch, alpha, tau, **options), as_json)
     from ssem_jax.advice.guides import guide
     from ssem_jax.problem.structure import ClassStructure
 
@@ -107,6 +118,11 @@ def guide_command(
         raise ValueError("give --classes and --instances of a batch, or --labels FILE.")
     else:
         structure = ClassStructure.balanced(classes, instances, views)
+    if batch is not None:
+        from ssem_jax.advice.data_batches import guide_data_batches
+
+        convention = {"self_pairs": self_pairs, "mean": mean, "delta2": delta2}
+        return answered(guide_data_batches(structure, batch, alpha, tau, **convention), as_json)
     options = {"self_pairs": self_pairs, "mean": mean, "delta2": delta2, "names": names}
     answer = guide(structure, alpha, tau, **options)
     found = answer.to_json()
@@ -124,22 +140,8 @@ def guide_command(
     return AS_EXPECTED
 
 
-def random_batches(
-    classes: int,
-    batch: int,
-    alpha: float | None,
-    tau: float | None,
-    views: int,
-    self_pairs: str,
-    mean: str,
-    delta2: float | None,
-    as_json: bool,
-) -> int | Answer:
-    """The answer of random batches."""
-    from ssem_jax.advice.random_batches import guide_random_batches
-
-    options = {"num_views": views, "self_pairs": self_pairs, "mean": mean, "delta2": delta2}
-    answer = guide_random_batches(classes, batch, alpha, tau, **options)
+def answered(answer: RandomGuide, as_json: bool) -> int | Answer:
+    """What is said of random batches."""
     if as_json:
         return Answer(AS_EXPECTED, answer.to_json())
     for line in answer.lines():

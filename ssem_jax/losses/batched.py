@@ -24,6 +24,7 @@ from jaxtyping import Array, Float
 from ssem_jax.losses import kinds
 from ssem_jax.losses.base import PreparedLoss, Scalar
 from ssem_jax.losses.contrast import check_positives
+from ssem_jax.losses.drawn import drawn_batch_terms
 from ssem_jax.losses.kinds import BATCH_MEANS
 from ssem_jax.losses.listed import ListedLoss, check_batches, info_nce_batches, supcl_batches
 from ssem_jax.losses.terms import LISTED, Terms
@@ -338,7 +339,8 @@ class StratifiedBatches(_SupCLBatches):
 class RandomBatches(_SupCLBatches):
     """The mean of SupCL over all batches of some number of instances, as training draws them.
 
-    Classes collapse up to :func:`ssem_jax.theory.random_alpha_c`.
+    Equal classes collapse up to :func:`ssem_jax.theory.random_alpha_c`; of classes that differ in
+    size every one has its own threshold.
 
     Args:
         alpha: α in [0, 1], the weight of L_self. A traced leaf; may carry a batch axis.
@@ -349,8 +351,8 @@ class RandomBatches(_SupCLBatches):
             that have one; or over "pairs"; each of all batches together.
 
     Raises:
-        ValueError: α, τ or a convention out of range; with :meth:`check_structure`, classes that
-            differ in size, or a batch larger than the data set.
+        ValueError: α, τ or a convention out of range; with :meth:`check_structure`, a batch larger
+            than the data set, or one that never has a positive.
     """
 
     convex: ClassVar[bool] = True
@@ -379,10 +381,11 @@ class RandomBatches(_SupCLBatches):
         return self._family(structure, batches, math.comb(len(instances), self.batch))
 
     def terms(self, structure: ClassStructure) -> Terms:
-        """Over the kinds of classes, instances and views, as a sum over compositions."""
+        """Over the kinds of classes, instances and views: a sum over compositions, or a mean over
+        draws."""
         return self._terms(structure, float(self.alpha), float(self.temperature))
 
     def _terms(self, structure: ClassStructure, alpha: float, temperature: float) -> Terms:
-        return kinds.random_batch_terms(
-            structure, self.batch, alpha, temperature, self.self_pairs, self.mean
-        )
+        # Compositions of equal classes are few, and listed.
+        made = kinds.random_batch_terms if structure.is_balanced else drawn_batch_terms
+        return made(structure, self.batch, alpha, temperature, self.self_pairs, self.mean)

@@ -142,7 +142,8 @@ def _check_contrast(contrast: Contrast, known: tuple[str, ...]) -> None:
         )
 
 
-def _denominator(self_pairs: str) -> dict[str, float]:
+def denominator(self_pairs: str) -> dict[str, float]:
+    """What a pair of each relation weighs in the denominator of SupCL."""
     return {
         SELF: float(self_pairs == "include"),
         VIEW: float(self_pairs != "decouple"),
@@ -176,7 +177,7 @@ def supcl_terms(
     check_temperature(temperature)
     check_choice("self_pairs", self_pairs, ("include", "exclude", "decouple"))
     check_choice("mean", mean, ("pairs", "anchors", "all"))
-    p, found, against = structure.num_views, Terms((), {}), _denominator(self_pairs)
+    p, found, against = structure.num_views, Terms((), {}), denominator(self_pairs)
     sizes = Counter(structure.sizes)
     whole = sum(
         n * count * ((n - 1) if mean == "pairs" else (n > 1 or mean == "all"))
@@ -402,6 +403,26 @@ def companions(total: int, own: int, drawn: int) -> np.ndarray:
     return found / found.sum()
 
 
+def check_random_batch(
+    structure: ClassStructure, batch: int, alpha: float, temperature: float, mean: str
+) -> int:
+    """The size of a random batch, B ≥ 2.
+
+    Raises:
+        ValueError: a hyper-parameter or a convention out of range, a batch larger than the data
+            set, or one that never has a positive.
+    """
+    check_mixing(alpha)
+    check_temperature(temperature)
+    check_choice("mean", mean, BATCH_MEANS)
+    batch = check_count("a batch", batch, 2)
+    if batch > structure.total_instances:
+        raise ValueError(f"a batch of {batch} instances is larger than {structure}.")
+    if max(structure.sizes) == 1 and alpha < 1:
+        raise ValueError("L_sup has no positive pair in any batch; use alpha = 1.")
+    return batch
+
+
 def random_batch_terms(
     structure: ClassStructure,
     batch: int,
@@ -426,15 +447,8 @@ def random_batch_terms(
         ValueError: a batch larger than the data set, or that never has a positive.
     """
     m, n, p = structure.counts
-    check_mixing(alpha)
-    check_temperature(temperature)
-    check_choice("mean", mean, BATCH_MEANS)
-    batch = check_count("a batch", batch, 2)
-    if batch > m * n:
-        raise ValueError(f"a batch of {batch} instances is larger than {structure}.")
-    if n == 1 and alpha < 1:
-        raise ValueError("L_sup has no positive pair in any batch; use alpha = 1.")
-    against, kinds = _denominator(self_pairs), relations(structure, n)
+    batch = check_random_batch(structure, batch, alpha, temperature, mean)
+    against, kinds = denominator(self_pairs), relations(structure, n)
     (self_kind,), (view,), (within,), (between,) = (kinds[k] for k in (SELF, VIEW, WITHIN, BETWEEN))
     chances = companions(m * n - 1, n - 1, batch - 1)
     counted = {"all": 1.0, "anchors": 1 - float(chances[0])}

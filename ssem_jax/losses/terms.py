@@ -80,6 +80,28 @@ class Term(NamedTuple):
     slots: tuple[Slot, ...]
 
 
+class Drawn(NamedTuple):
+    """All terms of one type that differ by what a random batch has put into them.
+
+    The mean of log-sum-exps over all draws without replacement from a pool.
+
+    Attributes:
+        weight: Ω ≥ 0, of all of them together.
+        slots: what every one has.
+        pool: what one of each kind adds if it is drawn.
+        counts: how many of each kind there are, one at least.
+        drawn: how many are drawn, one at least.
+        required: whether those draws count 0 that have none of the first kind.
+    """
+
+    weight: float
+    slots: tuple[Slot, ...]
+    pool: tuple[Slot, ...]
+    counts: tuple[int, ...]
+    drawn: int
+    required: bool = False
+
+
 @dataclasses.dataclass(frozen=True)
 class Terms:
     """A convex loss by its terms.
@@ -88,6 +110,7 @@ class Terms:
         terms: of log-sum-exps.
         pulls: W of every kind, of any sign.
         constant: what is added.
+        draws: means of log-sum-exps over random draws.
 
     Raises:
         ValueError: a weight that is negative or not finite, or a term without slots.
@@ -96,15 +119,16 @@ class Terms:
     terms: tuple[Term, ...]
     pulls: Mapping[Kind, float]
     constant: float = 0.0
+    draws: tuple[Drawn, ...] = ()
 
     def __post_init__(self) -> None:
-        for term in self.terms:
+        for term in (*self.terms, *self.draws):
             if not (term.weight >= 0 and math.isfinite(term.weight)):
                 raise ValueError(
                     "the weight of a term must be finite and not negative, or the loss is not "
                     f"convex; got {shown(term.weight)}."
                 )
-            if not term.slots:
+            if not (term.slots or isinstance(term, Drawn)):
                 raise ValueError("a term needs a slot: the log-sum-exp of nothing is -∞.")
 
     def __add__(self, other: Terms) -> Terms:
@@ -112,23 +136,29 @@ class Terms:
         pulls = dict(self.pulls)
         for kind, pull in other.pulls.items():
             pulls[kind] = pulls.get(kind, 0.0) + pull
-        return Terms(self.terms + other.terms, pulls, self.constant + other.constant)
+        constant = self.constant + other.constant
+        return Terms(self.terms + other.terms, pulls, constant, self.draws + other.draws)
 
     def scaled(self, factor: float) -> Terms:
         """The loss times a factor that is not negative."""
         terms = tuple(Term(factor * term.weight, term.slots) for term in self.terms)
         pulls = {kind: factor * pull for kind, pull in self.pulls.items()}
-        return Terms(terms, pulls, factor * self.constant)
+        draws = tuple(term._replace(weight=factor * term.weight) for term in self.draws)
+        return Terms(terms, pulls, factor * self.constant, draws)
 
     def at_temperature(self, temperature: float) -> Terms:
         """A loss that is written at τ = 1, at another τ."""
         slope = 1 / temperature
-        terms = tuple(
-            Term(weight, tuple(slot._replace(slope=slope * slot.slope) for slot in slots))
-            for weight, slots in self.terms
-        )
+
+        def steeper(slots: tuple[Slot, ...]) -> tuple[Slot, ...]:
+            return tuple(slot._replace(slope=slope * slot.slope) for slot in slots)
+
+        terms = tuple(Term(weight, steeper(slots)) for weight, slots in self.terms)
         pulls = {kind: slope * pull for kind, pull in self.pulls.items()}
-        return Terms(terms, pulls, slope * self.constant)
+        draws = tuple(
+            term._replace(slots=steeper(term.slots), pool=steeper(term.pool)) for term in self.draws
+        )
+        return Terms(terms, pulls, slope * self.constant, draws)
 
 
 def softmax_slots(counts: Mapping[Kind, float], temperature: float) -> tuple[Slot, ...]:

@@ -144,6 +144,17 @@ def test_guide_answers_for_twenty_unbalanced_classes(tmp_path):
     assert len({row["alpha_c"] for row in classes}) == 3
 
 
+def test_guide_answers_for_random_batches_of_unequal_classes(tmp_path, monkeypatch, capsys):
+    labels = tmp_path / "labels.txt"
+    labels.write_text("".join(f"{name}\n" * size for name, size in (("a", 6), ("b", 3), ("c", 3))))
+    monkeypatch.setenv("SSEM_CACHE", "off")
+    with pytest.raises(SystemExit, match="0"):
+        main(["guide", "--labels", str(labels), "--batch", "5", "--tau", "0.4", "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert {"alpha_c", "tau_c", "delta2", "stratified", "gap"} <= set(told)
+    assert [row["size"] for row in told["classes"]] == [6, 3]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -152,12 +163,15 @@ def test_guide_answers_for_twenty_unbalanced_classes(tmp_path):
         (["--labels", "nothing.txt"], "cannot read the labels in nothing.txt"),
         (["--labels", "LABELS"], "at least 2 classes; got 1"),
         (["--labels", "LABELS", "--classes", "3"], "--labels replaces --classes"),
-        (["--batch", "64"], "--batch is of random batches .* give it with --classes"),
+        (["--batch", "64"], "--batch needs a data set: give --classes, or --labels FILE"),
+        (["--batch", "64", "--instances", "3"], "--batch is of random batches .* with --classes"),
+        (["--batch", "9", "--labels", "UNEQUAL"], "a batch of 9 instances is larger than classes"),
         (["--classes", "3", "--batch", "3"], "a batch must be an integer of at least 4; got 3"),
     ],
 )
 def test_guide_refuses_in_one_line(arguments, message, tmp_path, monkeypatch, capsys):
     (tmp_path / "LABELS").write_text("a\na\n")
+    (tmp_path / "UNEQUAL").write_text("a\na\na\nb\nb\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SSEM_CACHE", "off")
     with pytest.raises(SystemExit, match="2"):

@@ -138,7 +138,8 @@ def minorant(program: Program, x: Float[np.ndarray, " O"]) -> Minorant:
         + abs(program.terms.constant),
         slopes=float(np.abs(pushes).sum() + np.abs(program.pulls).sum()),
     )
-    return Minorant(here, slope, margin)
+    drawn = program.draws.local(x)  # of these the tangent, as entries differ by 2 at most
+    return Minorant(here + drawn.value, slope + drawn.slope, margin + drawn.error + 2 * drawn.loose)
 
 
 class _Dual(NamedTuple):
@@ -219,17 +220,21 @@ def upper_value(program: Program, x: Float[np.ndarray, " O"]) -> float:
     weights, _, slopes, orbits = program.slots
     logs, shares = program.shares(x)
     arguments = np.abs(slopes) * np.append(1 - x, 0.0)[orbits]
-    return program.value(x) + rounding.orbit_value(
-        orbits.size,
-        slopes.shape[1],
-        weights=float(weights.sum()),
-        arguments=float(weights @ np.sum(shares * arguments, axis=1)),
-        sizes=float(
-            weights
-            @ (np.abs(logs) + np.max(np.where(shares > 0, np.abs(program.slots.logs), 0), 1))
-            + np.abs(program.pulls) @ np.abs(1 - x)
+    return (
+        program.value(x)
+        + rounding.orbit_value(
+            orbits.size,
+            slopes.shape[1],
+            weights=float(weights.sum()),
+            arguments=float(weights @ np.sum(shares * arguments, axis=1)),
+            sizes=float(
+                weights
+                @ (np.abs(logs) + np.max(np.where(shares > 0, np.abs(program.slots.logs), 0), 1))
+                + np.abs(program.pulls) @ np.abs(1 - x)
+            )
+            + abs(program.terms.constant),
         )
-        + abs(program.terms.constant),
+        + program.draws.local(x).error
     )
 
 

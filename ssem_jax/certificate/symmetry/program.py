@@ -31,6 +31,7 @@ from jaxtyping import Float, Int
 
 from ssem_jax.certificate.symmetry.algebra import Algebra
 from ssem_jax.certificate.symmetry.blocks import block_diagonalise
+from ssem_jax.certificate.symmetry.draws import Draws
 from ssem_jax.losses.terms import Kind, Terms
 
 LAST_BARRIER = 1e-13
@@ -112,6 +113,7 @@ class Program:
             for s, (kind, log, slope) in enumerate(term.slots):
                 logs[t, s], slopes[t, s], orbits[t, s] = log, slope, self._variable(kind)
         self.slots = Slots(weights, logs, slopes, orbits)
+        self.draws = Draws(terms.draws, self._variable, number)
         self.pulls = np.zeros(number)
         for kind, pull in terms.pulls.items():
             if (orbit := self._variable(kind)) < number:
@@ -158,7 +160,8 @@ class Program:
     def value(self, x: Float[np.ndarray, " O"]) -> float:
         """f."""
         logs = self.shares(x)[0]
-        return float(self.slots.weights @ logs + self.pulls @ (1 - x) + self.terms.constant)
+        value = float(self.slots.weights @ logs + self.pulls @ (1 - x) + self.terms.constant)
+        return value + self.draws.local(x).value
 
     def local(self, x: Float[np.ndarray, " O"]) -> Local:
         """f, its gradient and its Hessian."""
@@ -174,7 +177,9 @@ class Program:
             orbits.ravel(), (weights[:, None] * steep * slopes).ravel(), number + 1
         )
         bend = np.diag(squares[:number]) - (means * weights[:, None]).T @ means
-        return Local(value, weights @ means - self.pulls, bend)
+        drawn = self.draws.local(x)
+        slope = weights @ means - self.pulls + drawn.slope
+        return Local(value + drawn.value, slope, bend + drawn.bend)
 
     @cached_property
     def cone(self) -> Cone:

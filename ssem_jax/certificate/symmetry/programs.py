@@ -190,6 +190,17 @@ def quantities_of(arrangement: Arrangement, structure: ClassStructure) -> Functi
     return Functionals(slopes, constants + [lone.get(name, 0.0) for name in QUANTITIES])
 
 
+def instance_variances(arrangement: Arrangement, structure: ClassStructure) -> Functionals:
+    """δ² of all instances, and then of the classes of each fibre, as functions of the entries."""
+    algebra, relations = arrangement.algebra, np.array(arrangement.relations)
+    of_instance = np.isin(relations, (SELF, VIEW)) / structure.num_views
+    in_class = arrangement.sizes[algebra.source] * structure.num_views
+    each = algebra.valency * (of_instance - (relations != BETWEEN) / in_class)
+    mine = algebra.source == np.arange(len(algebra.points))[:, None]
+    shares = algebra.points / algebra.num_points
+    return _functionals(arrangement, np.concatenate([[shares[algebra.source] * each], mine * each]))
+
+
 def _mean_over(algebra: Algebra, chosen: np.ndarray) -> np.ndarray:
     counted = np.where(chosen, algebra.sizes, 0)
     return counted / max(int(counted.sum()), 1)
