@@ -151,6 +151,7 @@ REFUSED = {
         "sx.advice.collapse_thresholds(None, .5)",
         "sx.advice.collapse_thresholds((3, 2), .5)",
         'sx.Grid([(2, 2)], ["full"], [.5], [.5])',
+        "sx.advice.guide_data_batches((2, 2), 4)",
         "sx.guide((2, 2))",
         "sx.guide(None)",
     ],
@@ -994,7 +995,8 @@ def offered(room):
 
 RESULTS = {"Audit", "BoxProof", "Certificate", "Enclosure", "Equality", "Guide", "Judgement"}
 RESULTS |= {"Peak", "PhaseProof", "ReducedSolution", "Report", "Slice", "Solution", "Trial"}
-RESULTS |= {"CodeBound", "Landscape", "Proposal", "Interval", "RandomGuide", "UnbalancedGuide"}
+RESULTS |= {"CodeBound", "DataGuide", "Interval", "Landscape", "Proposal", "RandomGuide"}
+RESULTS |= {"UnbalancedGuide"}
 """Classes that functions return, and that nobody makes."""
 
 

@@ -56,7 +56,7 @@ class DataGuide(RandomGuide):
 
     `alpha_c` is the α up to which all classes collapse, `tau_c` the τ from which on they do, and
     `delta2` that of all instances at the optimum; the same of `stratified`, a batch whose "classes"
-    are listed by size. It is None where a batch holds one class.
+    are listed by size.
 
     Attributes:
         classes: a row for every "size": the "number" of classes of it, and their "delta2".
@@ -124,10 +124,15 @@ def guide_data_batches(
         delta2: the δ² to choose α by; `ssem_jax.advice.random_batches.MODERATE` if None.
 
     Raises:
-        ValueError: a number or a convention out of range, a batch larger than the data set, or an
-            α without positives.
+        ValueError: a number or a convention out of range, a batch larger than the data set, an α
+            without positives, or one instance per class throughout.
     """
     check_structure(structure)
+    if max(structure.sizes) < 2:
+        raise ValueError(
+            "every class has one instance in the data set, so nothing spreads within classes; give "
+            "labels of which some come again."
+        )
     batch = check_count("a batch", batch, 4)
     sizes, rounded = few_sizes(structure.sizes, MOST_SIZES)
     p, structure = structure.num_views, ClassStructure(sizes, structure.num_views)
@@ -200,8 +205,9 @@ def stratified_sizes(structure: ClassStructure, batch: int) -> tuple[int, ...]:
     of the large ones first, if it cannot have all."""
     left, found = batch, []
     for size, number in sorted(Counter(structure.sizes).items(), reverse=True):
-        each = min(size, max(round(batch * size / structure.total_instances), 2), batch - 2)
-        taken = min(number, left // each)
+        share = round(batch * size / structure.total_instances)
+        each = min(size, max(share, 2), batch - 2, left)
+        taken = min(number, left // each) if each else 0
         found += [each] * taken
         left -= taken * each
     return tuple(found)

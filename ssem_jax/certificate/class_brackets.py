@@ -19,7 +19,10 @@ from ssem_jax.certificate.class_blocks import (
     blocks_of,
     cells_of,
     class_loss,
+    gram_functionals,
+    instance_functionals,
     pair_of,
+    reducible,
     stacked,
 )
 from ssem_jax.certificate.class_program import (
@@ -32,8 +35,10 @@ from ssem_jax.certificate.class_program import (
     run_cells,
     solve_anew,
 )
+from ssem_jax.certificate.symmetry.programs import bracket_by_class, has_program
 from ssem_jax.compute.kernels import Kernel, map_first
-from ssem_jax.losses.base import GramLoss
+from ssem_jax.losses.base import GramLoss, loss_of
+from ssem_jax.losses.terms import CLASSES
 from ssem_jax.problem.arrays import AnyArray
 from ssem_jax.problem.problem import Problem
 from ssem_jax.problem.structure import ClassStructure
@@ -174,6 +179,34 @@ def bracket_reduced(
     losses, size = cells_of(problem, "bracketed", BRACKET_CLASS_LIMIT)
     levels = np.broadcast_to(np.asarray(level, float), (size,))
     low, high = _bracket(losses, problem.structure, levels, functionals)
+    return (low[0], high[0]) if problem.batch_size is None else (low, high)
+
+
+def bracket_classes(
+    problem: Problem, level: Float[AnyArray, "*batch"], products: bool = False
+) -> tuple[Float[np.ndarray, "*batch K"], Float[np.ndarray, "*batch K"]]:
+    """Outer bounds by class, over all embeddings of at most a given loss.
+
+    Few classes are bracketed one by one; more of them, and bounded similarities, by what symmetry
+    leaves, where those of equal size are one.
+
+    Args:
+        problem: one cell, or a batch of B cells, of classes of any size.
+        level: the loss up to which embeddings count, for every cell; raised to the minimum.
+        products: bound the inner products of class means k < l, in row order, instead of the m
+            variances δ²_k.
+
+    Raises:
+        ValueError: a loss that is not convex and symmetric, or too many classes of different size.
+    """
+    loss, structure = loss_of(problem), problem.structure
+    alone = problem.least is None and reducible(loss, structure)
+    if alone or not (loss.roles == CLASSES and has_program(loss, structure)):
+        of = gram_functionals if products else instance_functionals
+        return bracket_reduced(problem, level, of(structure.num_classes))
+    losses, size = problem.cells()
+    levels = np.broadcast_to(np.asarray(level, float), (size,))
+    low, high = bracket_by_class(losses, structure, levels, products, problem.least)
     return (low[0], high[0]) if problem.batch_size is None else (low, high)
 
 

@@ -11,8 +11,7 @@ import polars as pl
 
 from ssem_jax import theory
 from ssem_jax.certificate.certificate import GAP_TOLERANCE
-from ssem_jax.certificate.class_blocks import ClassBlocks, gram_functionals, instance_functionals
-from ssem_jax.certificate.class_brackets import bracket_reduced
+from ssem_jax.certificate.class_brackets import bracket_classes
 from ssem_jax.certificate.symmetry.programs import bracket_similarity
 from ssem_jax.claims.interval import Interval
 from ssem_jax.geometry.shares import full_dimension, rank_in
@@ -135,14 +134,14 @@ class Cells:
     @property
     def class_delta2(self) -> Interval:
         """(B, m) variance of the instance means within each class."""
-        return self._by_class(instance_functionals)
+        return self._by_class(products=False)
 
     @property
     def class_products(self) -> Interval:
         """(B, m(m-1)/2) inner products of the class means k < l, in row order."""
-        return self._by_class(gram_functionals)
+        return self._by_class(products=True)
 
-    def _by_class(self, functionals_of: Callable[[int], ClassBlocks]) -> Interval:
+    def _by_class(self, products: bool) -> Interval:
         """(B, K) brackets over all embeddings at least as good as those found.
 
         Cells of fewer classes repeat their last entry, which changes no minimum or maximum.
@@ -150,8 +149,7 @@ class Cells:
         self.read.add("brackets by class")
         low, high = [np.array([])] * len(self), [np.array([])] * len(self)
         for rows, problem in self.problems():
-            functionals = functionals_of(problem.structure.num_classes)
-            found = bracket_reduced(problem, self.minimum.high[rows], functionals)
+            found = bracket_classes(problem, self.minimum.high[rows], products)
             for row, *ends in zip(rows, *map(np.atleast_2d, found), strict=True):
                 low[row], high[row] = ends
         width = max(map(len, low))

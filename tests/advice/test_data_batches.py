@@ -67,6 +67,7 @@ def test_many_sizes_are_rounded_to_a_few():
 def test_a_stratified_batch_has_two_of_a_class_at_least():
     assert stratified_sizes(ClassStructure((60, 30, 10)), 20) == (12, 6, 2)
     assert stratified_sizes(ClassStructure((98, 2)), 4) == (2, 2)
+    assert stratified_sizes(ClassStructure((35, 35, 30)), 10) == (4, 4, 2)
     assert stratified_sizes(ClassStructure.balanced(10, 9), 8) == (2, 2, 2, 2)
     assert stratified_sizes(ClassStructure((9, 1, 1)), 6) == (4, 1, 1)
 
@@ -76,7 +77,7 @@ def test_a_stratified_batch_has_two_of_a_class_at_least():
     [
         ((3, 2), 6, {}, r"a batch of 6 instances is larger than classes of 3,2"),
         ((3, 2), 3, {}, r"a batch must be an integer of at least 4; got 3"),
-        ((1, 1, 1, 1), 4, {"alpha": 0.5}, r"L_sup has no positive pair"),
+        ((1, 1, 1, 1), 4, {"alpha": 1.0}, r"every class has one instance in the data set"),
         ((4, 2), 4, {"alpha": 1.5}, r"alpha must lie in \[0, 1\]; got 1\.5"),
         ((4, 2), 4, {"temperature": 0}, r"temperature must be positive.*got 0"),
         (

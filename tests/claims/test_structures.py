@@ -1,5 +1,7 @@
 """Towers, prototypes, batches and bounded similarities as cells: solved, tabulated, conjectured."""
 
+import re
+import time
 from pathlib import Path
 from typing import Any, cast
 
@@ -154,8 +156,37 @@ def test_a_counterexample_comes_with_its_bound():
     assert "least=0" in told.describe(trial)
 
 
+def test_a_counterexample_says_what_its_maker_was_asked_for():
+    """A function's arguments need not be hyper-parameters of the loss that it makes."""
+    (claim,) = (c for c in files.conjectures(files.load(FILE)) if c.name == "own_views_part")
+    trial = sx.search(claim, budget=2)
+    assert trial.judgement.verdict is sx.Verdict.REFUTED
+    assert re.search(r"loss=against_views\(view=0\.\d+, temperature=0\.5\)", trial.snippet)
+
+
 @pytest.mark.slow
 def test_conjectures_of_other_structures_are_decided():
     trials = list(search_all(files.conjectures(files.load(FILE)), budget=12))
     assert [trial.claim.name for trial in trials if not trial.as_expected] == []
     assert all(isinstance(trial.table, pl.DataFrame) for trial in trials)
+
+
+def test_a_hundred_classes_of_three_sizes_are_three():
+    """What symmetry leaves are 3 × 3 blocks, in cells and claims alike."""
+    structure = sx.ClassStructure((8,) * 40 + (4,) * 30 + (2,) * 30)
+    problem = sx.Problem(structure, structure.num_embeddings, sx.SupCL(0.4, 0.3), least=-1)
+    cells = Cells(sx.sweep([problem]))
+    assert cells.certified.all()
+    variances, products = cells.class_delta2, cells.class_products
+    assert variances.low.shape == (1, 100)
+    assert products.low.shape == (1, 4950)
+    assert [len(np.unique(ends)) for ends in (variances.low, products.low)] == [3, 6]
+    shares = np.asarray(structure.class_shares)
+    assert np.all(variances.low @ shares <= cells.delta2.high)
+    assert np.all(variances.high @ shares >= cells.delta2.low)
+    assert float(np.max(variances.high - variances.low)) < 1e-3
+    assert float(np.max(products.high - products.low)) < 1e-2
+    start = time.process_time()
+    found = certify_program(sx.Problem(structure, None, sx.SupCL(0.5, 0.3)))
+    assert time.process_time() - start < 1
+    assert float(found.gap) < 1e-9

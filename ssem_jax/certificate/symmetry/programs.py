@@ -175,12 +175,9 @@ def quantities_of(arrangement: Arrangement, structure: ClassStructure) -> Functi
     algebra, relations = arrangement.algebra, np.array(arrangement.relations)
     total, p = algebra.num_points, structure.num_views
     pairs = algebra.sizes / total
-    of_instance = np.where(np.isin(relations, (SELF, VIEW)), pairs / p, 0)
-    in_class = arrangement.sizes[algebra.source] * p
-    of_class = np.where(relations == BETWEEN, 0, pairs / in_class)
     weights = {
-        "view_variance": -of_instance,
-        "delta2": of_instance - of_class,
+        "view_variance": -np.where(np.isin(relations, (SELF, VIEW)), pairs / p, 0),
+        "delta2": _instance_weights(arrangement, structure)[0],
         "mean_squared": pairs / total,
         "within_similarity": _mean_over(algebra, relations == WITHIN),
         "between_similarity": _mean_over(algebra, relations == BETWEEN),
@@ -192,13 +189,72 @@ def quantities_of(arrangement: Arrangement, structure: ClassStructure) -> Functi
 
 def instance_variances(arrangement: Arrangement, structure: ClassStructure) -> Functionals:
     """δ² of all instances, and then of the classes of each fibre, as functions of the entries."""
+    return _functionals(arrangement, _instance_weights(arrangement, structure))
+
+
+def _instance_weights(
+    arrangement: Arrangement, structure: ClassStructure
+) -> Float[np.ndarray, "1+F r"]:
+    """What a pair of a colour counts in δ²: the squared length of the mean of an instance, less
+    that of the mean of its class."""
     algebra, relations = arrangement.algebra, np.array(arrangement.relations)
     of_instance = np.isin(relations, (SELF, VIEW)) / structure.num_views
     in_class = arrangement.sizes[algebra.source] * structure.num_views
     each = algebra.valency * (of_instance - (relations != BETWEEN) / in_class)
     mine = algebra.source == np.arange(len(algebra.points))[:, None]
-    shares = algebra.points / algebra.num_points
-    return _functionals(arrangement, np.concatenate([[shares[algebra.source] * each], mine * each]))
+    shares = algebra.points[algebra.source] / algebra.num_points
+    return np.concatenate([[shares * each], mine * each])
+
+
+def class_functionals(
+    arrangement: Arrangement, structure: ClassStructure, products: bool
+) -> tuple[Functionals, Int[np.ndarray, " K"]]:
+    """δ² of every class, or the products of the means of any two, in row order.
+
+    Classes of equal size have one functional, and so have pairs of them.
+
+    Args:
+        arrangement: of classes, instances and views.
+        structure: their structure.
+        products: of class means, instead of variances.
+
+    Returns:
+        The functionals, and which one is that of every class or pair.
+    """
+    algebra = arrangement.algebra
+    fibre_of = {int(name): place for place, name in enumerate(algebra.fibres)}
+    fibres = np.array([fibre_of[size] for size in structure.sizes])
+    if not products:
+        found = instance_variances(arrangement, structure)
+        return Functionals(found.slopes[1:], found.constants[1:]), fibres
+    first, second = np.triu_indices(len(fibres), 1)
+    apart = np.full((len(algebra.fibres),) * 2, -1)
+    for colour in np.flatnonzero(np.array(arrangement.relations) == BETWEEN):
+        apart[algebra.source[colour], algebra.target[colour]] = algebra.orbit_of[colour]
+    plain = np.eye(len(algebra.orbits))
+    return Functionals(plain, np.zeros(len(plain))), apart[fibres[first], fibres[second]]
+
+
+def bracket_by_class(
+    losses: GramLoss,
+    structure: ClassStructure,
+    levels: Float[np.ndarray, " B"],
+    products: bool,
+    least: float | None = None,
+) -> tuple[Float[np.ndarray, "B K"], Float[np.ndarray, "B K"]]:
+    """Outer bounds of :func:`class_functionals` for every cell; the other arguments are those of
+    :func:`bracket_program`."""
+    arrangement = arranged(losses, structure)
+    every, place = class_functionals(arrangement, structure, products)
+    used, place = np.unique(place, return_inverse=True)
+    wanted = Functionals(every.slopes[used], every.constants[used])
+    cells = solved_cells(losses, structure, len(levels), least)
+    ends = [
+        bracketed(Level(program, level, solved), wanted)
+        for (program, solved), level in zip(cells, levels, strict=True)
+    ]
+    low, high = (np.array([each[side][place] for each in ends]) for side in (0, 1))
+    return np.fmax(low, -1.0 if products else 0.0), np.fmin(high, 1)
 
 
 def _mean_over(algebra: Algebra, chosen: np.ndarray) -> np.ndarray:
