@@ -114,8 +114,22 @@ TESTS: dict[str, tuple[int, tuple[str, ...], tuple[str, ...]]] = {
     "balls": (16, ("rigorous.py", "balls/*.py"), ("rigorous", "balls", "thresholds", "proofs")),
     "symmetry": (
         18,
-        ("certificate/symmetry/*.py", "losses/structured.py", "losses/kinds.py"),
-        ("symmetry", "symmetry_cells", "structured", "kinds", "symmetry_oracles"),
+        (
+            "certificate/symmetry/*.py",
+            "losses/structured.py",
+            "losses/kinds.py",
+            "losses/drawn.py",
+            "advice/data_batches.py",
+        ),
+        (
+            "symmetry",
+            "draws",
+            "data_batches",
+            "symmetry_cells",
+            "structured",
+            "kinds",
+            "symmetry_oracles",
+        ),
     ),
 }
 """Topic → how many mutants are drawn, its files in the package, and the tests that should notice
