@@ -408,7 +408,15 @@ where all cells are lanes."""
 def _brackets(
     losses: GramLoss, structure: ClassStructure, found: np.ndarray, level: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Outer bounds of `QUANTITIES` for every cell."""
+    """Outer bounds of `QUANTITIES` for every cell.
+
+    What symmetry leaves has three instances: three similarities where classes are alike, in 30 µs a
+    cell; a point for each class, in some 7 ms; and the orbits of any pairs, in 200 ms. Each is
+    taken where those before it do not do: orbits know all of it and merge equal sizes, but so near
+    to a minimum the brackets of few classes are some six times narrower one by one (median of 18
+    cells of sizes 8, 4, 2; minima agree to 5e-13), because variances that vanish have all digits
+    there.
+    """
     size = len(level)
     alike = structure.is_balanced and losses.like_classes
     by_classes = not alike and reducible(losses, structure)
