@@ -137,9 +137,16 @@ class _Moments(NamedTuple):
     error: float
     loose: Float[np.ndarray, " E"]
 
-    def scaled(self, factor: float) -> _Moments:
-        signed = (factor * part for part in self[:3])
-        return _Moments(*signed, *(abs(factor) * part for part in self[3:]))
+    def plus(self, other: _Moments, factor: float) -> _Moments:
+        """Together with others that count `factor`, of any sign."""
+        size = abs(factor)
+        return _Moments(
+            self.value + factor * other.value,
+            self.shares + factor * other.shares,
+            self.squares + factor * other.squares,
+            self.error + size * other.error,
+            self.loose + size * other.loose,
+        )
 
 
 def _moments(
@@ -270,25 +277,26 @@ class Draws:
         known: dict[tuple[Any, ...], _Moments] = {}  # L_sup and L_self share denominators
         for term in self.terms:
             parts = np.exp(term.logs - term.slopes * apart[term.orbits])
-            laws = []
+            none = np.zeros(len(parts))
+            here, gross = _Moments(0.0, none, np.outer(none, none), 0.0, none), none
             for chance, counts in term.laws:
                 key = (parts.tobytes(), term.fixed, counts.tobytes(), term.drawn)
                 if key not in known:
                     pools = parts[: term.fixed], parts[term.fixed :]
                     known[key] = _moments(*pools, counts, term.drawn)
-                laws.append(known[key].scaled(chance * term.weight))
-            here = [sum(pieces) for pieces in zip(*laws, strict=True)]
-            value, error = value + here[0], error + here[3]
-            steep = term.slopes * here[1]
+                here = here.plus(known[key], chance * term.weight)
+                gross = gross + abs(chance) * term.weight * known[key].shares
+            value, error = value + here.value, error + here.error
+            steep = term.slopes * here.shares
             np.add.at(slope, term.orbits, steep)
             np.add.at(bend, (term.orbits, term.orbits), term.slopes * steep)
-            curved = np.outer(term.slopes, term.slopes) * here[2]
+            curved = np.outer(term.slopes, term.slopes) * here.squares
             np.subtract.at(bend, np.ix_(term.orbits, term.orbits), curved)
             # Parts err by as many roundings as their exponents are large.
             argument = (np.abs(term.logs) + term.slopes * apart[term.orbits] + 1) * rounding.gamma(
                 rounding.WEIGHT_ROUNDINGS + 8
             )
-            error += float(argument @ np.abs(here[1]))
-            loose += float(term.slopes @ (here[4] + 4 * argument.max() * np.abs(here[1])))
+            error += float(argument @ gross)
+            loose += float(term.slopes @ (here.loose + 4 * argument.max() * gross))
         bend = (bend + bend.T)[:-1, :-1] / 2
         return Local(value, slope[:-1], bend, error, loose)
