@@ -194,7 +194,7 @@ def instance_variances(arrangement: Arrangement, structure: ClassStructure) -> F
 
 def _instance_weights(
     arrangement: Arrangement, structure: ClassStructure
-) -> Float[np.ndarray, "1+F r"]:
+) -> Float[np.ndarray, "K r"]:
     """What a pair of a colour counts in δ²: the squared length of the mean of an instance, less
     that of the mean of its class."""
     algebra, relations = arrangement.algebra, np.array(arrangement.relations)
