@@ -74,6 +74,12 @@ class DataGuide(RandomGuide):
         sizes = ", ".join(f"{row['number']} of {row['size']}" for row in self.classes)
         return f"{self.num_classes} classes ({sizes})"
 
+    def _meant(self) -> str:
+        return (
+            "the data set, whose embeddings are optimal for all of them at once. Beside it one "
+            "batch that has of every class its part, and two instances at least,"
+        )
+
     def _beside(self) -> str:
         parts = self.stratified["classes"]
         return " + ".join(f"{row['number']} × {row['size']}" for row in parts)

@@ -70,6 +70,12 @@ class RandomGuide(Told):
     def _title(self) -> str:
         return f"{self.num_classes} classes"
 
+    def _meant(self) -> str:
+        return (
+            "a large data set, whose embeddings are optimal for all of them at once. Beside it one "
+            "batch that has as many instances of every class"
+        )
+
     def _beside(self) -> str:
         return "{num_classes} × {num_instances}".format_map(self.stratified)
 
@@ -94,10 +100,8 @@ class RandomGuide(Told):
         yield f"  δ² (within)      {self.delta2:.4f}   {one['delta2']:.4f}   of a variance of 1"
         yield ""
         yield (
-            "Random: the mean loss over all batches of a large data set, whose embeddings are "
-            "optimal for all of them at once. Beside it one batch that has as many instances of "
-            "every class in it, by itself. A sampler that puts several instances of a class into "
-            "a batch makes collapse harder."
+            f"Random: the mean loss over all batches of {self._meant()} in it, by itself. A sampler "
+            "that puts several instances of a class into a batch makes collapse harder."
         )
 
 
