@@ -100,8 +100,8 @@ class RandomGuide(Told):
         yield f"  δ² (within)      {self.delta2:.4f}   {one['delta2']:.4f}   of a variance of 1"
         yield ""
         yield (
-            f"Random: the mean loss over all batches of {self._meant()} in it, by itself. A sampler "
-            "that puts several instances of a class into a batch makes collapse harder."
+            f"Random: the mean loss over all batches of {self._meant()} in it, by itself. A "
+            "sampler that puts several instances of a class into a batch makes collapse harder."
         )
 
 
