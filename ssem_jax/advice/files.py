@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, cast
 import jax.numpy as jnp
 import numpy as np
 
+from ssem_jax.compute.sizes import check_memory
 from ssem_jax.problem.validation import on_host
 
 LABEL_WORDS = {"label", "labels", "class", "classes", "target", "targets", "y", "category"}
@@ -116,7 +117,7 @@ def _read(path: str | os.PathLike[str], what: str) -> Found | list[Column]:
         if isinstance(error, Unreadable):
             raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise Unreadable(f"cannot read the {what} in {file}: {reason}.") from error
+        raise Unreadable(f"cannot read the {what} in {file}: {reason.rstrip('.')}.") from error
     except MemoryError:
         raise Unreadable(
             f"cannot read the {what} in {file}: they do not fit into memory."
@@ -166,6 +167,8 @@ def _of_kind(
         import polars as pl
 
         try:
+            rows = pl.scan_parquet(file).select(pl.len()).collect().item()
+            _check_room(8.0 * rows * len(pl.read_parquet_schema(file)))
             table = pl.read_parquet(file)
         except pl.exceptions.PolarsError as error:
             raise ValueError(str(error)) from error
@@ -204,6 +207,7 @@ def _array(stream: BufferedIOBase, size: int, file: Path, what: str) -> np.ndarr
             "np.stack(rows)), or texts, as np.array(names, dtype=str)."
         )
     _check_length(shape, dtype.itemsize, size - stream.tell())
+    _check_room(math.prod(shape) * dtype.itemsize)
     stream.seek(0)
     return np.lib.format.read_array(stream, allow_pickle=False)
 
@@ -216,6 +220,12 @@ def _check_length(shape: Sequence[int], itemsize: int, rest: int) -> None:
             f"its header promises shape {tuple(shape)}, {promised:.3g} bytes, and {rest} follow; "
             "it was cut off, or is damaged"
         )
+
+
+def _check_room(count: float) -> None:
+    """Raise a ValueError unless so many bytes fit into memory: a file that is compressed may hold
+    a thousand times its length."""
+    check_memory("what it holds", count / 8, "save a sample of the rows")
 
 
 def _archive(file: Path, stream: BufferedIOBase, name: str | None, what: str) -> Found:

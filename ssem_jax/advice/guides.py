@@ -20,11 +20,11 @@ import numpy as np
 
 from ssem_jax import theory
 from ssem_jax.advice.answers import Guide, UnbalancedGuide, has_self_positives
+from ssem_jax.advice.merged import optimum
 from ssem_jax.advice.thresholds import collapse_thresholds
-from ssem_jax.certificate.class_program import solve_reduced
-from ssem_jax.geometry.shares import ClassVariances, largest_delta2
+from ssem_jax.geometry.shares import largest_delta2
 from ssem_jax.losses.supcl import SupCL
-from ssem_jax.problem.problem import Phase, Problem
+from ssem_jax.problem.problem import Phase
 from ssem_jax.problem.structure import ClassStructure, check_structure
 from ssem_jax.problem.validation import concrete, shown
 
@@ -106,7 +106,7 @@ def guide(
     design = _Design(typical, self_pairs, delta2)
     chosen_alpha, chosen_temperature, chosen = design.choose(alpha, temperature)
     loss = SupCL(chosen_alpha, chosen_temperature, self_pairs, mean)
-    found = solve_reduced(Problem(structure, None, loss))
+    found = optimum(structure, loss)
     thresholds = np.full(structure.num_classes, np.nan)
     if has_self_positives(structure, self_pairs):
         convention = {"mean": mean, "self_pairs": self_pairs}
@@ -120,11 +120,11 @@ def guide(
         chosen,
         names or tuple(map(str, range(structure.num_classes))),
         thresholds,
-        ClassVariances(*map(np.asarray, found.class_variances)),
-        np.asarray(found.cosines),
-        float(found.value),
-        float(found.gap),
-        float(found.variances.total),
+        found.class_variances,
+        found.cosines,
+        found.value,
+        found.gap,
+        float(1 - structure.class_shares @ found.class_gram @ structure.class_shares),
     )
 
 

@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ssem_jax.advice.merged import merged_thresholds, merges, optimum
 from ssem_jax.certificate.class_blocks import CLASS_LIMIT, cells_of, present_rows
 from ssem_jax.certificate.class_program import (
     ClassCell,
     noise_of,
     run_cells,
     solve_chunk,
-    solve_reduced,
 )
 from ssem_jax.losses.base import GramLoss
 from ssem_jax.losses.supcl import SupCL
@@ -65,8 +65,23 @@ def collapse_thresholds(
     check_structure(structure)
     sizes = np.asarray(structure.sizes)
     loss = SupCL(0.5, temperature, self_pairs, mean)
+    if merges(structure):
+        loss.check_structure(structure)
+        thresholds = merged_thresholds(structure, float(temperature), self_pairs, mean)
+    else:
+        thresholds = _searched(structure, loss)
+    if mean == "anchors" and self_pairs == "include" and sizes.min() > 1:
+        exact = _thresholds_at_collapse(structure, float(temperature))
+        earliest = sizes == sizes[np.argmin(exact)]
+        thresholds[earliest] = exact[earliest]
+    return thresholds
+
+
+def _searched(structure: ClassStructure, loss: SupCL) -> Float[np.ndarray, " m"]:
+    """By the program of the classes."""
+    sizes = np.asarray(structure.sizes)
     cells_of(Problem(structure, None, loss), "solved", CLASS_LIMIT)
-    pinned = _Pinned(structure, float(temperature), self_pairs, mean)
+    pinned = _Pinned(structure, float(loss.temperature), loss.self_pairs, loss.mean)
     thresholds = np.where(sizes > 1, 0.0, np.nan)
     # Classes of equal size have equal thresholds: permuting them changes nothing.
     _, first, group = np.unique(sizes, return_index=True, return_inverse=True)
@@ -95,12 +110,7 @@ def collapse_thresholds(
                 high[k], above[k] = alpha[k], found[k]
                 below[k] *= 0.5 if side[k] < 0 else 1
             side[k] = np.sign(found[k])
-    thresholds = thresholds[first][group]
-    if mean == "anchors" and self_pairs == "include" and sizes.min() > 1:
-        exact = _thresholds_at_collapse(structure, float(temperature))
-        earliest = sizes == sizes[np.argmin(exact)]
-        thresholds[earliest] = exact[earliest]
-    return thresholds
+    return thresholds[first][group]
 
 
 class _Pinned:
@@ -143,7 +153,7 @@ def _thresholds_at_collapse(
 ) -> Float[np.ndarray, " m"]:
     """Where each class would part if all others stayed collapsed; per-anchor mean, included."""
     loss = SupCL(0.0, temperature, "include", "anchors")
-    cosines = np.asarray(solve_reduced(Problem(structure, None, loss)).class_gram)
+    cosines = optimum(structure, loss).class_gram
     n, total = np.asarray(structure.sizes, float), structure.total_instances
     # The diagonal of C is 1 in collapse; weights are divided by e^{1/τ}.
     factors = np.exp((cosines - 1) / temperature)

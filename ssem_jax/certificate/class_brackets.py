@@ -161,7 +161,7 @@ def bracket_reduced(
     r"""Outer bounds of linear functionals over all embeddings of at most a given loss.
 
     .. math:: \ell(\theta, \delta^2, C)
-              = \textstyle\sum_k (\ell^\theta_k \theta_k + \ell^\delta_k \delta_k^2)
+              = \sum_k (\ell^\theta_k \theta_k + \ell^\delta_k \delta_k^2)
               + \sum_{kl} \ell^C_{kl} C_{kl}
 
     Args:

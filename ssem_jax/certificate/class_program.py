@@ -380,6 +380,13 @@ def run_cells(
     return jax.tree.map(lambda *leaves: np.concatenate(leaves)[order], *parts)
 
 
+def cosines_of(gram: Float[np.ndarray, "*batch m m"]) -> Float[np.ndarray, "*batch m m"]:
+    """Cosines of the angles between vectors, of their Gram matrix; 0 for one that vanishes."""
+    norms = np.sqrt(np.diagonal(gram, axis1=-2, axis2=-1))
+    norms = np.where(norms > 0, norms, 1)
+    return gram / (norms[..., :, None] * norms[..., None, :])
+
+
 @pytree_dataclass
 class ReducedSolution:
     """The optimum over all embeddings in all dimensions, by class; batched if the problem is.
@@ -410,9 +417,7 @@ class ReducedSolution:
     @property
     def cosines(self) -> Float[np.ndarray, "*batch m m"]:
         """(m, m) cosines of the angles between class means; 0 for a mean that vanishes."""
-        norms = np.sqrt(np.diagonal(self.class_gram, axis1=-2, axis2=-1))
-        norms = np.where(norms > 0, norms, 1)
-        return np.asarray(self.class_gram) / (norms[..., :, None] * norms[..., None, :])
+        return cosines_of(np.asarray(self.class_gram))
 
     @property
     def similarities(self) -> Similarities:

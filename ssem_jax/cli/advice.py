@@ -27,9 +27,12 @@ if TYPE_CHECKING:
 
 UnlabeledOption = Annotated[
     str | None,
-    typer.Option(help="Rows without a label: drop them, or keep them as a class."),
+    typer.Option(
+        help="Rows without a label: drop them, or keep them as a class. [default: refuse them]",
+        show_default=False,
+    ),
 ]
-UnlabeledLabelOption = Annotated[str, typer.Option(help="The label that means none.")]
+UnlabeledLabelOption = Annotated[str, typer.Option(help="The label that stands for none.")]
 
 
 def echo(*words: str) -> None:
@@ -183,14 +186,15 @@ def audit_command(
     view_order: Annotated[
         str | None,
         typer.Option(
-            help="Adjacent rows are views of an instance, or instances of a view (as torch.cat of "
-            "unbound views)."
+            help="Of (N, d) embeddings: 'instance', where the views of an instance are adjacent "
+            "rows; or 'view', where all instances of a view are, as of torch.cat of unbound views."
         ),
     ] = None,
     instance_ids: Annotated[
         Path | None,
         typer.Option(
-            help="Instead: ids that are equal for views of an instance.", metavar="FILE[:NAME]"
+            help="Instead of --views: an id for each row, equal for the views of an instance.",
+            metavar="FILE[:NAME]",
         ),
     ] = None,
     unlabeled: UnlabeledOption = None,
@@ -199,7 +203,9 @@ def audit_command(
     mean: MeanOption = "pairs",
     tolerance: Annotated[
         float,
-        typer.Option(help="The gap up to which embeddings count as optimal; 1e-3 of an encoder."),
+        typer.Option(
+            help="The gap up to which embeddings count as optimal, as 1e-3 for a trained encoder."
+        ),
     ] = 1e-9,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
@@ -208,6 +214,9 @@ def audit_command(
 
     The gap is to the best embeddings in any dimension. Exit code 0 if it is at most --tolerance;
     else what is the matter and what to change is said.
+
+    Example: ssem audit features.npy --labels labels.csv --loss supcon --tau 0.1 --views 2
+    --view-order view
     """
     set_up()
     import jax

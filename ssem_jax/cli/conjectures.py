@@ -55,10 +55,14 @@ def judge_file(
     A conjecture is a sx.Claim at the top level of the file: a statement, a margin (positive where
     it holds) of certified cells, and a sx.Space of shapes and hyper-parameters:
 
+    \b
     import ssem_jax as sx
-
-    spreads = sx.Claim(name="spreads", statement="Some variance is left at alpha = 1/2.",
-    margin=lambda cell: cell.delta2 - 1e-6, domain=sx.Space(alpha=0.5))
+    spreads = sx.Claim(
+        name="spreads",
+        statement="Some variance is left at alpha = 1/2.",
+        margin=lambda cell: cell.delta2 - 1e-6,
+        domain=sx.Space(alpha=0.5),
+    )
 
     The search is drawn to where the margin is smallest; a counterexample is shrunk to few classes,
     instances and digits, and printed as Python that reproduces it. The exit code is 0 if every

@@ -25,7 +25,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Verify the theory of class collapse in supervised contrastive learning, numerically: "
     "embeddings are minimised freely on the sphere, and every minimum carries a certificate of "
-    "global optimality.",
+    "global optimality. Begin with: ssem verify --quick",
 )
 
 REPORT_SECONDS = 10.0
@@ -55,11 +55,16 @@ OutOption = Annotated[
 SelfPairsOption = Annotated[
     str,
     typer.Option(
-        help="Pairs (i, i): include, exclude or decouple; a comma-separated list in sweeps."
+        help="Pairs (i, i) of the loss: include, exclude, or decouple, which leaves all pairs of "
+        "an instance out of the denominator. A sweep takes a list."
     ),
 ]
 MeanOption = Annotated[
-    str, typer.Option(help="Mean over pairs, anchors or all anchors (unbalanced classes only).")
+    str,
+    typer.Option(
+        help="What L_sup is a mean over: pairs, anchors (that have a positive) or all (anchors); "
+        "it matters where classes differ in size. A sweep takes a list."
+    ),
 ]
 WhereOption = Annotated[
     str,

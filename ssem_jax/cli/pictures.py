@@ -1,4 +1,4 @@
-"""ssem plot, ssem explore."""
+"""ssem plot, ssem explore, ssem docs."""
 
 from __future__ import annotations
 
@@ -74,5 +74,20 @@ def explore(
     the predicted Gram matrix, all from the closed forms.
     """
     from ssem_jax.show.explorer import write
+
+    return file_written(write(out), as_json)
+
+
+@app.command()
+def docs(
+    out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("reference"),
+    as_json: JsonOption = False,
+) -> int | Answer:
+    """Write the reference: every public name, room by room, with formulas and examples.
+
+    Open index.html in a browser; it needs no network. It needs the extra: pip install
+    'ssem-jax[docs]'
+    """
+    from ssem_jax.show.reference import write
 
     return file_written(write(out), as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -44,7 +45,9 @@ def sweep_command(
     dim: Annotated[
         str, typer.Option(help="d: a list, or 'full' for the smallest that admits every optimum.")
     ] = "full",
-    alpha: Annotated[str, typer.Option(help="0.1,0.5 or 0:1:17 or log:0.01:1:9.")] = "0:1:17",
+    alpha: Annotated[
+        str, typer.Option(help="Weight of L_self: 0.1,0.5 or 0:1:17 or log:0.01:1:9.")
+    ] = "0:1:17",
     tau: Annotated[str, typer.Option(help="Temperature; likewise.")] = "log:0.05:5:17",
     self_pairs: SelfPairsOption = "include",
     mean: MeanOption = "pairs",
@@ -94,6 +97,7 @@ def sweep_command(
     On a cluster: ssem sweep --executor dask --scheduler tcp://host:8786 --out runs/first
     """
     set_up()
+    from ssem_jax.compute.sizes import check_cells
     from ssem_jax.compute.workers import open_executor
     from ssem_jax.problem.structure import ClassStructure
     from ssem_jax.sweeps.batches import num_cells
@@ -102,14 +106,18 @@ def sweep_command(
     from ssem_jax.sweeps.runs import check_sizes, sweep
 
     view_counts = parse_integers("--views", views)
+    alphas, temperatures = parse_numbers("--alpha", alpha), parse_numbers("--tau", tau)
     if sizes:
         shapes = [parse_integers("--sizes", text) for text in sizes]
         structures = [ClassStructure(shape, p) for shape in shapes for p in view_counts]
     else:
+        class_counts = parse_integers("--classes", classes)
         counts = parse_integers("--instances", instances)
+        axes = (class_counts, counts, view_counts, alphas, temperatures)
+        check_cells(math.prod(map(len, axes)))  # before the first of so many shapes is made
         structures = [
             ClassStructure.balanced(at_least("--classes", m, 2), n, p)
-            for m in parse_integers("--classes", classes)
+            for m in class_counts
             for n in counts
             for p in view_counts
         ]
@@ -120,8 +128,8 @@ def sweep_command(
         )
         if ":" not in dim
         else parse_integers("--dim", dim),
-        parse_numbers("--alpha", alpha),
-        parse_numbers("--tau", tau),
+        alphas,
+        temperatures,
         tuple(listed(self_pairs)),
         tuple(listed(mean)),
         least=least,

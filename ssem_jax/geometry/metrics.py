@@ -250,7 +250,7 @@ def fit_delta2(gram: Float[Array, "N N"] | Rows, structure: ClassStructure) -> S
 
     .. math::
        \delta^2 = \Bigl[\frac{m}{m-1} + s_\mathrm{between} - s_\mathrm{within}\Bigr]
-       \Big/ \Bigl[\frac{n}{n-1} + \frac{1}{m-1}\Bigr].
+       \Bigl/ \Bigl[\frac{n}{n-1} + \frac{1}{m-1}\Bigr].
 
     It lies in [0, 1] for every positive semidefinite G; clipping removes what rounding leaves.
 

@@ -238,7 +238,7 @@ class SoftSupCon(PreparedLoss):
     r"""Contrast with arbitrary nonnegative weights of the positive pairs.
 
     .. math:: L = \sum_{ij} W_{ij} \Bigl[\log \sum_{k \in D_i} e^{G_{ik}/\tau}
-                  - G_{ij}/\tau\Bigr] \Big/ \sum_{ij} W_{ij}
+                  - G_{ij}/\tau\Bigr] \Bigl/ \sum_{ij} W_{ij}
 
     with the denominators D_i of :class:`SupCL`. Convex in G: nonnegative multiples of log-sum-exp
     minus a linear term. Soft labels q_i give W_ij = ⟨q_i, q_j⟩, weights of classes or anchors

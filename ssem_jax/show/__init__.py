@@ -21,6 +21,7 @@ FILES = {
     "matrices": ("gram", "sphere", "write_numbers"),
     "outcomes": ("draw_margins", "draw_outcomes", "outcome_map"),
     "papers": ("draw_paper",),
+    "reference": (),
     "report": (),
     "runs": ("KINDS", "draw_run"),
     "slices": ("SHOWN", "bracket_widths", "draw_slices", "slice_panel"),
@@ -60,3 +61,8 @@ def __getattr__(name: str) -> Any:
             module = import_module(file if "." in file else f"{__name__}.{file}")
             return getattr(module, name) if name in names else module
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names, for completion and the reference."""
+    return [name for names in FILES.values() for name in names]

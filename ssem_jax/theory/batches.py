@@ -35,6 +35,8 @@ from ssem_jax.problem.validation import (
 )
 from ssem_jax.theory.setting import SELF_PAIRS, Setting, prepare, self_weight
 
+BATCH_LIMIT = 10**6
+"""Instances of a random batch: every evaluation runs over all numbers of companions."""
 HALVINGS = 60
 """Of an interval: more than float64 has digits."""
 HOTTEST = 1e6
@@ -191,6 +193,11 @@ def _random(
     n = None if num_instances is None else check_count("num_instances", num_instances, 2)
     p = check_count("num_views", num_views, 1)
     batch = check_count("a batch", batch, 2)
+    if batch > BATCH_LIMIT:
+        raise ValueError(
+            f"a random batch has at most {BATCH_LIMIT:,} instances; got {batch:,}. With so many, "
+            "a batch has as many of every class as a stratified one."
+        )
     check_choice("self_pairs", self_pairs, SELF_PAIRS)
     check_choice("mean", mean, MEANS)
     if n is not None and batch > m * n:

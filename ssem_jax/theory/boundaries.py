@@ -162,7 +162,7 @@ def tau_c(
     r"""The collapse temperature: the instance means of a class coincide iff τ ≥ τ_c(α).
 
     .. math::
-       \tau_c = \frac{m}{m-1} \Big/
+       \tau_c = \frac{m}{m-1} \Bigl/
        \log \frac{n-1 + (1-\alpha) n(m-1)}{\alpha(n-1) - (1-\alpha) w}
 
     It is as ill-conditioned as α is close to the value that collapses at every temperature:
@@ -203,9 +203,9 @@ def tau_v(
     r"""The view-spread temperature: the views of an instance part iff τ < τ_v(α).
 
     .. math::
-       \tau_v = \frac{m}{m-1} \Big/
+       \tau_v = \frac{m}{m-1} \Bigl/
        \log \frac{w N + \alpha n(m-1)}{(1-\alpha) w - \alpha(n-1)},
-       \qquad \tau_v(0) = \frac{m}{m-1} \Big/ \log N
+       \qquad \tau_v(0) = \frac{m}{m-1} \Bigl/ \log N
 
     Args:
         num_classes: m ≥ 2.

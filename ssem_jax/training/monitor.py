@@ -79,7 +79,7 @@ def batch_variances(
 class BatchMonitor:
     r"""A running average of the variances of batches, as a pure state for jit and scan.
 
-    .. math:: \bar v_t = \sum_{s \le t} \gamma^{t-s} v_s \Big/ \sum_{s \le t} \gamma^{t-s}
+    .. math:: \bar v_t = \sum_{s \le t} \gamma^{t-s} v_s \Bigl/ \sum_{s \le t} \gamma^{t-s}
 
     Start with `BatchMonitor()`.
 

@@ -10,7 +10,7 @@ import pytest
 
 import ssem_jax as sx
 from ssem_jax import theory
-from ssem_jax.advice import Guide, UnbalancedGuide, guide
+from ssem_jax.advice import Guide, UnbalancedGuide, guide, merged
 from ssem_jax.advice.guides import MODERATE
 from ssem_jax.problem import Phase
 
@@ -146,6 +146,42 @@ def test_unbalanced_classes_have_thresholds_of_their_own(unbalanced):
     assert text.index("  b ") < text.index("  c ") < text.index("  a ")  # largest first
 
 
+MERGED = 2e-7
+"""A threshold by sizes against one by classes: the barrier blurs it by √(ν/π) or so."""
+
+
+@pytest.mark.parametrize("sizes", [(2, 6, 3), (3, 6, 3)])
+def test_many_classes_are_solved_by_their_sizes(sizes, monkeypatch):
+    """As by their classes, where there are few."""
+    structure = sx.ClassStructure(sizes)
+    by_class: Any = guide(structure, 0.35, 0.3)
+    monkeypatch.setattr(merged, "BRACKET_CLASS_LIMIT", 0)
+    by_size: Any = guide(structure, 0.35, 0.3)
+    assert abs(by_size.value - by_class.value) <= by_size.gap + by_class.gap
+    assert by_size.gap < 1e-9
+    np.testing.assert_allclose(by_size.thresholds, by_class.thresholds, rtol=0, atol=MERGED)
+    for mine, theirs in (
+        (by_size.class_variances.delta2, by_class.class_variances.delta2),
+        (by_size.class_variances.view, by_class.class_variances.view),
+        (by_size.cosines, by_class.cosines),
+        (by_size.total_variance, by_class.total_variance),
+        (by_size.curves()[1], by_class.curves()[1]),
+    ):
+        np.testing.assert_allclose(mine, theirs, rtol=0, atol=10 * SOLVED)
+
+
+def test_a_random_batch_of_a_thousand_classes():
+    """Some 630 classes of five or six sizes, two views; single instances never part."""
+    labels = np.random.default_rng(0).integers(0, 1000, 1024)
+    sizes = [int(count) for count in np.bincount(labels) if count]
+    answer: Any = guide(sx.ClassStructure(tuple(sizes), 2), 0.5, 0.2, self_pairs="exclude")
+    assert answer.structure.num_classes > 600
+    assert answer.gap < 1e-9
+    assert np.array_equal(np.isnan(answer.thresholds), np.array(sizes) == 1)
+    assert np.array_equal(answer.collapsed, answer.class_variances.delta2 < 1e-6)
+    assert len(set(answer.thresholds[~answer.collapsed].tolist())) > 1
+
+
 def test_merged_minorities_are_warned_of():
     answer = guide(sx.ClassStructure((60, 2, 2)), 0.0, 2.0, mean="anchors")
     document, text = as_printed(answer)
@@ -170,5 +206,5 @@ def test_bad_wishes():
     with pytest.raises(ValueError, match="num_views must be at least 2 when alpha > 0"):
         guide(sx.ClassStructure.balanced(3, 4), 0.5, self_pairs="exclude")
     with pytest.raises(ValueError, match="solved up to 128 classes; got 129"):
-        guide(sx.ClassStructure((3, *[2] * 128)), 0.5, 0.5)
+        guide(sx.ClassStructure(tuple(range(2, 131))), 0.5, 0.5)
     assert isinstance(guide(sx.ClassStructure.balanced(1000, 2), 0.5, 0.5), Guide)

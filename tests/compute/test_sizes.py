@@ -4,6 +4,7 @@ import math
 import re
 
 import numpy as np
+import polars as pl
 import pytest
 
 import ssem_jax as sx
@@ -14,6 +15,10 @@ CELL = ["--alpha", ".5", "--tau", ".5"]
 ABSURD = [
     (["sweep", "--alpha", "0:1:100000000"], "--alpha takes at most 1,000,000 numbers; got '0:1:1"),
     (["sweep", "--alpha", "0:1:9999", "--tau", "1:2:9999"], "these are 99,980,001 cells, and a"),
+    (
+        ["sweep", "--classes", "2:1e3:999", "--instances", "2:1e3:999"],
+        "these are 288,422,289 cells",
+    ),
     (["sweep", *CELL, "--classes", "1e9"], "num_classes must be at most 10,000,000; got 1,000,000"),
     (["sweep", *CELL, "--instances", "1e30"], r"at most 9.01e\+15 embeddings, .*; got 3e\+30"),
     (["sweep", *CELL, "--dim", "1000000000000"], "12 embeddings in 1000000000000 dimensions would"),
@@ -21,6 +26,10 @@ ABSURD = [
     (["sweep", *CELL, "--seed", "1" * 23], "Invalid value for '--seed'"),
     (["train", "mixture", "--seeds", "9999999999"], "Invalid value for '--seeds'"),
     (["guide", "--classes", "1000000000", "--instances", "2"], "num_classes must be at most 10,0"),
+    (
+        ["guide", "--classes", "10", "--batch", "10000000"],
+        "at most 1,000,000 instances; got 10,000",
+    ),
 ]
 
 
@@ -47,6 +56,22 @@ def test_python_is_refused_alike(monkeypatch):
     monkeypatch.setattr(sizes, "free_memory", lambda: 1e3)
     with pytest.raises(ValueError, match=r"audit of 8 embeddings .* 2.24 kB .* 1 kB are free"):
         sx.audit(np.eye(8, 3) + 1, [0, 1] * 4, sx.SupCL(0.5, 0.5))
+
+
+@pytest.mark.parametrize("name", ["zeros.npz", "zeros.npy", "zeros.parquet"])
+def test_a_file_that_unfolds_is_looked_at_first(name, monkeypatch, tmp_path):
+    """A few kilobytes that are compressed, or say how often a number is repeated."""
+    path = tmp_path / name
+    if name == "zeros.parquet":
+        pl.DataFrame({"a": [0.0] * 600, "b": [0.0] * 600}).write_parquet(path)
+    else:
+        (np.savez_compressed if name == "zeros.npz" else np.save)(path, np.zeros((600, 2)))
+    assert sx.advice.read_embeddings(path).shape == (600, 2)
+    monkeypatch.setattr(sizes, "free_memory", lambda: 1e3)
+    with pytest.raises(
+        ValueError, match=r"9.6 kB of memory .*; save a sample of the rows.$"
+    ):
+        sx.advice.read_embeddings(path)
 
 
 def test_memory_is_what_the_system_tells(monkeypatch, tmp_path):
