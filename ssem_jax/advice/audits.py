@@ -233,7 +233,8 @@ def _check_loss(loss: GramLoss, structure: ClassStructure) -> None:
             f"{type(loss).__name__} is not convex in the Gram matrix, so nothing bounds it from "
             "below and no gap can be told."
         )
-    check_size(loss, structure)
+    contrast = isinstance(loss, ClassContrast) and reducible(loss, structure, CLASS_LIMIT)
+    check_size(loss, structure, contrast or _closed_form(loss, structure) is not None)
     check_declared(loss, structure)
 
 

@@ -112,7 +112,7 @@ def _by_class(
 def merged_thresholds(
     structure: ClassStructure, temperature: float, self_pairs: str, mean: str
 ) -> Float[np.ndarray, " m"]:
-    r"""The α at which the classes of each size part, to some seven digits; NaN of one instance.
+    r"""The α at which the classes of each size part, to some six digits; NaN of one instance.
 
     On the central path at ν the variance of a size times its multiplier is ν, so that
 

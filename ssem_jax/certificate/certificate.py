@@ -42,7 +42,8 @@ class Certificate(Told):
         gap: value - lower, with the rounding of both on the safe side; ≥ 0, or nothing is
             certified: a loss below a lower bound is a contradiction and raises.
         eigenvalue: a lower bound of λ_min of the dual matrix, a few roundings below it where it is
-            0; beyond `DENSE_LIMIT` embeddings it may be four times as far below 0 as λ_min.
+            0; beyond `DENSE_LIMIT` embeddings it may be four times as far below 0 as λ_min, and it
+            is -∞ where a reference alone bounds the loss.
         variances: of the embeddings, as :func:`ssem_jax.geometry.variances` measures them.
         low: (5,) and `high` (5,): brackets in the order of `ssem_jax.certificate.QUANTITIES`.
         phase: a code of :class:`ssem_jax.Phase`, decided from the brackets.

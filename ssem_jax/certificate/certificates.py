@@ -64,7 +64,14 @@ from ssem_jax.certificate.certificate import LOWEST, QUANTITIES, Certificate, de
 from ssem_jax.certificate.class_blocks import reducible
 from ssem_jax.certificate.class_brackets import bracket_quantities
 from ssem_jax.certificate.class_program import ReducedSolution
-from ssem_jax.certificate.dual import Dual, bound_by_products, bound_chunk, bound_factored
+from ssem_jax.certificate.dual import (
+    Dual,
+    bound_by_products,
+    bound_chunk,
+    bound_factored,
+    has_tiles,
+    value_alone,
+)
 from ssem_jax.certificate.eigenbound import FAILURE_PROBABILITY
 from ssem_jax.certificate.symmetry.programs import bracket_program, has_program
 from ssem_jax.compute.kernels import Kernel, batched, chunk_capacity, run_chunks
@@ -89,6 +96,8 @@ DENSE_LIMIT = 512
 factored in place."""
 CHOLESKY_LIMIT = 8192
 """Embeddings up to which the dual matrix is formed: 512 MiB, of which a few are held at a time."""
+OWN_LIMIT, NEAR = 2048, 1e-6
+"""Embeddings whose own multipliers would cost more than they gain, unless a reference is so near."""
 
 
 def _found(embeddings: Float[Array, "B N d"], structure: ClassStructure) -> Array:
@@ -137,7 +146,7 @@ def certify_embeddings(
         loss: the loss that they are judged by.
         reference: a certificate of the same loss and structure in any dimension, whose lower bound
             is used where it is better: at embeddings that are no critical point their own
-            multipliers are loose.
+            multipliers are loose. Of many embeddings it is the only one (`OWN_LIMIT`).
         key: as for :func:`certify`.
 
     Returns:
@@ -300,10 +309,10 @@ def _check_concrete(problem: Problem, points: Any) -> None:
         raise ValueError("a certificate is made on the host; call it outside jax.jit and jax.vmap.")
 
 
-def check_size(loss: GramLoss, structure: ClassStructure) -> None:
+def check_size(loss: GramLoss, structure: ClassStructure, bounded: bool = False) -> None:
     """Raise a ValueError where there are more embeddings than a dual matrix is formed of, and no
-    other way to certify the loss."""
-    swept = type(loss) is SupCL and not loss.decoupled
+    other way to certify the loss; one of another minimum is at hand if it is `bounded`."""
+    swept = has_tiles(loss) and (bounded or type(loss) is SupCL)
     if structure.num_embeddings > CHOLESKY_LIMIT and not swept:
         name = type(loss).__name__ + (" with instances decoupled" if type(loss) is SupCL else "")
         raise ValueError(
@@ -329,8 +338,10 @@ def _certify(
     structure = problem.structure
     num_points = structure.num_embeddings
     formed = num_points <= CHOLESKY_LIMIT
-    check_size(loss_of(problem), structure)
-    if not formed and start is None:
+    loss, many = loss_of(problem), num_points > OWN_LIMIT
+    relied = many and has_tiles(loss) and reference is not None and bool(reference.certified)
+    check_size(loss, structure, relied)
+    if not formed and not relied and start is None:
         raise ValueError(
             f"beyond {CHOLESKY_LIMIT} embeddings a certificate is probabilistic; got {num_points}. "
             "Give it a random key: key=jax.random.key(0)."
@@ -345,6 +356,10 @@ def _certify(
 
     def bound_one(cell: np.integer) -> Dual:
         points = jnp.asarray(embeddings[cell])
+        if relied and reference is not None:
+            found = value_alone(_cell(losses, cell), structure, points)
+            if not formed or found.value - found.value_rounding > reference.lower + NEAR:
+                return found
         if keys is None:
             return bound_factored(_cell(plain, cell), prepared, points)
         return bound_by_products(_cell(losses, cell), structure, points, keys[cell])
@@ -366,7 +381,8 @@ def _certify(
     level = np.where(np.isnan(level), np.inf, level)  # where points coincide that may not
     low, high = _brackets(losses, structure, found, level)
     leaves = (dual.value, lower, level - lower, dual.eigenvalue, found, low, high)
-    return assemble(problem, leaves, 0.0 if formed else FAILURE_PROBABILITY, embeddings)
+    chance = 0.0 if formed or relied else FAILURE_PROBABILITY
+    return assemble(problem, leaves, chance, embeddings)
 
 
 def assemble(

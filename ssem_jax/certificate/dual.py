@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ssem_jax.certificate import rounding
+from ssem_jax.certificate.class_blocks import has_class_form
 from ssem_jax.certificate.eigenbound import (
     Factored,
     attempt,
@@ -30,8 +31,9 @@ from ssem_jax.compute.kernels import (
 )
 from ssem_jax.geometry.sphere import normalize
 from ssem_jax.losses.base import PROVEN, GramLoss, convexity_of
+from ssem_jax.losses.contrast import ClassContrast
 from ssem_jax.losses.supcl import SupCL
-from ssem_jax.losses.tiles import blockwise_dual
+from ssem_jax.losses.tiles import BlockDual, blockwise_dual
 from ssem_jax.problem.structure import ClassStructure
 
 GRAIN = 2.0**-52
@@ -178,6 +180,26 @@ def bound_factored(loss: GramLoss, prepared: Any, embeddings: Array) -> Dual:
     return found.factored(factored_in_place(matrix, free), len(matrix))
 
 
+def _evaluation(dual: BlockDual, size: int, dim: int) -> rounding.Scalar:
+    """The error of its value, but for that of products with W."""
+    logs = jnp.sum(dual.anchors * jnp.abs(dual.totals))
+    return rounding.blockwise_value(size, dim, jnp.sum(dual.anchors), logs, dual.temperature)
+
+
+def has_tiles(loss: GramLoss) -> TypeGuard[ClassContrast]:
+    """Whether the value of a loss is known, with its rounding, without an N × N matrix."""
+    return has_class_form(loss) and not loss.decoupled
+
+
+def value_alone(loss: ClassContrast, structure: ClassStructure, embeddings: Array) -> Dual:
+    """The value of one cell, in memory of order N·d, for which something else is a lower bound."""
+    size, dim = embeddings.shape
+    dual = blockwise_dual(loss, embeddings, structure)
+    pairs = rounding.blockwise_pairs(size, dim, jnp.sum(dual.anchors), dual.temperature)
+    nothing = jnp.asarray(-jnp.inf)
+    return Dual(dual.value, _evaluation(dual, size, dim) + pairs, nothing, nothing)
+
+
 def bound_by_products(
     loss: SupCL, structure: ClassStructure, embeddings: Array, key: PRNGKeyArray
 ) -> Dual:
@@ -185,8 +207,7 @@ def bound_by_products(
     size, dim = embeddings.shape
     dual = blockwise_dual(loss, embeddings, structure)
     tau, omega = dual.temperature, jnp.sum(dual.anchors)
-    logs = jnp.sum(dual.anchors * jnp.abs(dual.totals))
-    evaluation = rounding.blockwise_value(size, dim, omega, logs, tau)
+    evaluation = _evaluation(dual, size, dim)
     relative = rounding.blockwise_slope(size, dim, tau)
     # ⟨∇L, G⟩ + Σλ is zero but for the errors of both, relative to terms that add up to 2Ω/τ.
     lower = dual.value - evaluation - 4 * relative * omega / tau

@@ -318,6 +318,14 @@ def blockwise_slope(size: int, dim: int, tau: Scalar) -> Scalar:
     return exponents + gamma(3 * size + 6 * EXP_ULPS + 8 * np.log(size) + 32)
 
 
+def blockwise_pairs(size: int, dim: int, omega: Scalar, tau: Scalar) -> Scalar:
+    r"""Error of :math:`\sum_{ij} W_{ij} (1 - G_{ij})/\tau` that is summed from products with W.
+
+    Of 2Ω/τ at most: entries as in :func:`blockwise_slope`; then sums over d columns and N rows.
+    """
+    return 2 * omega / tau * (blockwise_slope(size, dim, tau) + gamma(size + dim + 4))
+
+
 # ------------------------------------------------------------------------------------ three blocks
 
 

@@ -41,7 +41,7 @@ from jaxtyping import Array, Float, Integer, Real
 
 from ssem_jax.compute.kernels import whole
 from ssem_jax.geometry.sphere import normalize, product
-from ssem_jax.losses.contrast import MEANS, SELF_PAIRS
+from ssem_jax.losses.contrast import MEANS, SELF_PAIRS, ClassContrast
 from ssem_jax.losses.positives import apart, check_ids, group, weight_of
 from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.arrays import AnyArray, Hyper
@@ -474,7 +474,7 @@ class BlockDual:
 
 @partial(jax.jit, static_argnames=("structure", "block_size"))
 def blockwise_dual(
-    loss: SupCL,
+    loss: ClassContrast,
     embeddings: Float[Array, "N d"],
     structure: ClassStructure,
     block_size: int | None = None,
@@ -482,7 +482,8 @@ def blockwise_dual(
     """The dual matrix at embeddings as an operator, in memory O(N·d + block_size²).
 
     Args:
-        loss: α, τ and the conventions.
+        loss: with its hyper-parameters and conventions; the value of SupCL is that of
+            :func:`blockwise_supcl`, any other's is summed from products with W.
         embeddings: (N, d) rows ordered by class, instance and view.
         structure: their class structure.
         block_size: rows of a tile of the Gram matrix; as many as suit the platform by default.
@@ -490,16 +491,15 @@ def blockwise_dual(
     if block_size is None:
         block_size = default_block_size(structure.num_embeddings)
     unit, pairs = normalize(embeddings), loss.prepare(structure)
-    alpha, temperature = (jnp.asarray(leaf, unit.dtype) for leaf in (loss.alpha, loss.temperature))
+    of_sup, of_own = (jnp.asarray(share, unit.dtype) for share in loss.mixing)
+    temperature = jnp.asarray(loss.temperature, unit.dtype)
     contrast = Contrast(loss.self_pairs, jnp.asarray(pairs.instance_id))
-    sup, own = (1 - alpha) * pairs.sup, alpha * pairs.own
+    sup, own = of_sup * pairs.sup, of_own * pairs.own
     class_id, views = jnp.asarray(pairs.class_id), structure.num_views
     relatives = jnp.asarray(structure.sizes)[class_id] * views
     anchors = sup * (relatives - views) + own * (views - (loss.self_pairs != "include"))
-    ids = (pairs.class_id, pairs.instance_id)
-    hyper = (loss.alpha, loss.temperature, loss.self_pairs, loss.mean, block_size)
     dual = BlockDual(
-        value=blockwise_supcl(embeddings, *ids, *hyper),
+        value=jnp.zeros(()),
         unit=unit,
         class_id=class_id,
         sup=sup,
@@ -514,8 +514,16 @@ def blockwise_dual(
     )
     pulled, positive = dual._slope_product(jnp.concatenate([unit, jnp.ones((len(unit), 1))], 1))
     along = jnp.sum((pulled - positive)[:, :-1] * unit, axis=1)
+    if type(loss) is SupCL:
+        ids = (pairs.class_id, pairs.instance_id)
+        hyper = (loss.alpha, loss.temperature, loss.self_pairs, loss.mean, block_size)
+        value = blockwise_supcl(embeddings, *ids, *hyper)
+    else:
+        pairs_apart = anchors / temperature - jnp.sum(positive[:, :-1] * unit, axis=1)
+        value = jnp.sum(anchors * dual.totals) + jnp.sum(pairs_apart)
     return dataclasses.replace(
         dual,
+        value=value,
         multipliers=-along,
         norm=jnp.max(pulled[:, -1] + positive[:, -1] + jnp.abs(along)),
     )

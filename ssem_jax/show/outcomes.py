@@ -134,7 +134,7 @@ def draw_margins(
         raise PlotError("no cell counts, so there is no margin to draw.")
     flat = len(axes) >= 2
     with house_style():
-        rows, columns = panel_layout(len(parts), 1 if len(parts) == 1 else 3)
+        rows, columns = panel_layout(len(parts), min(len(parts), 3))
         figure, grid = new_figure(
             rows,
             columns,
@@ -192,7 +192,8 @@ def _margin_plane(
     image = ax.pcolormesh(*edges, nearest, cmap="RdBu", norm=norm, rasterized=True)
     for name, look in _MARGIN_LOOKS.items():
         rows = part.filter(pl.col("outcome") == name)
-        ax.plot(rows[x_name], rows[y_name], ls="", zorder=3, clip_on=False, **look)
+        if len(rows):  # markers of none would stand at the figure's corner, and ask for room there
+            ax.plot(rows[x_name], rows[y_name], ls="", zorder=3, clip_on=False, **look)
     for axis, (name, log) in zip(
         (ax.xaxis, ax.yaxis), ((x_name, x_log), (y_name, y_log)), strict=True
     ):

@@ -360,7 +360,9 @@ def _reference(target: str, room: Room, every: list[Room]) -> str:
     for place in (room, *every):
         if name == place.name and (not path or path == ["ssem_jax"]) and place in every[1:]:
             return f"`{name} <{name}.html>`__"
-        if name in place.names and (not path or place.name in path or path == ["sx"]):
+        if name in place.names and (
+            not path or place.name in path or path in (["sx"], ["ssem_jax"])
+        ):
             return _link(name, place)
     return f"``{target}``"
 

@@ -115,6 +115,47 @@ def test_balanced_closed_forms_are_the_reference(frugal, loss, num_views):
     assert found.to_json()["predicted"]["view_variance"] == float(found.prediction.view)
 
 
+ONE_THREE_FOUR = np.repeat([0, 1, 2], [1, 3, 4])
+LIMITS = ("OWN_LIMIT", "DENSE_LIMIT", "CHOLESKY_LIMIT")
+"""What is many embeddings; here four are."""
+TILES = 1e-11
+"""What margins of values in tiles are wider by: some hundred roundings of 2/τ."""
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        sx.SupCL(0.6, 0.3),
+        pytest.param(sx.losses.SupCon(0.3), marks=pytest.mark.slow),
+        pytest.param(sx.losses.WeightedSupCL(0.6, 0.3, (1.0, 2.0, 1.0)), marks=pytest.mark.slow),
+    ],
+)
+def test_many_embeddings_are_bounded_by_the_minimum_alone(frugal, loss, monkeypatch):
+    rows = rows_of(ONE_THREE_FOUR)
+    formed = sx.audit(rows, ONE_THREE_FOUR, loss).certificate
+    for name in LIMITS:
+        monkeypatch.setattr(certificates, name, 4)
+    monkeypatch.setattr(audits, "CHOLESKY_LIMIT", 4)
+    found = sx.audit(rows, ONE_THREE_FOUR, loss)
+    alone = found.certificate
+    assert alone.lower == found.optimum.lower
+    assert alone.eigenvalue == -np.inf
+    assert alone.failure_probability == 0
+    assert float(alone.value) == pytest.approx(float(formed.value), rel=1e-13)
+    assert abs(float(alone.gap) - float(formed.gap)) <= TILES
+    assert float(alone.gap) >= float(alone.value) - float(found.optimum.value)
+
+
+def test_many_embeddings_near_the_minimum_have_a_bound_of_their_own(frugal, monkeypatch):
+    for name in LIMITS[:2]:
+        monkeypatch.setattr(certificates, name, 4)
+    structure, loss = sx.ClassStructure((4, 4)), sx.SupCL(0.5, 0.1)
+    rows = sx.geometry.ssem_embeddings(structure, sx.theory.delta2(structure, loss), dim=7)
+    found = sx.audit(np.asarray(rows), TWO_BY_FOUR, loss)
+    assert found.optimal
+    assert abs(float(found.certificate.eigenvalue)) < 1e-9
+
+
 @pytest.mark.parametrize(
     ("labels", "loss"),
     [

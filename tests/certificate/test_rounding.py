@@ -370,6 +370,7 @@ LEDGER = [
     (rounding.blockwise_value(10, 5, 1.0, 0.0, 0.5), 18 + 3 * LOG + 12 + 328 + 72),
     (rounding.blockwise_value(10, 5, 0.0, 1.0, 0.5), 36),
     (rounding.blockwise_slope(10, 5, 0.5), 72 + 32 + 74 + 8 * LOG),
+    (rounding.blockwise_pairs(10, 5, 1.0, 0.5), 4 * (72 + 32 + 74 + 8 * LOG + 19)),
     (rounding.block_value(10, 0.0), 6 * LOG + 17),
     (rounding.block_value(1, 1.0), 17 + 12),
     (rounding.block_slope(1.0, 0.0, 0.0), 8),

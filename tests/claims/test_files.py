@@ -190,8 +190,11 @@ def test_margin_maps_show_the_slices_of_the_smallest_margins(tmp_path):
     parts, axes = told.margin_map(trial)
     assert axes == [("alpha", False), ("temperature", True)]
     assert [title for title, _ in parts] == ["n=3, d=5", "n=2, d=3"]
-    show.save(show.draw_margins(parts, axes, "title"), tmp_path / "map.png")
+    figure = show.draw_margins(parts, axes, "title")
+    show.save(figure, tmp_path / "map.png")
     assert (tmp_path / "map.png").stat().st_size > 10_000
+    panels = [ax.get_position().width for ax in figure.axes[:2]]
+    assert min(panels) > 0.25  # of the figure, beside axes' labels and a colour bar
 
 
 @pytest.mark.parametrize("hyper", [{"temperature": 0.5}, {"temperature": 0.5, "alpha": [0.2, 0.9]}])

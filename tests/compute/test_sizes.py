@@ -68,9 +68,7 @@ def test_a_file_that_unfolds_is_looked_at_first(name, monkeypatch, tmp_path):
         (np.savez_compressed if name == "zeros.npz" else np.save)(path, np.zeros((600, 2)))
     assert sx.advice.read_embeddings(path).shape == (600, 2)
     monkeypatch.setattr(sizes, "free_memory", lambda: 1e3)
-    with pytest.raises(
-        ValueError, match=r"9.6 kB of memory .*; save a sample of the rows.$"
-    ):
+    with pytest.raises(ValueError, match=r"9.6 kB of memory .*; save a sample of the rows.$"):
         sx.advice.read_embeddings(path)
 
 
