@@ -263,6 +263,7 @@ class _Plain(str):
 
     @classmethod
     def of(cls, annotation: Any) -> Any:
+        annotation = getattr(annotation, "__forward_arg__", annotation)  # of a NamedTuple's field
         if isinstance(annotation, str):
             return cls(annotation.strip("'\""))
         return annotation
