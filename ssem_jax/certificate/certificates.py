@@ -97,7 +97,7 @@ factored in place."""
 CHOLESKY_LIMIT = 8192
 """Embeddings up to which the dual matrix is formed: 512 MiB, of which a few are held at a time."""
 OWN_LIMIT, NEAR = 2048, 1e-6
-"""Embeddings whose own multipliers would cost more than they gain, unless a reference is so near."""
+"""Embeddings whose own multipliers cost more than they gain, unless a reference is so near."""
 
 
 def _found(embeddings: Float[Array, "B N d"], structure: ClassStructure) -> Array:
