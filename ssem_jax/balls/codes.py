@@ -45,7 +45,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from flint import arb
-from scipy.linalg import eigh
 
 from ssem_jax.balls.arithmetic import Exact, float_below, to_ball, working_precision
 from ssem_jax.losses.supcl import SupCL
@@ -163,7 +162,8 @@ def gauss_nodes(num_points: int, dim: int, degree: int) -> list[float]:
     mass = np.outer(at_one[:count], at_one[:count]) * (2 if ends else 1) / num_points
     gram = weight[:count, :count] - mass
     moved = (jacobi @ weight)[:count, :count] - mass
-    found = eigh((moved + moved.T) / 2, gram, eigvals_only=True)
+    inverse = np.linalg.inv(np.linalg.cholesky(gram))
+    found = np.linalg.eigvalsh(inverse @ moved @ inverse.T)
     return [-1.0] * ends + np.clip(found, -1, 1).tolist()
 
 

@@ -25,7 +25,6 @@ from fractions import Fraction
 
 import numpy as np
 import polars as pl
-from scipy.optimize import linprog
 
 from ssem_jax.certificate.certificate import COLLAPSE_TOLERANCE
 from ssem_jax.claims.cells import Cells, ClaimError
@@ -165,6 +164,8 @@ def features(cells: Cells, names: list[str]) -> np.ndarray:
 
 def _nearest(values: np.ndarray, ends: np.ndarray, sign: float) -> list[Fraction] | None:
     """Simple coefficients of the nearest sound bound, or None where there is none."""
+    from scipy.optimize import linprog  # half a second, which nothing else should wait for
+
     solved = linprog(sign * values.mean(0), -sign * values, -sign * ends, bounds=(None, None))
     if not solved.success:
         return None
