@@ -69,6 +69,7 @@ from ssem_jax.certificate.dual import (
     bound_by_products,
     bound_chunk,
     bound_factored,
+    gather,
     has_tiles,
     value_alone,
 )
@@ -373,7 +374,7 @@ def _certify(
         return found, _variances(points, structure)
 
     capacity = chunk_capacity(num_points * (max(num_points, dim) if formed else dim))
-    dual, found = _gather(run_chunks(bound, np.arange(size), capacity), size)
+    dual, found = gather(run_chunks(bound, np.arange(size), capacity), size)
     # Without convexity a tangent bounds nothing.
     bounded = np.where(losses.convex & np.isfinite(dual.lower), dual.lower, -np.inf)
     lower = bounded if reference is None else np.maximum(bounded, reference.lower)
@@ -461,23 +462,10 @@ def _bound_blocks(
     capacity = BRACKET_CAPACITY if has_block_form(losses) else DENSE_BRACKET_CAPACITY
     if batched():
         capacity = chunk_capacity(1 if has_block_form(losses) else structure.num_embeddings**2)
-    reduced = _gather(run_chunks(bound, np.arange(len(level)), capacity), len(level))
+    reduced = gather(run_chunks(bound, np.arange(len(level)), capacity), len(level))
     # An end that is no number, of a loss that is infinite on the way, bounds nothing.
     low, high = np.fmax(reduced.low, LOWEST), np.fmin(reduced.high, 1)
     return reduced._replace(low=low, high=high)
-
-
-def _gather(chunks: Any, size: int) -> Any:
-    """The chunks of a run in the order of the cells."""
-    whole = None
-    for cells, results in chunks:
-        if whole is None:
-            whole = jax.tree.map(
-                lambda leaf: np.zeros((size, *leaf.shape[1:]), leaf.dtype), results
-            )
-        for target, part in zip(jax.tree.leaves(whole), jax.tree.leaves(results), strict=True):
-            target[cells] = part
-    return whole
 
 
 def dual_of_gram(

@@ -261,3 +261,16 @@ def bound_chunk(losses: GramLoss, prepared: Any, embeddings: Array, count: Array
     """Value and lower bound of the first `count` cells of a chunk."""
     bound = _bound_lanes if batched() else _bound_in_turn
     return bound(losses, prepared, embeddings, count)
+
+
+def gather(chunks: Any, size: int) -> Any:
+    """The chunks of a run in the order of the cells."""
+    whole = None
+    for cells, results in chunks:
+        if whole is None:
+            whole = jax.tree.map(
+                lambda leaf: np.zeros((size, *leaf.shape[1:]), leaf.dtype), results
+            )
+        for target, part in zip(jax.tree.leaves(whole), jax.tree.leaves(results), strict=True):
+            target[cells] = part
+    return whole
