@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.optimize import brentq
 from threadpoolctl import threadpool_limits
 
 from ssem_jax.certificate.class_blocks import BRACKET_CLASS_LIMIT
@@ -121,6 +120,8 @@ def merged_thresholds(
     with π the share of the size in all instances, is the variance where instances have parted, and
     minus the multiplier in that share where they have not: it is 0 at the threshold.
     """
+    from scipy.optimize import brentq
+
     sizes = np.asarray(structure.sizes)
     known: dict[float, dict[int, float]] = {}
     cone = program_of(SupCL(0.5, temperature, self_pairs, mean), structure).cone
