@@ -13,7 +13,7 @@ import dataclasses
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -32,6 +32,7 @@ from ssem_jax.certificate.symmetry.programs import (
 from ssem_jax.losses.base import GramLoss
 from ssem_jax.losses.batched import RandomBatches
 from ssem_jax.losses.supcl import SupCL
+from ssem_jax.losses.terms import Terms
 from ssem_jax.problem.structure import ClassStructure, check_structure
 from ssem_jax.problem.validation import check_count, check_mixing, check_temperature
 
@@ -249,7 +250,7 @@ def _solved(structure: ClassStructure, loss: GramLoss) -> tuple[Program, Solved,
 
 def _slack(structure: ClassStructure, loss: GramLoss) -> float:
     """That of the class that is nearest to part, or has parted furthest."""
-    return min(instance_slack(structure, loss.terms(structure)).values())
+    return min(instance_slack(structure, cast(Terms, loss.terms(structure))).values())
 
 
 def first_threshold(loss: Loss, structure: ClassStructure, tau: float, positives: bool) -> float:

@@ -158,7 +158,7 @@ def landscape(
             or a problem of every dimension or with bounded similarities.
     """
     require_x64()
-    problems = list(problem) if isinstance(problem, list | tuple) else [problem]
+    problems: list[Any] = list(problem) if isinstance(problem, list | tuple) else [problem]
     for each in problems:
         check_problem(each)
         each.check_unbounded()

@@ -8,7 +8,7 @@ there are. Where sizes are many, or classes few, the program of the classes is s
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -145,7 +145,8 @@ def merged_thresholds(
         if first in (0, len(alphas)):
             return alphas[min(first, len(alphas) - 1)]  # 0, or 1
         ends = alphas[first - 1], alphas[first]
-        return float(brentq(parted, *ends, args=(size, share), xtol=RESOLUTION))
+        found: Any = brentq(parted, *ends, args=(size, share), xtol=RESOLUTION)
+        return float(found)
 
     with one_thread():
         variances(0.0), variances(1.0)

@@ -164,13 +164,13 @@ def descend(
     capacity = chunk_capacity(structure.num_embeddings * dim)
     for chunk, found in run_chunks(work, np.arange(num_starts), capacity):
         critical[chunk], values[chunk], gradients[chunk] = found
-    paths = [np.array(each) for each in seen]
+    losses, within, between = paths = [np.array(each) for each in seen]
     if method == "newton":
         points = jnp.asarray(critical)
         last = _looks(bare, prepared, points, structure)
         for path, end in zip(paths, last, strict=True):
             path[:, 1:] = np.asarray(end)[:, None]
-    return Descents(*paths, critical, values, gradients)
+    return Descents(losses, within, between, critical, values, gradients)
 
 
 @partial(Kernel, static_argnums=(3,))

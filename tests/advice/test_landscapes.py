@@ -2,6 +2,7 @@
 
 import json
 import sys
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,7 +18,7 @@ from ssem_jax.solver.descents import Descents
 module = sys.modules["ssem_jax.advice.landscapes"]
 STRUCTURE = sx.ClassStructure((2, 2))
 STARTS, STEPS = 12, 200
-HOW = {"num_starts": STARTS, "steps": STEPS}
+HOW: dict[str, Any] = {"num_starts": STARTS, "steps": STEPS}
 LOWEST = module.lowest
 
 

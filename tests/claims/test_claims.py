@@ -12,6 +12,7 @@ import proofs_numeric
 import ssem_jax as sx
 from ssem_jax import claims, theory
 from ssem_jax.claims import Claim, ClaimError, Domain, Interval, Verdict, equal, judge
+from ssem_jax.claims.judgements import _smallest
 from ssem_jax.sweeps import Grid, sweep
 
 STRUCTURE = sx.ClassStructure((2, 2))
@@ -32,9 +33,7 @@ def test_the_clearest_of_equally_small_counterexamples_is_told(table):
     """As clear as the upper end of its margin is low, whatever the lower end says."""
     high = np.linspace(-0.1, -0.9, len(table))
     low = -2 - high
-    told = claims.judgements._smallest(
-        (claims.Cells(table),), np.arange(len(table)), Interval(low, high)
-    )
+    told = _smallest((claims.Cells(table),), np.arange(len(table)), Interval(low, high))
     assert told == table.row(len(table) - 1, named=True)
 
 

@@ -1,5 +1,7 @@
 """Proposals: sound on their table, simple, claims that can be judged; planted rules are found."""
 
+from typing import Any, cast
+
 import numpy as np
 import polars as pl
 import pytest
@@ -60,7 +62,7 @@ def test_proposals_are_claims_that_can_be_judged(table, tmp_path):
     found = sx.claims.propose(table, count=2) + sx.claims.propose(table, "delta2", count=1)
     path = tmp_path / "rules_proposed.py"
     path.write_text(sx.claims.as_claims(found, table), encoding="utf-8")
-    claims = files.conjectures(files.load(path))
+    claims: list[Any] = files.conjectures(files.load(path))
     assert [claim.name for claim in claims] == ["proposal_1", "proposal_2", "proposal_3"]
     cells = sx.claims.Cells(table)
     first = claims[0]
@@ -77,4 +79,4 @@ def test_no_bracket_no_proposal(table):
     with pytest.raises(ValueError, match="quantity must be one of"):
         sx.claims.propose(table, "beta")
     with pytest.raises(ValueError, match="every proposal must be a Proposal, of propose"):
-        sx.claims.as_claims([None], table)
+        sx.claims.as_claims(cast(Any, [None]), table)

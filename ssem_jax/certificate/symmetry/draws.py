@@ -89,7 +89,7 @@ def _circle(total: int, drawn: int) -> _Circle:
     weights = np.where(angles > 0, 2.0, 1.0)
     logs, loose = _logarithms(angles, theta, np.zeros((1, 1)), np.array([float(total)]), drawn)[:2]
     parts = weights * np.exp(logs[:, 0])
-    whole = float(np.sum(parts.real))
+    whole = float(np.sum(np.real(parts)))
     return _Circle(angles, weights, theta, whole, float(np.abs(parts) @ loose[:, 0]) / whole)
 
 
