@@ -10,7 +10,8 @@ rational number it is. Three kinds of proof:
 * **Phases** of one cell (:func:`prove_phase`), by the signs of those eigenvalues at collapse.
 * **Theorems on boxes** (:func:`prove_on_box` and the functions built on it), by branch and bound.
 * **Identities** of rational functions (:func:`prove_zero`), at as many exact points as their
-  degrees ask for: thresholds of other structures, for all sizes and temperatures at once.
+  degrees ask for: thresholds of other structures, and last layers over free features, for all sizes
+  and temperatures at once.
 * **Codes** (:func:`code_bound`): what no embeddings in R^d beat, by linear programming bounds.
 
 References:
@@ -42,6 +43,8 @@ from ssem_jax.balls.codes import least_in_dimension as least_in_dimension
 from ssem_jax.balls.enclosures import Enclosure as Enclosure
 from ssem_jax.balls.enclosures import enclose_minimum as enclose_minimum
 from ssem_jax.balls.enclosures import is_positive_definite as is_positive_definite
+from ssem_jax.balls.features import prove_merging as prove_merging
+from ssem_jax.balls.features import prove_simplex_features as prove_simplex_features
 from ssem_jax.balls.identities import Identity as Identity
 from ssem_jax.balls.identities import prove_zero as prove_zero
 from ssem_jax.balls.peak import Peak as Peak

@@ -4,8 +4,8 @@ Files: certificate (what is found), certificates (certify and its kin), dual (th
 rounding (every margin), eigenbound (λ_min from below), barrier and brackets (equal classes),
 class_blocks, class_program and class_brackets (classes of any size), places and exports (files that
 an independent program checks), reduced (towers, prototypes, batches, bounds of entries: losses that
-say their terms); and the room symmetry, on which that stands: whatever has pairs that play equal
-parts.
+say their terms); the room symmetry, on which that stands: whatever has pairs that play equal parts;
+and the room features: classifier weights and features, with what bounds their norms.
 """
 
 from ssem_jax.certificate.certificate import COLLAPSE_TOLERANCE as COLLAPSE_TOLERANCE
@@ -21,4 +21,7 @@ from ssem_jax.certificate.certificates import negative_direction as negative_dir
 from ssem_jax.certificate.class_program import ReducedSolution as ReducedSolution
 from ssem_jax.certificate.class_program import solve_reduced as solve_reduced
 from ssem_jax.certificate.exports import export as export
+from ssem_jax.certificate.features import FeatureOptimum as FeatureOptimum
+from ssem_jax.certificate.features import minority_threshold as minority_threshold
+from ssem_jax.certificate.features import solve_features as solve_features
 from ssem_jax.certificate.reduced import certify_program as certify_program

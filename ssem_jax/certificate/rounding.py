@@ -476,3 +476,48 @@ def factor_shift(size: int, shift: float, rest: float, squares: float) -> float:
         squares: the squared Frobenius norm of L.
     """
     return (shift + rest) * (1 + gamma(size * size + 8)) + gamma(size + 4) * squares
+
+
+# ------------------------------------------------------------------- free features and weights
+
+FEATURE_ROUNDINGS = 28
+"""Roundings of an entry of A in units of the multipliers: a gain from norms and a size (6), its
+share of all samples (2), two roots of multipliers and their quotients (4), a root of two counts and
+its product (3), labels (3), and a sum over the classes of a kind (3)."""
+
+
+def feature_bound(count: int, sizes: float) -> float:
+    r"""Error of Σ share Σ c P |log P| less what norms are paid, for exact P.
+
+    Logarithms of 2·LOG_ULPS, shares and copies of 4, products; sums over D + 1 slots and D kinds,
+    and as many over what limits are worth.
+
+    Args:
+        count: D.
+        sizes: both parts, which are not negative.
+    """
+    return gamma(3 * count + 2 * LOG_ULPS + 16) * sizes
+
+
+def feature_value(
+    count: int, arguments: float, sizes: float, costs: float, variables: int
+) -> float:
+    r"""Error of the loss of free features at their Gram matrix.
+
+    A logit is summed from two products with a gain and a bias, of FEATURE_ROUNDINGS in all, and a
+    log-sum-exp errs by no more than its worst argument, and by D + 1 exponentials of 2·EXP_ULPS and
+    their sum; a logarithm follows, and sums over slots and kinds.
+
+    Args:
+        count: D.
+        arguments: Σ share (max|z| + Σ t|z|).
+        sizes: Σ share (|log Σ| + Σ t|z|).
+        costs: of norms and biases, from sums over all variables.
+        variables: their number.
+    """
+    return (
+        gamma(FEATURE_ROUNDINGS + 4) * arguments
+        + gamma(count + 2 * EXP_ULPS + 4)
+        + gamma(2 * count + 2 * LOG_ULPS + 16) * sizes
+        + gamma(variables + 16) * costs
+    )

@@ -31,6 +31,7 @@ from ssem_jax.cli import (  # noqa: F401
     landscapes,
     pictures,
     advice,
+    features,
     train,
 )
 # isort: on

@@ -4,8 +4,9 @@ Files: base (what a loss is), decorator (a loss of your own), contrast (softmax 
 instance), supcl, weighted, pairwise (sigmoid, spectral, soft weights, …), convexity, declared and
 probes (is a loss what it declares?), tiles (the same loss in memory of order N d) and positives (of
 rows in any order); structured (two towers, prototypes, kinds of pairs), batched (means over
-batches), and what both stand on: terms, kinds and listed (losses that say their terms); conventions
-(what libraries compute, and losses by name).
+batches), and what both stand on: terms, kinds and listed (losses that say their terms); features
+(cross-entropy of classifier weights and features, and what bounds their norms); conventions (what
+libraries compute, and losses by name).
 """
 
 from ssem_jax.losses.base import GramLoss as GramLoss
@@ -24,6 +25,11 @@ from ssem_jax.losses.convexity import ConvexityViolation as ConvexityViolation
 from ssem_jax.losses.convexity import check_convex as check_convex
 from ssem_jax.losses.declared import FalseDeclarationError as FalseDeclarationError
 from ssem_jax.losses.decorator import gram_loss as gram_loss
+from ssem_jax.losses.features import Balls as Balls
+from ssem_jax.losses.features import Budget as Budget
+from ssem_jax.losses.features import CrossEntropy as CrossEntropy
+from ssem_jax.losses.features import Ridge as Ridge
+from ssem_jax.losses.features import Unit as Unit
 from ssem_jax.losses.kinds import Contrast as Contrast
 from ssem_jax.losses.pairwise import AlignUniform as AlignUniform
 from ssem_jax.losses.pairwise import PairWeights as PairWeights

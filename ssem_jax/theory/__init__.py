@@ -36,7 +36,8 @@ roundings times their condition number, which is large near the α that collapse
 Files: setting (what goes in), reduced (the loss above), boundaries, optimum, guidelines, unequal
 (classes of different size), other_losses (a criterion for any convex loss, spectral, sigmoid),
 dataset (many batches), batches (random and stratified ones), nonnegative (embeddings after a ReLU),
-kinds (losses that weigh kinds of pairs, two towers, means over all anchors).
+kinds (losses that weigh kinds of pairs, two towers, means over all anchors), features (classifier
+weights and features).
 """
 
 from ssem_jax.theory.batches import random_alpha_c as random_alpha_c
@@ -53,6 +54,11 @@ from ssem_jax.theory.boundaries import tau_c as tau_c
 from ssem_jax.theory.boundaries import tau_v as tau_v
 from ssem_jax.theory.dataset import DatasetOptimum as DatasetOptimum
 from ssem_jax.theory.dataset import dataset_optimum as dataset_optimum
+from ssem_jax.theory.features import BalancedRidge as BalancedRidge
+from ssem_jax.theory.features import balanced_ridge as balanced_ridge
+from ssem_jax.theory.features import merged_size as merged_size
+from ssem_jax.theory.features import ridge_margin as ridge_margin
+from ssem_jax.theory.features import simplex_cross_entropy as simplex_cross_entropy
 from ssem_jax.theory.guidelines import excluded_guideline as excluded_guideline
 from ssem_jax.theory.guidelines import majority_guideline as majority_guideline
 from ssem_jax.theory.guidelines import power_guideline as power_guideline

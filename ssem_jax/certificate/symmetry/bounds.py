@@ -81,12 +81,14 @@ def least_eigenvalue(
     coefficients = algebra.coefficients(diagonal, entries)
     degree = np.sqrt(algebra.valency * algebra.valency[algebra.transpose].astype(float))
     loose = rounding.represented(algebra.num_colours, float(np.abs(coefficients) @ degree))
-    return min(_semidefinite(piece.matrix(coefficients)) for piece in algebra.pieces) - loose
+    return min(semidefinite(piece.matrix(coefficients)) for piece in algebra.pieces) - loose
 
 
-def _semidefinite(matrix: np.ndarray) -> float:
+def semidefinite(matrix: np.ndarray) -> float:
     """A lower bound ≤ 0 of the least eigenvalue of (A + Aᵀ)/2."""
     matrix = (matrix + matrix.T) / 2
+    if not matrix.any():
+        return 0.0
     size = len(matrix)
     tiny = rounding.UNIT * size * max(float(np.abs(matrix).max()), rounding.SMALLEST)
     shift = tiny + max(0.0, -float(np.linalg.eigvalsh(matrix)[0])) * (1 + 2**-46)

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -285,6 +285,34 @@ class Point(NamedTuple):
     weight: float
 
 
+@runtime_checkable
+class Reduced(Protocol):
+    """What the solver needs of a program: :class:`Program` is one."""
+
+    @property
+    def num_variables(self) -> int:
+        """O."""
+        ...
+
+    @property
+    def start(self) -> Float[np.ndarray, " O"]:
+        """A point inside."""
+        ...
+
+    @property
+    def cone(self) -> Cone:
+        """The blocks that must be positive semidefinite."""
+        ...
+
+    def value(self, x: Float[np.ndarray, " O"]) -> float:
+        """f."""
+        ...
+
+    def local(self, x: Float[np.ndarray, " O"]) -> Local:
+        """f, its gradient and its Hessian."""
+        ...
+
+
 class Goal:
     """What a stage minimises: f; or a linear function -c·x among x with f(x) ≤ level.
 
@@ -295,7 +323,7 @@ class Goal:
     """
 
     def __init__(
-        self, program: Program, tilt: np.ndarray | float = 0.0, level: float | None = None
+        self, program: Reduced, tilt: np.ndarray | float = 0.0, level: float | None = None
     ) -> None:
         self.program, self.level = program, level
         self.tilt = np.broadcast_to(np.asarray(tilt, float), (program.num_variables,))
@@ -381,7 +409,7 @@ def solved_system(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
         return scale * np.linalg.lstsq(scaled, scale * vector, rcond=None)[0]
 
 
-def minimise(program: Program, last: float = LAST_BARRIER) -> Point:
+def minimise(program: Reduced, last: float = LAST_BARRIER) -> Point:
     """A point of the central path at ν = `last`, whose gap is about `last` times the dimensions."""
     goal = Goal(program)
     slope = program.local(program.start).slope
