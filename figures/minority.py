@@ -35,7 +35,7 @@ def compute(fast: bool, progress: Progress) -> Tables:
     """Certified margins of minority classes, along their ratio to others and along their size."""
     losses, peeled, starts = sx.losses, [], []
     loss = losses.CrossEntropy(losses.Budget(1.0, 1.0))
-    ratios = np.linspace(LEAST, MOST, 6 if fast else 41)[1:]
+    ratios = np.linspace(LEAST, MOST, 6 if fast else 21)[1:]
     sizes = (1, 2, 3, 5, 8, 12, 20, 39)[:: 2 if fast else 1]
     progress.begin(len(ratios) * len(COUNTS) + len(sizes) * len(DECAYS))
     for major, minor in COUNTS:
@@ -71,7 +71,7 @@ def draw(tables: Tables) -> object:
     left.set_xlabel(r"imbalance $n_A/n_B$")
     left.set_ylabel("margin of minority classes")
     left.set_title(r"budgets $E_W = E_H = 1$")
-    left.legend(loc="upper right")
+    left.legend(loc="upper right", frameon=True, framealpha=1, edgecolor="none")
     for place, decay in enumerate(DECAYS):
         rows = tables["law"].filter(decay=decay)
         right.plot(rows["size"], rows["margin"], color=show.COLORS[place], lw=1)
@@ -82,7 +82,7 @@ def draw(tables: Tables) -> object:
     right.set_xscale("log")
     right.set_xlabel("samples of a minority class")
     right.set_title(r"weight decay, $1 - N\lambda/\sqrt{n}$")
-    right.legend(loc="upper left")
+    right.legend(loc="lower right")
     return figure
 
 

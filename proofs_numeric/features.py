@@ -188,8 +188,8 @@ merging_on_both_sides = Theorem(
     SOURCE,
     Verdict.HOLDS,
 )
-minority_collapse = Theorem(
-    "minority_collapse",
+layer_peeled_minorities = Theorem(
+    "layer_peeled_minorities",
     "Layer-peeled model: minority classes merge from a ratio of sizes on, 3.38049, 1.73542 and "
     "5023.9 for (K_A, K_B, E_W, E_H) = (2,2,1,1), (5,5,1,1) and (7,3,10,5).",
     lambda: judged(minority()),

@@ -487,37 +487,21 @@ its product (3), labels (3), and a sum over the classes of a kind (3)."""
 
 
 def feature_bound(count: int, sizes: float) -> float:
-    r"""Error of Σ share Σ c P |log P| less what norms are paid, for exact P.
-
-    Logarithms of 2·LOG_ULPS, shares and copies of 4, products; sums over D + 1 slots and D kinds,
-    and as many over what limits are worth.
-
-    Args:
-        count: D.
-        sizes: both parts, which are not negative.
-    """
+    r"""Error of Σ share Σ c P |log P| less what norms are paid, of both sizes, for exact P of D
+    kinds: logarithms, shares and copies (4), products, sums over D + 1 slots and D kinds."""
     return gamma(3 * count + 2 * LOG_ULPS + 16) * sizes
 
 
-def feature_value(
-    count: int, arguments: float, sizes: float, costs: float, variables: int
-) -> float:
-    r"""Error of the loss of free features at their Gram matrix.
-
-    A logit is summed from two products with a gain and a bias, of FEATURE_ROUNDINGS in all, and a
-    log-sum-exp errs by no more than its worst argument, and by D + 1 exponentials of 2·EXP_ULPS and
-    their sum; a logarithm follows, and sums over slots and kinds.
+def feature_value(count: int, arguments: float, sizes: float, costs: float, number: int) -> float:
+    r"""Error of the loss of D kinds of free features at their Gram matrix. A logit is two products
+    with a gain and a bias; log-sum-exp errs by its worst one, D + 1 exponentials and their sum.
 
     Args:
         count: D.
         arguments: Σ share (max|z| + Σ t|z|).
         sizes: Σ share (|log Σ| + Σ t|z|).
-        costs: of norms and biases, from sums over all variables.
-        variables: their number.
+        costs: of norms and biases, from sums over all variables, of this number.
     """
-    return (
-        gamma(FEATURE_ROUNDINGS + 4) * arguments
-        + gamma(count + 2 * EXP_ULPS + 4)
-        + gamma(2 * count + 2 * LOG_ULPS + 16) * sizes
-        + gamma(variables + 16) * costs
-    )
+    loose = gamma(FEATURE_ROUNDINGS + 4) * arguments + gamma(count + 2 * EXP_ULPS + 4)
+    summed = gamma(2 * count + 2 * LOG_ULPS + 16) * sizes
+    return loose + summed + gamma(number + 16) * costs

@@ -131,8 +131,8 @@ def test_classes_of_equal_size_merge_as_the_law_says(bias, factor, state):
     ("counts", "energies", "ratio"),
     [
         ((2, 2), (1.0, 1.0), 3.38049),
-        ((5, 5), (1.0, 1.0), 1.73542),
-        ((7, 3), (10.0, 5.0), 5023.9),
+        pytest.param((5, 5), (1.0, 1.0), 1.73542, marks=pytest.mark.slow),
+        pytest.param((7, 3), (10.0, 5.0), 5023.9, marks=pytest.mark.slow),
     ],
 )
 def test_thresholds_of_minority_collapse(counts, energies, ratio):

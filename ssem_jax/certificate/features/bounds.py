@@ -255,5 +255,5 @@ def upper_value(program: FeatureProgram, x: Float[np.ndarray, " O"]) -> float:
         arguments=float(program.shares @ (ends + pulls)),
         sizes=float(program.shares @ (np.abs(logs) + pulls)),
         costs=float(np.abs(program.cost) @ np.abs(x)) + decay,
-        variables=len(x),
+        number=len(x),
     )

@@ -15,7 +15,7 @@ from ssem_jax.problem.validation import check_count
 
 MOST = 1e9
 """The largest ratio of sizes that is looked at."""
-DIGITS = 1e-10
+DIGITS = 1e-8
 """Relative accuracy of a threshold, well above that of the optima it is found from."""
 
 
