@@ -63,7 +63,7 @@ def _attained(found: FeatureOptimum, value: float) -> bool:
 def balanced() -> Iterator[Cell]:
     """Stated losses of balanced classes, and simplexes."""
     for k, n in ((2, 5), (3, 1), (10, 50), (1000, 20)):
-        ridges = [(1e-3 / n, 1e-3, eps) for eps in (0.0, 0.1)]
+        ridges = [(1e-5 / n, 1e-3, eps) for eps in (0.0, 0.1)]
         cells = [
             (CrossEntropy(Ridge(w, h), bias, eps), theory.balanced_ridge(k, n, w, h, eps).loss)
             for w, h, eps in ridges

@@ -41,4 +41,5 @@ def test_focal_loss_is_refused_with_the_violating_pair():
 
 
 def test_without_focus_it_is_cross_entropy_and_passes():
-    assert check_convex(focal(temperature=0.2, gamma=0.0), STRUCTURE) is None
+    loss = focal(temperature=0.2, gamma=0.0)
+    assert check_convex(loss, STRUCTURE, jax.random.key(0)) is None
