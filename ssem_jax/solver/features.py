@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
-from scipy.optimize import minimize
 
 from ssem_jax.geometry.sphere import normalize
 from ssem_jax.losses.features import (
@@ -90,6 +89,8 @@ def minimise_features(
     Raises:
         ValueError: no such loss, no sizes, d < 1; or 64-bit mode is off.
     """
+    from scipy.optimize import minimize  # half a second, which nothing else should wait for
+
     require_x64()
     check_cross_entropy(loss)
     sizes, dim = checked_sizes(sizes), check_count("dim", dim, 1)

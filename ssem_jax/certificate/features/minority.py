@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.optimize import brentq
 
 from ssem_jax.certificate.features.bounds import lower_bound, multipliers
 from ssem_jax.certificate.features.program import FeatureProgram, Kinds
@@ -41,6 +40,8 @@ def minority_threshold(loss: CrossEntropy, num_majorities: int, num_minorities: 
     References:
         Fang, He, Long and Su (PNAS 2021), minority collapse, for budgets.
     """
+    from scipy.optimize import brentq  # half a second, which nothing else should wait for
+
     check_cross_entropy(loss)
     if isinstance(loss.norms, Ridge):
         raise ValueError(
