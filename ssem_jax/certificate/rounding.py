@@ -481,27 +481,19 @@ def factor_shift(size: int, shift: float, rest: float, squares: float) -> float:
 # ------------------------------------------------------------------- free features and weights
 
 FEATURE_ROUNDINGS = 28
-"""Roundings of an entry of A in units of the multipliers: a gain from norms and a size (6), its
-share of all samples (2), two roots of multipliers and their quotients (4), a root of two counts and
-its product (3), labels (3), and a sum over the classes of a kind (3)."""
+"""Roundings of an entry of A in units of the multipliers: gain (6), share of samples (2), roots of
+multipliers and quotients (4), of counts (3), labels (3), sums over a kind (3); and some more."""
 
 
 def feature_bound(count: int, sizes: float) -> float:
-    r"""Error of Σ share Σ c P |log P| less what norms are paid, of both sizes, for exact P of D
+    """Error of Σ share Σ c P |log P| less what norms are paid, of both sizes, for exact P of D
     kinds: logarithms, shares and copies (4), products, sums over D + 1 slots and D kinds."""
     return gamma(3 * count + 2 * LOG_ULPS + 16) * sizes
 
 
 def feature_value(count: int, arguments: float, sizes: float, costs: float, number: int) -> float:
-    r"""Error of the loss of D kinds of free features at their Gram matrix. A logit is two products
-    with a gain and a bias; log-sum-exp errs by its worst one, D + 1 exponentials and their sum.
-
-    Args:
-        count: D.
-        arguments: Σ share (max|z| + Σ t|z|).
-        sizes: Σ share (|log Σ| + Σ t|z|).
-        costs: of norms and biases, from sums over all variables, of this number.
-    """
+    """Error of the loss of D kinds of free features: a log-sum-exp errs by its worst logit, D + 1
+    exponentials. `arguments` is Σ share (max|z| + Σ t|z|), `sizes` Σ share (|log Σ| + Σ t|z|), and
+    `costs` are those of norms and biases, summed over a number of variables."""
     loose = gamma(FEATURE_ROUNDINGS + 4) * arguments + gamma(count + 2 * EXP_ULPS + 4)
-    summed = gamma(2 * count + 2 * LOG_ULPS + 16) * sizes
-    return loose + summed + gamma(number + 16) * costs
+    return loose + gamma(2 * count + 2 * LOG_ULPS + 16) * sizes + gamma(number + 16) * costs
