@@ -80,8 +80,8 @@ def collapse_of(optimum: FeatureOptimum) -> Collapse:
     counts = optimum.kinds.counts
 
     def spread(norms: np.ndarray) -> float:
-        mean = float(counts @ norms) / counts.sum()
-        return float(np.sqrt(counts @ (norms - mean) ** 2 / counts.sum())) / float(max(mean, 1e-300))
+        mean = float(counts @ norms / counts.sum())
+        return float(np.sqrt(counts @ (norms - mean) ** 2 / counts.sum())) / max(mean, 1e-300)
 
     return Collapse(
         0.0,

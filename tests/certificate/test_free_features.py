@@ -1,6 +1,7 @@
 """Free features and weights: closed forms, the dual bound of any point, merging, free descent."""
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,11 @@ CLOSE = 1e-11
 SIZES = (12, 12, 5, 2, 2)
 NORMS = (Ridge(1e-2, 1e-3), Budget(1.5, 0.7), Balls(1.0, 2.0), Unit(0.3))
 BIASES = (False, True, 0.1)
+
+
+def wrong(value) -> Any:
+    """What no type admits."""
+    return value
 
 
 def labels_of(sizes):
@@ -234,14 +240,14 @@ def test_margins_grow_with_what_they_are_summed_from():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: CrossEntropy(0.1), r"norms must be Ridge\(λ_W, λ_H\)"),
+        (lambda: CrossEntropy(wrong(0.1)), r"norms must be Ridge\(λ_W, λ_H\)"),
         (lambda: CrossEntropy(Unit(1.0), bias=-1.0), "bias, if it is no bool"),
         (lambda: CrossEntropy(Unit(1.0), smoothing=1.0), r"smoothing must lie in \[0, 1\)"),
         (lambda: Ridge(0.0, 1.0), "weights of Ridge must be positive"),
-        (lambda: Balls([1.0, 2.0], 1.0), "weights of Balls must be one number"),
-        (lambda: solve_features(Unit(1.0), (2, 2)), "loss must be a CrossEntropy"),
+        (lambda: Balls(wrong([1.0, 2.0]), 1.0), "weights of Balls must be one number"),
+        (lambda: solve_features(wrong(Unit(1.0)), (2, 2)), "loss must be a CrossEntropy"),
         (
-            lambda: solve_features(CrossEntropy(Unit(1.0)), 3),
+            lambda: solve_features(CrossEntropy(Unit(1.0)), wrong(3)),
             "sizes must be integers, one for each",
         ),
         (lambda: solve_features(CrossEntropy(Unit(1.0)), (3,)), "at least 2 classes; got 1"),

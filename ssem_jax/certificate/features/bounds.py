@@ -208,7 +208,7 @@ def lower_bound(
     if ridge and pairing.stretch > 1:
         part = (1 - 8 * rounding.UNIT) / pairing.stretch
         rows = _shrunk(program, rows, part)
-        pairing = Pairing(*(min(1, part) * each for each in pairing))
+        pairing = Pairing(part * pairing.means, part * pairing.apart)
     paid = 0.0
     if not ridge:
         most = kinds.counts if program.by_kind else np.eye(count)[0]
@@ -232,7 +232,7 @@ def attained(program: FeatureProgram, x: Float[np.ndarray, " O"]) -> Float[np.nd
     means, apart = program.blocks(x)
     blocks = [means, *apart[program.several]]
     least = min(semidefinite(block) - 8 * rounding.UNIT * np.linalg.norm(block) for block in blocks)
-    found = program.lifted(x, -least)
+    found = program.lifted(x, -float(least))
     functions, most = program.limits
     if len(most):
         used = functions @ found + rounding.gamma(len(found) + 8) * (

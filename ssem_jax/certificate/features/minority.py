@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -66,4 +67,6 @@ def minority_threshold(loss: CrossEntropy, num_majorities: int, num_minorities: 
         return 1.0
     if excess(math.log(MOST)) < 0:
         return math.inf
-    return math.exp(brentq(excess, 0.0, math.log(MOST), rtol=DIGITS, xtol=DIGITS))
+    accuracy: Any = {"rtol": DIGITS, "xtol": DIGITS}
+    found: Any = brentq(excess, 0.0, math.log(MOST), **accuracy)
+    return math.exp(found)

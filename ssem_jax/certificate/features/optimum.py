@@ -108,9 +108,9 @@ class FeatureOptimum:
 
     def merged(self, sizes: Sequence[int]) -> list[list[int]]:
         """Indices of classes that have one weight, of classes of these sizes."""
-        sizes = np.asarray(sizes, float)
+        given = np.asarray(sizes, float)
         return [
-            np.flatnonzero(sizes == size).tolist()
+            np.flatnonzero(given == size).tolist()
             for size, found, count in zip(
                 self.kinds.sizes, self.merging, self.kinds.counts, strict=True
             )

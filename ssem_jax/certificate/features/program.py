@@ -219,6 +219,7 @@ class FeatureProgram:
         """The blocks that must be positive semidefinite; room in the limits comes last."""
         pairs = [self.blocks(x) for x in np.eye(self.num_variables)]
         means = np.stack([whole for whole, _ in pairs])
+        groups: list[tuple[np.ndarray, np.ndarray]]
         groups = [(np.zeros((1, *means.shape[1:])), means[None])]
         if len(self.several):
             apart = np.stack([rest[self.several] for _, rest in pairs], axis=1)

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -295,13 +295,13 @@ class Reduced(Protocol):
         ...
 
     @property
-    def start(self) -> Float[np.ndarray, " O"]:
+    def start(self) -> Any:  # (O,); a checker takes a cached property for no array
         """A point inside."""
         ...
 
     @property
-    def cone(self) -> Cone:
-        """The blocks that must be positive semidefinite."""
+    def cone(self) -> Any:
+        """The blocks that must be positive semidefinite, a :class:`Cone`."""
         ...
 
     def value(self, x: Float[np.ndarray, " O"]) -> float:
