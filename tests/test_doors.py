@@ -438,7 +438,7 @@ REFUSED = {
         "sx.certificate.certify_blocks(P, None)",
         "sx.certificate.certify_blocks(P, (1, 1, 0))",
     ],
-    "float() argument must be a string or a real number, not 'list'": [
+    "temperature must be one number; got [0.5, 0.6]": [
         "sx.advice.collapse_thresholds(S, [.5, .6])",
     ],
     "object of type 'int' has no len()": [
@@ -861,6 +861,31 @@ REFUSED = {
     "a figure is saved as .png, .svg, .pdf": [
         'sx.show.save(None, "x.txt")',
     ],
+    "weights of Ridge must be one number; got [1, 2]": ["sx.losses.Ridge([1, 2], 1)"],
+    "weights of Budget must be positive and finite; got 0": ["sx.losses.Budget(0, 1)"],
+    "features of Balls must be positive and finite; got -1": ["sx.losses.Balls(1, -1)"],
+    "temperature of Unit must be positive and finite; got 0": ["sx.losses.Unit(0)"],
+    "norms must be Ridge(λ_W, λ_H), Budget, Balls or Unit(τ); got 1": ["sx.losses.CrossEntropy(1)"],
+    "smoothing must lie in [0, 1); got 1": [
+        "sx.losses.CrossEntropy(sx.losses.Unit(.5), smoothing=1)",
+        "sx.theory.balanced_ridge(3, 4, .1, .1, 1)",
+    ],
+    "scale must be positive and finite; got 0": ["sx.theory.simplex_cross_entropy(3, 0)"],
+    "num_samples must be an integer of at least 1; got 0": ["sx.theory.merged_size(0, .1, .1)"],
+    "size must be an integer of at least 1; got 0": ["sx.theory.ridge_margin(0, 12, .1, .1)"],
+    "loss must be a CrossEntropy(norms=Ridge(λ_W, λ_H)); got 1": [
+        "sx.solver.minimise_features(1, (4, 4), 3, 0)",
+        "sx.certificate.solve_features(1, (4, 4))",
+    ],
+    "there must be at least 2 classes; got 1": [
+        "sx.certificate.solve_features(sx.losses.CrossEntropy(sx.losses.Unit(.5)), (4,))",
+    ],
+    "with a ridge classes of n samples merge iff": [
+        "sx.certificate.minority_threshold(sx.losses.CrossEntropy(sx.losses.Ridge(.1, .1)), 2, 2)",
+    ],
+    "weights must be (K, d) and features (N, d); got shapes (3, 3) and (2, 2)": [
+        "sx.advice.audit_classifier(np.eye(3), np.eye(2), [0, 1])",
+    ],
 }
 """What a message says → the calls that it answers."""
 
@@ -961,6 +986,7 @@ TOOLS = {
     "balls": {"float_above", "float_below", "instance_margin", "is_positive_definite"}
     | {"prove_temperature_slope", "view_margin", "working_precision"}  # of balls
     | {"prove_nonnegative", "prove_spread", "prove_stratified", "prove_window"}  # of nothing
+    | {"prove_merging", "prove_simplex_features"}  # likewise
     | {"prove_zero"},  # of a function
     "show": {"animate", "axis", "bracket_widths", "cell_edges", "color_bar", "draw_gaps", "gap_map"}
     | {
@@ -996,7 +1022,7 @@ def offered(room):
 RESULTS = {"Audit", "BoxProof", "Certificate", "Enclosure", "Equality", "Guide", "Judgement"}
 RESULTS |= {"Peak", "PhaseProof", "ReducedSolution", "Report", "Slice", "Solution", "Trial"}
 RESULTS |= {"CodeBound", "DataGuide", "Interval", "Landscape", "Proposal", "RandomGuide"}
-RESULTS |= {"UnbalancedGuide"}
+RESULTS |= {"ClassifierAudit", "FeatureOptimum", "UnbalancedGuide"}
 """Classes that functions return, and that nobody makes."""
 
 

@@ -20,6 +20,7 @@ from ssem_jax.losses.base import GramLoss
 from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.problem import Problem
 from ssem_jax.problem.structure import ClassStructure, check_structure
+from ssem_jax.problem.validation import shown
 
 THRESHOLD_STEPS = 60
 """Steps at most in the search for a threshold; some 10 are usual."""
@@ -65,6 +66,8 @@ def collapse_thresholds(
     check_structure(structure)
     sizes = np.asarray(structure.sizes)
     loss = SupCL(0.5, temperature, self_pairs, mean)
+    if np.ndim(temperature):
+        raise ValueError(f"temperature must be one number; got {shown(temperature)}.")
     if merges(structure):
         loss.check_structure(structure)
         thresholds = merged_thresholds(structure, float(temperature), self_pairs, mean)
