@@ -239,7 +239,7 @@ def test_everything_is_checked_before_anything_is_computed(monkeypatch):
     with monkeypatch.context() as limits:
         limits.setattr(certificates, "CHOLESKY_LIMIT", 3)
         with pytest.raises(ValueError, match="only SupCL is certified without its dual matrix"):
-            sx.audit(rows, labels, sx.losses.SupCon(0.1))
+            sx.audit(rows, labels, sx.losses.Sincere(0.1))
     with jax.enable_x64(False), pytest.raises(ValueError, match="verification needs float64"):
         sx.audit(rows, labels, loss)
 
