@@ -112,6 +112,11 @@ TESTS: dict[str, tuple[int, tuple[str, ...], tuple[str, ...]]] = {
         ("search", "planted", "files"),
     ),
     "balls": (16, ("rigorous.py", "balls/*.py"), ("rigorous", "balls", "thresholds", "proofs")),
+    "features": (
+        8,
+        ("certificate/features/*.py", "losses/features.py", "theory/features.py"),
+        ("free_features", "focal", "ufm", "classifiers"),
+    ),
     "symmetry": (
         18,
         (
