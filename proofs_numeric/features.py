@@ -136,7 +136,7 @@ def _cosine(decay: float, sizes: tuple[int, ...]) -> tuple[FeatureOptimum, float
     kinds = kinds_of(sizes)
     found = solve_kinds(CrossEntropy(Ridge(decay, decay)), kinds)
     program = FeatureProgram(found.loss, kinds)
-    logits = np.log(found.probabilities)
+    logits = np.log(found.outputs)
     means = np.sum(program.copies * logits, axis=1, keepdims=True) / kinds.num_classes
     count, other = logits - means, np.full_like(logits, -1 / kinds.num_classes)
     other[:, 0] += 1

@@ -61,6 +61,7 @@ REFUSED = {
         "sx.ClassStructure({})",
     ],
     "every class size must be an integer of at least 1": [
+        "sx.theory.squared_ridge((3, 0), .1, .1)",
         "sx.ClassStructure((2.5, 2))",
         "sx.ClassStructure((True, 2))",
         "sx.ClassStructure((np.nan, 2))",
@@ -873,7 +874,7 @@ REFUSED = {
     "scale must be positive and finite; got 0": ["sx.theory.simplex_cross_entropy(3, 0)"],
     "num_samples must be an integer of at least 1; got 0": ["sx.theory.merged_size(0, .1, .1)"],
     "size must be an integer of at least 1; got 0": ["sx.theory.ridge_margin(0, 12, .1, .1)"],
-    "loss must be a CrossEntropy(norms=Ridge(λ_W, λ_H)); got 1": [
+    "loss must be a CrossEntropy or SquaredError(norms=Ridge(λ_W, λ_H)); got 1": [
         "sx.solver.minimise_features(1, (4, 4), 3, 0)",
         "sx.certificate.solve_features(1, (4, 4))",
     ],

@@ -16,9 +16,10 @@ from ssem_jax.losses.features import (
     Balls,
     Budget,
     CrossEntropy,
+    LastLayer,
     Ridge,
     Unit,
-    check_cross_entropy,
+    check_last_layer,
     checked_sizes,
 )
 from ssem_jax.problem.display import Told
@@ -92,6 +93,11 @@ def collapse_of(optimum: FeatureOptimum) -> Collapse:
     )
 
 
+def name_of(loss: LastLayer) -> str:
+    """In words."""
+    return "cross-entropy" if isinstance(loss, CrossEntropy) else "squared error"
+
+
 def describe(optimum: FeatureOptimum) -> Iterator[str]:
     """What an optimum is like and what to change, in words."""
     loss, kinds = optimum.loss, optimum.kinds
@@ -134,7 +140,7 @@ class ClassifierAudit(Told):
         best: that of the optimum.
     """
 
-    loss: CrossEntropy
+    loss: LastLayer
     value: float
     optimum: FeatureOptimum
     found: Collapse
@@ -148,7 +154,7 @@ class ClassifierAudit(Told):
     def lines(self) -> Iterator[str]:
         """The answer for a reader."""
         yield (
-            f"cross-entropy {self.value:.9g}; the best of free features and weights is "
+            f"{name_of(self.loss)} {self.value:.9g}; the best of free features and weights is "
             f"{self.optimum.value:.9g} (gap {self.gap:.3e}, certified)"
         )
         for name, value, best in zip(Collapse._fields, self.found, self.best, strict=True):
@@ -174,7 +180,7 @@ def audit_classifier(
     weights: Any,
     features: Any,
     labels: Any,
-    loss: CrossEntropy | None = None,
+    loss: LastLayer | None = None,
     bias: Any = None,
 ) -> ClassifierAudit:
     """How far a trained last layer is from the best of all weights and features.
@@ -209,16 +215,16 @@ def audit_classifier(
     if loss is None:
         energies = _energies(weights, features, labels, sizes)
         loss = CrossEntropy(Budget(*energies), bias=intercept is not None)
-    check_cross_entropy(loss)
+    check_last_layer(loss)
     if intercept is not None and loss.bias is False:
         raise ValueError(
-            "a bias was given and the loss has none; use CrossEntropy(..., bias=True)."
+            f"a bias was given and the loss has none; use {type(loss).__name__}(..., bias=True)."
         )
     _check_norms(loss, weights, features, labels, sizes)
     optimum = solve_features(loss, sizes)
     return ClassifierAudit(
         loss,
-        _value(loss, weights, features, labels, intercept),
+        float(loss.value(weights, features, labels, intercept)),
         optimum,
         measure_collapse(weights, features, labels),
         collapse_of(optimum),
@@ -245,7 +251,7 @@ def _energies(
 
 
 def _check_norms(
-    loss: CrossEntropy,
+    loss: LastLayer,
     weights: np.ndarray,
     features: np.ndarray,
     labels: np.ndarray,
@@ -266,20 +272,3 @@ def _check_norms(
                 f"the {name} have {value:.6g} where {type(norms).__name__} admits {limit:.6g}; "
                 "scale them, or audit them without a loss, within the norms that they have."
             )
-
-
-def _value(
-    loss: CrossEntropy,
-    weights: np.ndarray,
-    features: np.ndarray,
-    labels: np.ndarray,
-    bias: np.ndarray | None,
-) -> float:
-    """The loss, in double precision whatever JAX computes in."""
-    logits = features @ weights.T / loss.temperature
-    logits = logits if bias is None else logits + bias
-    own = logits[np.arange(len(labels)), labels]
-    top = logits.max(axis=1)
-    logs = top + np.log(np.sum(np.exp(logits - top[:, None]), axis=1))
-    pull = (1 - loss.smoothing) * own + loss.smoothing * logits.mean(axis=1)
-    return float(np.mean(logs - pull) + loss.penalty(weights, features, bias))

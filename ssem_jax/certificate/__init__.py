@@ -21,6 +21,7 @@ from ssem_jax.certificate.certificates import negative_direction as negative_dir
 from ssem_jax.certificate.class_program import ReducedSolution as ReducedSolution
 from ssem_jax.certificate.class_program import solve_reduced as solve_reduced
 from ssem_jax.certificate.exports import export as export
+from ssem_jax.certificate.features import FeatureBrackets as FeatureBrackets
 from ssem_jax.certificate.features import FeatureOptimum as FeatureOptimum
 from ssem_jax.certificate.features import minority_threshold as minority_threshold
 from ssem_jax.certificate.features import solve_features as solve_features

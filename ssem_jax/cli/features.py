@@ -13,7 +13,7 @@ from ssem_jax.cli.parse import parse_integers, parse_numbers
 
 if TYPE_CHECKING:
     from ssem_jax.certificate.features import FeatureOptimum
-    from ssem_jax.losses.features import Norms
+    from ssem_jax.losses.features import LastLayer, Norms
 
 MOST_LISTED = 12
 """Class indices that are listed in words."""
@@ -45,25 +45,27 @@ def ufm_command(
         str, typer.Option(help="none, free, or the weight λ_b of λ_b/2 |b|².")
     ] = "none",
     smoothing: Annotated[float, typer.Option(help="Of the labels, from 0 to below 1.")] = 0.0,
+    loss: Annotated[str, typer.Option(help="cross-entropy or squared (error).")] = "cross-entropy",
     as_json: JsonOption = False,
 ) -> int | Answer:
     """The optimum of a last layer over free features, certified: do classes merge, at what angles?
 
-    Cross-entropy of weights W and features H that may be anything within their norms (the
-    unconstrained-features and layer-peeled models of neural collapse). No W and H of any dimension
-    have a loss below `lower`. Give one of --ridge, --budget, --balls and --unit. The cost depends
-    on the number of different sizes alone.
+    Cross-entropy, or squared error, of weights W and features H that may be anything within their
+    norms (the unconstrained-features and layer-peeled models of neural collapse). No W and H of any
+    dimension have a loss below `lower`. Give one of --ridge, --budget, --balls and --unit. The cost
+    depends on the number of different sizes alone.
 
     Example: ssem ufm --sizes 100,100,5,5 --ridge 1e-3,1e-3
 
     Minority collapse: ssem ufm --sizes 40,40,10,10 --budget 1,1
+
+    --json says of every norm, cosine and margin between which ends it lies in every optimum.
     """
     from ssem_jax.certificate.features import solve_features
-    from ssem_jax.losses.features import CrossEntropy
 
     given = parse_integers("--sizes", sizes)
-    loss = CrossEntropy(_norms(ridge, budget, balls, unit), _bias(bias), smoothing)
-    found = solve_features(loss, given)
+    norms = _norms(ridge, budget, balls, unit)
+    found = solve_features(_loss(loss, norms, _bias(bias), smoothing), given)
     if as_json:
         return Answer(AS_EXPECTED, to_json(found, given))
     _show(found, given)
@@ -89,6 +91,18 @@ def _norms(ridge: str | None, budget: str | None, balls: str | None, unit: float
     return kind(*numbers)
 
 
+def _loss(name: str, norms: Norms, bias: bool | float, smoothing: float) -> LastLayer:
+    from ssem_jax.losses.features import CrossEntropy, SquaredError
+
+    if name == "cross-entropy":
+        return CrossEntropy(norms, bias, smoothing)
+    if name != "squared":
+        raise ValueError(f"--loss takes cross-entropy or squared; got {name!r}.")
+    if smoothing:
+        raise ValueError("--smoothing is of cross-entropy; leave it out with --loss squared.")
+    return SquaredError(norms, bias)
+
+
 def _bias(text: str) -> bool | float:
     if text in ("none", "free"):
         return text == "free"
@@ -100,7 +114,7 @@ def _bias(text: str) -> bool | float:
 
 def to_json(found: FeatureOptimum, sizes: tuple[int, ...]) -> dict[str, Any]:
     """The document: kinds of classes by their size, and what is said of each and of two."""
-    kinds, (low, high) = found.kinds, found.margin_brackets
+    kinds, brackets = found.kinds, found.brackets
     names = kinds.sizes.astype(int).tolist()
     pairs = [
         (i, j)
@@ -108,6 +122,10 @@ def to_json(found: FeatureOptimum, sizes: tuple[int, ...]) -> dict[str, Any]:
         for j in range(len(names))
         if i != j or kinds.counts[i] > 1
     ]
+
+    def ends(of: tuple[np.ndarray, np.ndarray], at: int | tuple[int, int]) -> list[float]:
+        return [float(end[at]) for end in of]
+
     return {
         "sizes": list(sizes),
         "value": found.value,
@@ -120,6 +138,7 @@ def to_json(found: FeatureOptimum, sizes: tuple[int, ...]) -> dict[str, Any]:
                 "classes": np.flatnonzero(np.asarray(sizes) == size).tolist(),
                 "merging": found.merging[place],
                 "alignment": float(found.alignment[place]),
+                "alignment_bracket": ends(brackets.alignment, place),
                 "bias": float(found.biases[place]),
             }
             for place, size in enumerate(names)
@@ -127,12 +146,16 @@ def to_json(found: FeatureOptimum, sizes: tuple[int, ...]) -> dict[str, Any]:
         "norms": {
             "weights": found.weights.norms.tolist(),
             "features": found.features.norms.tolist(),
+            "weight_brackets": [ends(brackets.weights.norms, i) for i in range(len(names))],
+            "feature_brackets": [ends(brackets.features.norms, i) for i in range(len(names))],
         },
         "cosines": [
             {
                 "sizes": [names[i], names[j]],
                 "weights": float(found.weights.cosines[i, j]),
                 "features": float(found.features.cosines[i, j]),
+                "weight_bracket": ends(brackets.weights.cosines, (i, j)),
+                "feature_bracket": ends(brackets.features.cosines, (i, j)),
             }
             for i, j in pairs
             if i <= j
@@ -142,7 +165,7 @@ def to_json(found: FeatureOptimum, sizes: tuple[int, ...]) -> dict[str, Any]:
                 "of": names[i],
                 "against": names[j],
                 "margin": float(found.margins[i, j]),
-                "bracket": [float(low[i, j]), float(high[i, j])],
+                "bracket": ends(found.margin_brackets, (i, j)),
             }
             for i, j in pairs
         ],
@@ -172,7 +195,9 @@ def _show(found: FeatureOptimum, sizes: tuple[int, ...]) -> None:
         )
     console_of().print(table)
     print("(of one class: norms, cosine of weight and feature; of two of one size: cosine, and by")
-    print("how much its own class is more probable for a sample)")
+    print("how much its own class is more probable for a sample, or its logit larger)")
+    norms, cosines = found.unknown
+    print(f"every optimum has these norms to {norms:.1e} of the largest, cosines to {cosines:.1e}")
     for group in found.merged(sizes):
         more = " …" if len(group) > MOST_LISTED else ""
         print(f"merged: classes {', '.join(map(str, group[:MOST_LISTED]))}{more}")

@@ -5,8 +5,8 @@ instance), supcl, weighted, pairwise (sigmoid, spectral, soft weights, …), con
 probes (is a loss what it declares?), tiles (the same loss in memory of order N d) and positives (of
 rows in any order); structured (two towers, prototypes, kinds of pairs), batched (means over
 batches), and what both stand on: terms, kinds and listed (losses that say their terms); features
-(cross-entropy of classifier weights and features, and what bounds their norms); conventions (what
-libraries compute, and losses by name).
+(cross-entropy and squared error of classifier weights and features, and what bounds their norms);
+conventions (what libraries compute, and losses by name).
 """
 
 from ssem_jax.losses.base import GramLoss as GramLoss
@@ -29,6 +29,7 @@ from ssem_jax.losses.features import Balls as Balls
 from ssem_jax.losses.features import Budget as Budget
 from ssem_jax.losses.features import CrossEntropy as CrossEntropy
 from ssem_jax.losses.features import Ridge as Ridge
+from ssem_jax.losses.features import SquaredError as SquaredError
 from ssem_jax.losses.features import Unit as Unit
 from ssem_jax.losses.kinds import Contrast as Contrast
 from ssem_jax.losses.pairwise import AlignUniform as AlignUniform

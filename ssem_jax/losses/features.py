@@ -1,11 +1,13 @@
-r"""Cross-entropy of free features and classifier weights: the model of neural collapse.
+r"""Losses of free features and classifier weights: the model of neural collapse.
 
-.. math:: F(W, H, b) = \frac1N \sum_i \Bigl[\log \sum_k e^{z_{ik}} - \langle t_i, z_i \rangle\Bigr],
-   \qquad z_{ik} = \langle w_k, h_i \rangle + b_k,
+.. math:: F(W, H, b) = \frac1N \sum_i \ell(z_i), \qquad z_{ik} = \langle w_k, h_i \rangle + b_k,
 
-t_i the label of sample i, smoothed by ε: 1 - ε + ε/K for its class and ε/K for the others. W (K, d)
-are the weights of the classes, H (N, d) the features. F is convex in the block Z of the Gram matrix
-of [W; H], so that what bounds the norms of W and H decides the optimum:
+* :class:`CrossEntropy`: :math:`\ell = \log \sum_k e^{z_{ik}} - \langle t_i, z_i \rangle`;
+* :class:`SquaredError`: :math:`\ell = \tfrac12 |z_i - t_i|^2`,
+
+t_i the label of sample i, for cross-entropy smoothed by ε: 1 - ε + ε/K for its class and ε/K for
+the others. W (K, d) are the weights of the classes, H (N, d) the features. F is convex in the
+block Z of the Gram matrix of [W; H], so that what bounds the norms of W and H decides the optimum:
 
 * :class:`Ridge`: :math:`+ \tfrac{\lambda_W}{2} |W|^2 + \tfrac{\lambda_H}{2} |H|^2`, weight decay;
 * :class:`Budget`: :math:`|W|^2 \le K E_W` and :math:`\sum_k |H_k|^2 / n_k \le K E_H`, the
@@ -15,20 +17,22 @@ of [W; H], so that what bounds the norms of W and H decides the optimum:
   Gram matrix is not in the loss.
 
 References:
-    Zhu, Ding, Zhou, Li, You, Sulam and Qu (NeurIPS 2021) for ridge; Fang, He, Long and Su (PNAS
+    Zhu, Ding, Zhou, Li, You, Sulam and Qu (NeurIPS 2021) for ridge; Tirer and Bruna (ICML 2022) for
+    squared error; Fang, He, Long and Su (PNAS
     2021) for budgets; Wang, Xiang, Cheng and Yuille (ACM MM 2017) for unit rows.
 """
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
+from ssem_jax.problem.arrays import AnyArray
 from ssem_jax.problem.validation import (
     check_count,
     check_positive,
@@ -36,8 +40,6 @@ from ssem_jax.problem.validation import (
     concrete,
     shown,
 )
-
-Scalar = Float[Array, ""]
 
 
 class Norms:
@@ -85,30 +87,33 @@ class Unit(Norms):
 
 
 @dataclasses.dataclass(frozen=True)
-class CrossEntropy:
-    """Cross-entropy of a last layer over free features.
+class LastLayer(abc.ABC):
+    """A loss of a last layer over free features: :class:`CrossEntropy` or :class:`SquaredError`.
 
     Args:
         norms: :class:`Ridge`, :class:`Budget`, :class:`Balls` or :class:`Unit`.
         bias: False for none, True for free biases, or the weight λ_b > 0 of λ_b/2 |b|².
-        smoothing: ε in [0, 1), of the labels.
 
     Raises:
-        ValueError: other norms, a weight of the bias that is not positive, or ε out of range.
+        ValueError: other norms, or a weight of the bias that is not positive.
     """
 
     norms: Norms
     bias: bool | float = False
-    smoothing: float = 0.0
 
     def __post_init__(self) -> None:
         known = (Ridge, Budget, Balls, Unit)
         check_type("norms", self.norms, known, "Ridge(λ_W, λ_H), Budget, Balls or Unit(τ)")
         if not isinstance(self.bias, bool):
             check_positive("bias, if it is no bool but the weight of its squares,", self.bias)
-        smoothing = concrete(self.smoothing, "smoothing")
-        if smoothing is None or smoothing.shape or not 0 <= smoothing < 1:
-            raise ValueError(f"smoothing must lie in [0, 1); got {shown(self.smoothing)}.")
+
+    def targets(self, num_classes: float) -> tuple[float, float]:
+        """Labels t of a sample, for its own class and for another."""
+        return 1.0, 0.0
+
+    @abc.abstractmethod
+    def of_logits(self, logits: Any, labels: Any) -> Any:
+        """Mean ℓ of logits (N, K) with labels (N,), arrays of JAX or of NumPy alike."""
 
     @property
     def temperature(self) -> float:
@@ -117,11 +122,11 @@ class CrossEntropy:
 
     def value(
         self,
-        weights: Float[Array, "K d"],
-        features: Float[Array, "N d"],
-        labels: Int[Array, " N"],
-        bias: Float[Array, " K"] | None = None,
-    ) -> Scalar:
+        weights: Float[AnyArray, "K d"],
+        features: Float[AnyArray, "N d"],
+        labels: Int[AnyArray, " N"],
+        bias: Float[AnyArray, " K"] | None = None,
+    ) -> Any:
         """F with what norms and bias cost; norms that are bounded are not looked at.
 
         Args:
@@ -132,10 +137,7 @@ class CrossEntropy:
         """
         logits = features @ weights.T / self.temperature
         logits = logits if bias is None else logits + bias[None, :]
-        own = jnp.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
-        pull = (1 - self.smoothing) * own + self.smoothing * jnp.mean(logits, axis=1)
-        value = jnp.mean(jax.nn.logsumexp(logits, axis=1) - pull)
-        return value + self.penalty(weights, features, bias)
+        return self.of_logits(logits, labels) + self.penalty(weights, features, bias)
 
     def penalty(self, weights: Any, features: Any, bias: Any = None) -> Any:
         """What norms and bias cost."""
@@ -153,9 +155,65 @@ class CrossEntropy:
         return 0.0 if isinstance(self.bias, bool) else float(self.bias)
 
 
-def check_cross_entropy(loss: Any) -> None:
-    """Raise a ValueError unless it is a :class:`CrossEntropy`."""
-    check_type("loss", loss, CrossEntropy, "a CrossEntropy(norms=Ridge(λ_W, λ_H))")
+@dataclasses.dataclass(frozen=True)
+class CrossEntropy(LastLayer):
+    """Cross-entropy of a last layer over free features.
+
+    Args:
+        norms: :class:`Ridge`, :class:`Budget`, :class:`Balls` or :class:`Unit`.
+        bias: False for none, True for free biases, or the weight λ_b > 0 of λ_b/2 |b|².
+        smoothing: ε in [0, 1), of the labels.
+
+    Raises:
+        ValueError: other norms, a weight of the bias that is not positive, or ε out of range.
+    """
+
+    smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        smoothing = concrete(self.smoothing, "smoothing")
+        if smoothing is None or smoothing.shape or not 0 <= smoothing < 1:
+            raise ValueError(f"smoothing must lie in [0, 1); got {shown(self.smoothing)}.")
+
+    def targets(self, num_classes: float) -> tuple[float, float]:
+        """Labels t of a sample, for its own class and for another."""
+        rest = self.smoothing / num_classes
+        return 1 - self.smoothing + rest, rest
+
+    def of_logits(self, logits: Any, labels: Any) -> Any:
+        """Mean cross-entropy of logits (N, K) with labels (N,)."""
+        if isinstance(logits, np.ndarray):
+            top = logits.max(axis=1)
+            logs = top + np.log(np.sum(np.exp(logits - top[:, None]), axis=1))
+        else:
+            logs = jax.nn.logsumexp(logits, axis=1)
+        own = logits[np.arange(len(labels)), labels]
+        return (logs - (1 - self.smoothing) * own - self.smoothing * logits.mean(axis=1)).mean()
+
+
+@dataclasses.dataclass(frozen=True)
+class SquaredError(LastLayer):
+    """Half the squared distance of the logits from the labels, 1 for a sample's class, else 0.
+
+    Args:
+        norms: :class:`Ridge`, :class:`Budget`, :class:`Balls` or :class:`Unit`.
+        bias: False for none, True for free biases, or the weight λ_b > 0 of λ_b/2 |b|².
+
+    Raises:
+        ValueError: other norms, or a weight of the bias that is not positive.
+    """
+
+    def of_logits(self, logits: Any, labels: Any) -> Any:
+        """Half the mean squared distance of logits (N, K) from labels (N,)."""
+        own = logits[np.arange(len(labels)), labels]
+        return ((logits**2).sum(axis=1) - 2 * own + 1).mean() / 2
+
+
+def check_last_layer(loss: Any) -> None:
+    """Raise a ValueError unless it is a :class:`CrossEntropy` or a :class:`SquaredError`."""
+    known = (CrossEntropy, SquaredError)
+    check_type("loss", loss, known, "a CrossEntropy or SquaredError(norms=Ridge(λ_W, λ_H))")
 
 
 def checked_sizes(sizes: Any) -> tuple[int, ...]:

@@ -14,9 +14,9 @@ from ssem_jax.geometry.sphere import normalize
 from ssem_jax.losses.features import (
     Balls,
     Budget,
-    CrossEntropy,
+    LastLayer,
     Unit,
-    check_cross_entropy,
+    check_last_layer,
     checked_sizes,
 )
 from ssem_jax.problem.validation import as_key, check_count, require_x64
@@ -48,7 +48,7 @@ class FreeFeatures(NamedTuple):
 
 
 def within_norms(
-    loss: CrossEntropy,
+    loss: LastLayer,
     weights: Float[Array, "K d"],
     features: Float[Array, "N d"],
     labels: Int[np.ndarray, " N"],
@@ -70,7 +70,7 @@ def within_norms(
 
 
 def minimise_features(
-    loss: CrossEntropy, sizes: Sequence[int], dim: int, key: PRNGKeyArray | int
+    loss: LastLayer, sizes: Sequence[int], dim: int, key: PRNGKeyArray | int
 ) -> FreeFeatures:
     """Minimise over all weights and features of a dimension, by L-BFGS from a Gaussian start.
 
@@ -92,7 +92,7 @@ def minimise_features(
     from scipy.optimize import minimize  # half a second, which nothing else should wait for
 
     require_x64()
-    check_cross_entropy(loss)
+    check_last_layer(loss)
     sizes, dim = checked_sizes(sizes), check_count("dim", dim, 1)
     labels, count = np.repeat(np.arange(len(sizes)), sizes), len(sizes)
     shapes = ((count, dim), (len(labels), dim), (count,))

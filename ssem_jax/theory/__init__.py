@@ -59,6 +59,7 @@ from ssem_jax.theory.features import balanced_ridge as balanced_ridge
 from ssem_jax.theory.features import merged_size as merged_size
 from ssem_jax.theory.features import ridge_margin as ridge_margin
 from ssem_jax.theory.features import simplex_cross_entropy as simplex_cross_entropy
+from ssem_jax.theory.features import squared_ridge as squared_ridge
 from ssem_jax.theory.guidelines import excluded_guideline as excluded_guideline
 from ssem_jax.theory.guidelines import majority_guideline as majority_guideline
 from ssem_jax.theory.guidelines import power_guideline as power_guideline

@@ -8,7 +8,10 @@ iff the matrix (P-T)/N is as small as they ask for, and it is singular along Z.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
+
+import numpy as np
 
 from ssem_jax.problem.validation import check_count, check_positive, concrete, shown
 
@@ -64,6 +67,42 @@ def balanced_ridge(
     return BalancedRidge(-own * math.log(own) - (k - 1) * other * math.log(other), other)
 
 
+def squared_ridge(
+    sizes: Sequence[int], weights: float, features: float, bias: bool = False
+) -> float:
+    r"""Least squared error of classes of any sizes with weight decay: singular values of the labels
+    Y (K, N), with a free bias of their deviations from the mean sample, shrunk by one amount.
+
+    .. math:: \frac{1}{2N} \sum_j (\sigma_j - z_j)^2 + \sqrt{\lambda_W \lambda_H} \sum_j z_j,
+        \qquad z_j = \max(0, \sigma_j - N \sqrt{\lambda_W \lambda_H}).
+
+    Without a bias :math:`\sigma_k = \sqrt{n_k}`, and a class of :math:`n_k \le N^2 \lambda_W
+    \lambda_H` has no weight.
+
+    Args:
+        sizes: n_k, samples of every class.
+        weights: λ_W > 0.
+        features: λ_H > 0.
+        bias: whether biases are free.
+
+    Raises:
+        ValueError: an argument out of range.
+
+    References:
+        Tirer and Bruna (ICML 2022) for balanced classes; of any sizes it is the proximal map of the
+        nuclear norm.
+    """
+    counts = np.array([check_count("every class size", size, 1) for size in sizes], float)
+    check_positive("weights, λ_W,", weights)
+    check_positive("features, λ_H,", features)
+    whole, roots = counts.sum(), np.sqrt(counts)
+    encoded = np.diag(roots) - bias * np.outer(counts, roots) / whole
+    values = np.linalg.svd(encoded, compute_uv=False)
+    shrunk = np.maximum(0, values - whole * math.sqrt(weights * features))
+    rest = float(np.sum((values - shrunk) ** 2)) / (2 * whole)
+    return rest + math.sqrt(weights * features) * float(shrunk.sum())
+
+
 def simplex_cross_entropy(num_classes: int, scale: float) -> float:
     r"""Balanced classes at the simplex: :math:`\log(1 + (K-1) e^{-cK/(K-1)})`.
 
@@ -87,7 +126,8 @@ def simplex_cross_entropy(num_classes: int, scale: float) -> float:
 
 def merged_size(num_samples: int, weights: float, features: float) -> float:
     r"""The size up to which classes of equal size merge under weight decay:
-    :math:`N^2 \lambda_W \lambda_H`, whatever the other classes are, and with any bias.
+    :math:`N^2 \lambda_W \lambda_H`, whatever the other classes are, with any bias, for
+    cross-entropy and for squared error.
 
     The difference of two such classes is a singular pair of (P-T)/N, of the value
     :math:`\sqrt{n} (1 - p_\mathrm{own} + p_\mathrm{other}) / N \le \sqrt{\lambda_W \lambda_H}`;
@@ -108,7 +148,8 @@ def merged_size(num_samples: int, weights: float, features: float) -> float:
 
 
 def ridge_margin(size: int, num_samples: int, weights: float, features: float) -> float:
-    r"""By how much its own class is more probable than another of equal size, without smoothing:
+    r"""By how much its own class is more probable than another of equal size, without smoothing;
+    with squared error the difference of its logits:
     :math:`\max(0, 1 - N \sqrt{\lambda_W \lambda_H / n})`.
 
     Args:

@@ -14,7 +14,7 @@ from ssem_jax.certificate import GAP_TOLERANCE, minority_threshold, rounding, so
 from ssem_jax.certificate.features.bounds import lower_bound, multipliers, upper_value
 from ssem_jax.certificate.features.optimum import KIND_LIMIT, solve_kinds
 from ssem_jax.certificate.features.program import FeatureProgram, Kinds, kinds_of
-from ssem_jax.losses import Balls, Budget, CrossEntropy, Ridge, Unit
+from ssem_jax.losses import Balls, Budget, CrossEntropy, Ridge, SquaredError, Unit
 from ssem_jax.solver import minimise_features
 
 CLOSE = 1e-11
@@ -38,7 +38,11 @@ def oracle(loss, weights, features, labels, bias):
     count, total = len(weights), 0.0
     for row, own in zip(features, labels, strict=True):
         logits = [float(row @ w) / loss.temperature + b for w, b in zip(weights, bias, strict=True)]
-        target = [loss.smoothing / count + (1 - loss.smoothing) * (k == own) for k in range(count)]
+        smooth = getattr(loss, "smoothing", 0.0)
+        target = [smooth / count + (1 - smooth) * (k == own) for k in range(count)]
+        if isinstance(loss, SquaredError):
+            total += sum((z - t) ** 2 for t, z in zip(target, logits, strict=True)) / 2
+            continue
         top = max(logits)
         total += top + math.log(sum(math.exp(z - top) for z in logits))
         total -= sum(t * z for t, z in zip(target, logits, strict=True))
@@ -94,11 +98,38 @@ def test_balanced_classes_are_at_their_closed_form(loss, sizes, value):
         assert found.merged(sizes) == [list(range(len(sizes)))]
 
 
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("sizes", [SIZES, (3, 3, 3), (50, 1)])
+def test_squared_error_shrinks_the_singular_values_of_the_labels(sizes, bias):
+    for decay in (1e-3, 0.02, 0.1):
+        found = solve_features(SquaredError(Ridge(decay, 2 * decay), bias), sizes)
+        stated = theory.squared_ridge(sizes, decay, 2 * decay, bias)
+        assert found.lower - CLOSE <= stated <= found.value + CLOSE
+        assert found.gap <= CLOSE
+
+
+@pytest.mark.parametrize(
+    ("norms", "left"),
+    [
+        (Balls(0.5, 1.0), 0.5),
+        (Balls(2.0, 1.0), 0.0),
+        (Unit(4.0), 0.75),
+        (Budget(0.25, 1.0), 0.5),  # balanced: all classes as far
+    ],
+    ids=["balls", "room", "unit", "peeled"],
+)
+def test_squared_error_within_norms(norms, left):
+    found = solve_features(SquaredError(norms), (6, 6, 6, 6))
+    assert found.lower - CLOSE <= left**2 / 2 <= found.value + CLOSE
+    assert found.gap <= CLOSE
+
+
+@pytest.mark.parametrize("squared", [False, True])
 @pytest.mark.parametrize("bias", BIASES)
 @pytest.mark.parametrize("norms", NORMS, ids=lambda norms: type(norms).__name__)
-def test_no_point_is_below_the_bound_of_any_probabilities(norms, bias):
+def test_no_point_is_below_the_bound_of_any_outputs(norms, bias, squared):
     rng = np.random.default_rng(0)
-    loss = CrossEntropy(norms, bias, smoothing=0.1)
+    loss = SquaredError(norms, bias) if squared else CrossEntropy(norms, bias, smoothing=0.1)
     found = solve_features(loss, SIZES)
     assert found.gap <= GAP_TOLERANCE / 100
     for size in (0.1, 1.0):
@@ -108,20 +139,21 @@ def test_no_point_is_below_the_bound_of_any_probabilities(norms, bias):
         said = loss.value(*map(jnp.asarray, (weights, features, labels, intercept)))
         assert float(said) == pytest.approx(value, abs=1e-12)
     program = FeatureProgram(loss, kinds_of(SIZES))
-    _, exact = program.shares_at(program.start)
+    exact = program.outputs_at(program.start)
     for shape in (0.01, 0.3):  # near the start's, and far
         moved = exact * np.exp(shape * rng.normal(size=exact.shape))
         dual = lower_bound(program, moved, *multipliers(program, program.start, exact))
         assert dual.lower < found.lower + CLOSE
 
 
+@pytest.mark.parametrize("kind", [CrossEntropy, SquaredError])
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize(("factor", "state"), [(0.98, "merged"), (1.02, "apart")])
-def test_classes_of_equal_size_merge_as_the_law_says(bias, factor, state):
+def test_classes_of_equal_size_merge_as_the_law_says(kind, bias, factor, state):
     sizes = (40, 40, 6, 6, 6)
     total = sum(sizes)
     product = 6 / total**2 / factor
-    loss = CrossEntropy(Ridge(math.sqrt(product), math.sqrt(product)), bias)
+    loss = kind(Ridge(math.sqrt(product), math.sqrt(product)), bias)
     assert (theory.merged_size(total, *[math.sqrt(product)] * 2) >= 6) == (state == "merged")
     found = solve_features(loss, sizes)
     assert found.merging == ("apart", state)
@@ -184,16 +216,18 @@ def random_cell(rng):
         Unit(float(rng.uniform(0.1, 2.0))),
     )[kind]
     bias = BIASES[int(rng.integers(3))]
+    squared = rng.random() < 0.3
     smoothing = float(rng.choice([0.0, 0.1]))
     different = rng.integers(1, 100, size=int(rng.integers(1, 4)))
     sizes = np.repeat(different, rng.integers(1, 5, size=len(different))).tolist()
-    return CrossEntropy(norms, bias, smoothing), sizes if len(sizes) > 1 else sizes * 2
+    loss = SquaredError(norms, bias) if squared else CrossEntropy(norms, bias, smoothing)
+    return loss, sizes if len(sizes) > 1 else sizes * 2
 
 
 @pytest.mark.slow
 def test_500_cells_are_certified():
     rng = np.random.default_rng(0)
-    worst, seen = 0.0, set()
+    worst, seen, widths = 0.0, set(), []
     for _ in range(500):
         loss, sizes = random_cell(rng)
         found = solve_features(loss, sizes)
@@ -201,8 +235,11 @@ def test_500_cells_are_certified():
         assert 0 <= found.gap <= GAP_TOLERANCE, (loss, sizes, found.gap)
         low, high = found.margin_brackets
         assert np.all((low <= high) | np.isnan(low))
-        seen.add(type(loss.norms))
-    assert len(seen) == 4
+        widths.append(found.unknown)
+        seen.add((type(loss), type(loss.norms)))
+    assert len(seen) == 8
+    norms, cosines = np.median(widths, axis=0)
+    print(f"median widths of brackets: {norms:.1e} of norms, {cosines:.1e} of cosines")
     print(f"worst gap of 500 cells {worst:.2e}")
 
 
@@ -245,7 +282,10 @@ def test_margins_grow_with_what_they_are_summed_from():
         (lambda: CrossEntropy(Unit(1.0), smoothing=1.0), r"smoothing must lie in \[0, 1\)"),
         (lambda: Ridge(0.0, 1.0), "weights of Ridge must be positive"),
         (lambda: Balls(wrong([1.0, 2.0]), 1.0), "weights of Balls must be one number"),
-        (lambda: solve_features(wrong(Unit(1.0)), (2, 2)), "loss must be a CrossEntropy"),
+        (
+            lambda: solve_features(wrong(Unit(1.0)), (2, 2)),
+            "loss must be a CrossEntropy or SquaredError",
+        ),
         (
             lambda: solve_features(CrossEntropy(Unit(1.0)), wrong(3)),
             "sizes must be integers, one for each",

@@ -40,7 +40,22 @@ def test_the_document(capsys):
         row["bracket"] for row in found["margins"] if (row["of"], row["against"]) == (100, 100)
     )
     assert low <= theory.ridge_margin(100, 210, 2e-2, 2e-2) <= high
-    assert np.all(np.isfinite(found["norms"]["weights"]))
+    norms, ends = (np.array(found["norms"][name]) for name in ("weights", "weight_brackets"))
+    assert np.all((ends[:, 0] <= norms) & (norms <= ends[:, 1]))
+    assert np.all(ends[:, 1] - ends[:, 0] < 1e-3)
+    for row in found["cosines"]:
+        for name in ("weight", "feature"):
+            low, high = row[f"{name}_bracket"]
+            assert -1 <= low <= row[f"{name}s"] <= high <= 1
+
+
+def test_squared_error(capsys):
+    code, out, _ = run(capsys, *CALL, "--loss", "squared", "--json")
+    found = json.loads(out)
+    assert code == 0
+    stated = theory.squared_ridge((100, 100, 5, 5), 2e-2, 2e-2)
+    assert found["lower"] - 1e-12 <= stated <= found["value"] + 1e-12
+    assert found["merged"] == [[1, 3]]
 
 
 @pytest.mark.parametrize(
@@ -52,6 +67,11 @@ def test_the_document(capsys):
         (
             ("--sizes", "3,3", "--unit", "1", "--bias", "some"),
             "--bias takes none, free",
+        ),
+        (("--sizes", "3,3", "--unit", "1", "--loss", "hinge"), "--loss takes cross-entropy or sq"),
+        (
+            ("--sizes", "3,3", "--unit", "1", "--loss", "squared", "--smoothing", "0.1"),
+            "--smoothing is of cross-entropy",
         ),
         (("--sizes", "3.5,3", "--unit", "1"), "--sizes takes integers"),
         (("--sizes", "3", "--unit", "1"), "at least 2 classes; got 1"),

@@ -6,11 +6,13 @@ the samples of a class, over classes of equal size (in pairs with their samples)
 taken to be invariant under both. What is left has one block for the means of the kinds of classes,
 one of size 2 for the classes of a kind, and costs the same for five classes or five thousand.
 
-Files: program (what is left, for the interior-point method of :mod:`..symmetry.program`), bounds
-(the dual, its rounding and what near-optimal points are like), optimum (both put together),
-minority (the imbalance from which on minorities merge).
+Files: program (what is left, for the interior-point method of :mod:`..symmetry.program`), outputs
+(what cross-entropy and squared error differ in), bounds (the dual and its rounding), brackets (what
+near-optimal points are like), optimum (all put together), minority (the imbalance from which on
+minorities merge).
 """
 
+from ssem_jax.certificate.features.brackets import FeatureBrackets as FeatureBrackets
 from ssem_jax.certificate.features.minority import minority_threshold as minority_threshold
 from ssem_jax.certificate.features.optimum import FeatureOptimum as FeatureOptimum
 from ssem_jax.certificate.features.optimum import solve_features as solve_features

@@ -16,15 +16,17 @@ For multipliers ν of the weights and μ of the features let ρ be the least num
 * **Free biases** ask for 1ᵀA = 0: what is missing is subtracted from every row, and as much of the
   rows' mean as keeps all entries positive mixed in. Biases with a weight cost -|1ᵀA|²/(2λ_b).
 
-**What near-optimal points are like.** Both inequalities leave out nothing but
+Both inequalities leave out nothing but
 
 .. math:: F - \text{bound} = \frac1N \sum_i \mathrm{KL}(P_i \,\|\, P_i^Z)
-   + \tfrac12 \langle S, X \rangle,
+   + \langle S, X \rangle, \qquad
+   S = \tfrac12 \begin{pmatrix} \rho \nu & A^T \\ A & \rho \mu \end{pmatrix},
 
-so that wherever the loss exceeds the bound by at most a gap, the mean probabilities of a class of n
-samples are those of P to :math:`\sqrt{2 N \mathrm{gap}/n}` in sum (Pinsker), and of a kind of
-classes whose block of S on differences is at least κ ρ Diag(ν, μ), the weights differ from their
-mean by 2 gap/(κ ρ ν) at most, squared and added up.
+and limits that are not reached, so that wherever the loss exceeds the bound by at most a gap, the
+mean probabilities of a class of n samples are those of P to :math:`\sqrt{2 N \mathrm{gap}/n}` in
+sum (Pinsker), and of a kind of classes whose block of S on differences is at least κ ρ Diag(ν, μ)/2
+the weights differ from their mean by 2 gap/(κ ρ ν) at most, squared and added up. What else
+follows is in :mod:`.brackets`; squared error takes the place of cross-entropy in :mod:`.outputs`.
 """
 
 from __future__ import annotations
@@ -35,12 +37,11 @@ import numpy as np
 from jaxtyping import Float
 
 from ssem_jax.certificate import rounding
+from ssem_jax.certificate.features.outputs import SLIGHTLY, Rows
 from ssem_jax.certificate.features.program import FeatureProgram
 from ssem_jax.certificate.symmetry.bounds import semidefinite
 from ssem_jax.losses.features import Ridge
 
-SLIGHTLY = 1 + 2.0**-20
-"""Factor on sums of errors, which are rounded themselves."""
 SLIGHTLY_MORE = 1 + 2.0**-50
 """Factor on what points are divided by."""
 LEAST_MULTIPLIER = 1e-12
@@ -48,6 +49,9 @@ LEAST_MULTIPLIER = 1e-12
 need not be at points that are not optimal."""
 POSITIVE = 8.0
 """Parts of the rows' mean, in units of what free biases are missing, that are mixed in."""
+
+
+_Blocks = tuple[np.ndarray, np.ndarray]
 
 
 class Pairing(NamedTuple):
@@ -67,26 +71,18 @@ class Dual(NamedTuple):
 
     Attributes:
         lower: no weights, features and biases have a lower loss.
-        probabilities: (D, D+1) P, of a sample against its class and against one of every kind.
-        off: (D,) how far the exact P may be from these, added up over a row.
+        rows: (D, D+1) P, of a sample for its class and for one of every kind.
         pairing: ρ and its parts.
-        stretched: whether multipliers are ρ times those; they are not where norms have a price.
-        weights: (D,) ν.
+        rho: what multipliers are multiplied by, ρ, or 1 where norms have a price.
+        weights, features: (D,) ν and μ.
     """
 
     lower: float
-    probabilities: Float[np.ndarray, "D D+1"]
-    off: Float[np.ndarray, " D"]
+    rows: Rows
     pairing: Pairing
-    stretched: bool
+    rho: float
     weights: Float[np.ndarray, " D"]
-
-
-class _Rows(NamedTuple):
-    """Probabilities of one class, and how far exact ones may be from them."""
-
-    values: Float[np.ndarray, "D D+1"]
-    errors: Float[np.ndarray, "D D+1"]
+    features: Float[np.ndarray, " D"]
 
 
 def _norm(matrix: Float[np.ndarray, "D D"]) -> float:
@@ -104,27 +100,28 @@ def _columns(program: FeatureProgram, of: Float[np.ndarray, "D D+1"]) -> Float[n
     return part * of[:, 0] + np.sum(part[:, None] * others * of[:, 1:], axis=0)
 
 
-def _residual(program: FeatureProgram, rows: _Rows) -> tuple[np.ndarray, np.ndarray]:
+def residual(program: FeatureProgram, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
     """(D,) 1ᵀA of a class of every kind, and how far that of exact rows may be from it."""
-    sizes = _columns(program, rows.values + program.targets)
+    sizes = _columns(program, np.abs(rows.values) + program.targets)
     loose = rounding.gamma(len(sizes) + 16) * sizes
     found = _columns(program, rows.values - program.targets)
     return found, loose + SLIGHTLY * _columns(program, rows.errors)
 
 
-def _balanced(program: FeatureProgram, rows: _Rows) -> _Rows:
-    """Rows whose mean over samples is that of the labels."""
-    found, wrong = _residual(program, rows)
+def _balanced(program: FeatureProgram, rows: Rows) -> Rows:
+    """Rows whose mean over samples is that of the labels, and positive if they must be."""
+    found, wrong = residual(program, rows)
     mean, count = _columns(program, program.targets), len(found)
     wrong = wrong + rounding.gamma(count + 24) * mean
     mixed = min(1.0, POSITIVE * float(np.max((np.abs(found) + wrong) / mean)))
+    mixed *= program.outputs.positive
 
     def wide(of: np.ndarray) -> np.ndarray:
         return np.hstack([of[:, None], np.tile(of, (count, 1))])
 
     values = (1 - mixed) * (rows.values - wide(found)) + mixed * wide(mean)
-    sums = rows.values + wide(np.abs(found) + mixed * mean)
-    return _Rows(values, rows.errors + wide(wrong) + rounding.gamma(count + 24) * sums)
+    sums = np.abs(rows.values) + wide(np.abs(found) + mixed * mean)
+    return Rows(values, rows.errors + wide(wrong) + rounding.gamma(count + 24) * sums)
 
 
 def _blocks(
@@ -141,30 +138,37 @@ def _blocks(
 
 
 def _pairing(
-    program: FeatureProgram, rows: _Rows, weights: np.ndarray, features: np.ndarray
+    program: FeatureProgram, rows: Rows, weights: np.ndarray, features: np.ndarray
 ) -> Pairing:
     """The norms of A, rounded upwards."""
     unit = 1 / np.sqrt(features)[:, None] / np.sqrt(weights)
-    sizes = rows.values + program.targets
-    wrong = rows.errors + rounding.gamma(rounding.FEATURE_ROUNDINGS) * sizes
-    means, apart = _blocks(program, rows.values - program.targets)
-    off, off_apart = _blocks(program, wrong, 1.0)
+    (means, apart), (off, off_apart) = slopes(program, rows)
     loose = 1 + rounding.gamma(unit.size + 8)
     both = (np.abs(apart) + off_apart) * np.diag(unit)
     apart = np.where(program.kinds.counts > 1, both, 0) * loose
     return Pairing((_norm(means * unit) + float(np.linalg.norm(off * unit))) * loose, apart)
 
 
-def _shrunk(program: FeatureProgram, rows: _Rows, part: float) -> _Rows:
+def _shrunk(program: FeatureProgram, rows: Rows, part: float) -> Rows:
     """Part of the way from the labels."""
-    values = (1 - part) * program.targets + part * rows.values
-    return _Rows(values, part * rows.errors + rounding.gamma(4) * values)
+    rest = (1 - part) * program.targets
+    sizes = rest + part * np.abs(rows.values)
+    return Rows(rest + part * rows.values, part * rows.errors + rounding.gamma(4) * sizes)
+
+
+def slopes(program: FeatureProgram, rows: Rows) -> tuple[_Blocks, _Blocks]:
+    """A on the means of kinds (feature by weight) and on differences; and how far exact ones are
+    from them, entry by entry."""
+    sizes = np.abs(rows.values) + program.targets
+    wrong = rows.errors + rounding.gamma(rounding.FEATURE_ROUNDINGS) * sizes
+    found = _blocks(program, rows.values - program.targets)
+    return found, _blocks(program, wrong, 1.0)
 
 
 def multipliers(
     program: FeatureProgram,
     x: Float[np.ndarray, " O"],
-    probabilities: Float[np.ndarray, "D D+1"],
+    outputs: Float[np.ndarray, "D D+1"],
 ) -> tuple[np.ndarray, np.ndarray]:
     """(D,) ν and μ: a price common to all; or, where every kind has limits, what S X = 0 asks for
     at an optimum."""
@@ -172,9 +176,9 @@ def multipliers(
     if not program.by_kind:
         price = 1 / program.scale.whole if isinstance(program.loss.norms, Ridge) else 1.0
         return np.full(count, price), np.full(count, price)
-    slopes, apart = _blocks(program, probabilities - program.targets)
+    pull, apart = _blocks(program, outputs - program.targets)
     means, differences = program.blocks(x)
-    pulls = -slopes * means[count:, :count]
+    pulls = -pull * means[count:, :count]
     rest = -(program.kinds.counts - 1) * apart * differences[:, 0, 1]
     found = np.concatenate([pulls.sum(axis=0) + rest, pulls.sum(axis=1) + rest])
     found = found / np.concatenate(program.usage(x))
@@ -185,22 +189,21 @@ def multipliers(
 
 def lower_bound(
     program: FeatureProgram,
-    probabilities: Float[np.ndarray, "D D+1"],
+    outputs: Float[np.ndarray, "D D+1"],
     weights: Float[np.ndarray, " D"],
     features: Float[np.ndarray, " D"],
 ) -> Dual:
-    """The bound of any probabilities and multipliers.
+    """The bound of any outputs and multipliers.
 
     Args:
         program: the loss.
-        probabilities: positive; rows are taken to be divided by their sum.
+        outputs: P; rows of probabilities are taken to be divided by their sum.
         weights: ν > 0, of the weights of every kind.
         features: μ > 0, likewise.
     """
     rounding.check_numpy()
-    kinds, copies, count = program.kinds, program.copies, len(program.kinds.sizes)
-    values = probabilities / np.sum(copies * probabilities, axis=1, keepdims=True)
-    rows = _Rows(values, rounding.gamma(count + 8) * values)
+    kinds, count = program.kinds, len(program.kinds.sizes)
+    rows = program.outputs.exact(outputs)
     if program.loss.bias is True:
         rows = _balanced(program, rows)
     pairing = _pairing(program, rows, weights, features)
@@ -214,17 +217,12 @@ def lower_bound(
         most = kinds.counts if program.by_kind else np.eye(count)[0]
         paid = pairing.stretch * program.scale.whole * float(most @ (weights + features)) / 2
     if program.loss.decay:
-        found, wrong = _residual(program, rows)
+        found, wrong = residual(program, rows)
         paid += float(kinds.counts @ (np.abs(found) + wrong) ** 2) / (2 * program.loss.decay)
-    logs = np.abs(np.log(np.where(rows.values > 0, rows.values, 1)))
-    shares = program.shares[:, None] * copies
-    entropy = float(np.sum(shares * rows.values * logs))
-    loose = float(np.sum(shares * rows.errors * (logs + 2)))
-    if np.any(rows.errors > rows.values / 2):  # then logarithms differ by more than that
-        loose = np.inf
-    margin = rounding.feature_bound(count, entropy + paid) + SLIGHTLY * loose
-    off = SLIGHTLY * np.sum(copies * rows.errors, axis=1)
-    return Dual(entropy - paid - margin, rows.values, off, pairing, not ridge, weights)
+    free, loose, sizes = program.outputs.conjugate(rows, program.shares)
+    margin = rounding.feature_bound(count, sizes + paid) + SLIGHTLY * loose
+    rho = 1.0 if ridge else pairing.stretch
+    return Dual(free - paid - margin, rows, pairing, rho, weights, features)
 
 
 def attained(program: FeatureProgram, x: Float[np.ndarray, " O"]) -> Float[np.ndarray, " O"]:
@@ -244,16 +242,13 @@ def attained(program: FeatureProgram, x: Float[np.ndarray, " O"]) -> Float[np.nd
 
 def upper_value(program: FeatureProgram, x: Float[np.ndarray, " O"]) -> float:
     """The loss at x, rounded upwards."""
-    logs, _ = program.shares_at(x)
     biases = program.biases(x)
-    sizes = program.logit_sizes(x)
-    pulls = np.sum(program.copies * program.targets * sizes, axis=1)
-    ends = np.max(np.where(program.copies > 0, sizes, 0), axis=1)
+    arguments, sizes = program.outputs.sizes(program.logits(x), program.logit_sizes(x))
     decay = program.loss.decay * float(program.kinds.counts @ biases**2)
     return program.value(x) + rounding.feature_value(
         len(program.shares),
-        arguments=float(program.shares @ (ends + pulls)),
-        sizes=float(program.shares @ (np.abs(logs) + pulls)),
+        arguments=float(program.shares @ arguments),
+        sizes=float(program.shares @ sizes),
         costs=float(np.abs(program.cost) @ np.abs(x)) + decay,
         number=len(x),
     )

@@ -10,7 +10,7 @@ import numpy as np
 from ssem_jax.certificate.features.bounds import lower_bound, multipliers
 from ssem_jax.certificate.features.program import FeatureProgram, Kinds
 from ssem_jax.certificate.symmetry.program import minimise
-from ssem_jax.losses.features import CrossEntropy, Ridge, check_cross_entropy
+from ssem_jax.losses.features import LastLayer, Ridge, check_last_layer
 from ssem_jax.problem.validation import check_count
 
 MOST = 1e9
@@ -19,7 +19,7 @@ DIGITS = 1e-8
 """Relative accuracy of a threshold, well above that of the optima it is found from."""
 
 
-def minority_threshold(loss: CrossEntropy, num_majorities: int, num_minorities: int) -> float:
+def minority_threshold(loss: LastLayer, num_majorities: int, num_minorities: int) -> float:
     r"""The ratio R₀ = n_A/n_B from which on minority classes merge.
 
     Where minorities are made to merge, the optimum is the optimum of all if its dual matrix is
@@ -43,7 +43,7 @@ def minority_threshold(loss: CrossEntropy, num_majorities: int, num_minorities: 
     """
     from scipy.optimize import brentq  # half a second, which nothing else should wait for
 
-    check_cross_entropy(loss)
+    check_last_layer(loss)
     if isinstance(loss.norms, Ridge):
         raise ValueError(
             "with a ridge classes of n samples merge iff n ≤ N² λ_W λ_H; use theory.merged_size."
@@ -58,8 +58,8 @@ def minority_threshold(loss: CrossEntropy, num_majorities: int, num_minorities: 
         kinds = Kinds(np.array([math.exp(log_ratio), 1.0]), np.array(counts, float))
         program = FeatureProgram(loss, kinds, merged=(1,))
         x = minimise(program).x
-        _, probabilities = program.shares_at(x)
-        dual = lower_bound(program, probabilities, *multipliers(program, x, probabilities))
+        outputs = program.outputs_at(x)
+        dual = lower_bound(program, outputs, *multipliers(program, x, outputs))
         whole = max(dual.pairing.means, float(dual.pairing.apart[0]))
         return math.log(whole / float(dual.pairing.apart[1]))
 

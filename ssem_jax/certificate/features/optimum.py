@@ -16,9 +16,11 @@ from ssem_jax.certificate.features.bounds import (
     multipliers,
     upper_value,
 )
+from ssem_jax.certificate.features.brackets import FeatureBrackets, enclose
+from ssem_jax.certificate.features.outputs import SLIGHTLY
 from ssem_jax.certificate.features.program import FeatureProgram, Kinds, kinds_of
 from ssem_jax.certificate.symmetry.program import minimise
-from ssem_jax.losses.features import CrossEntropy, check_cross_entropy, checked_sizes
+from ssem_jax.losses.features import CrossEntropy, LastLayer, check_last_layer, checked_sizes
 
 KIND_LIMIT = 24
 """Different class sizes at most: the program has some 2D² variables."""
@@ -50,24 +52,26 @@ class FeatureOptimum:
         lower: no weights and features of any dimension have a lower loss.
         weights, features: norms and cosines of the solution.
         alignment: (D,) cosines of a class's weight and its features.
-        biases: (D,) of a class of every kind, of mean 0 where they are free.
-        probabilities: (D, D+1) of the dual: of a sample against its own class, and against one of
-            every kind.
-        uncertainty: (D,) by how much the mean probabilities of a class may differ from these, all
-            of them added up, at every near-optimal point.
+        brackets: norms, cosines and alignment of every near-optimal point.
+        biases: (D,) of a class of every kind; where a shift of all changes nothing, of mean 0.
+        outputs: (D, D+1) of the dual, of a sample for its own class and for one of every kind:
+            probabilities of cross-entropy, logits of squared error.
+        uncertainty: (D,) by how much the mean outputs of a class may differ from these, any two of
+            them added up, at every near-optimal point.
         spread: (D,) the most by which the weights of a kind of classes differ from their mean, at
             every near-optimal point: squared, added up, in units of what the norms cost or may be.
     """
 
-    loss: CrossEntropy
+    loss: LastLayer
     kinds: Kinds
     value: float
     lower: float
     weights: Geometry
     features: Geometry
     alignment: Float[np.ndarray, " D"]
+    brackets: FeatureBrackets
     biases: Float[np.ndarray, " D"]
-    probabilities: Float[np.ndarray, "D D+1"]
+    outputs: Float[np.ndarray, "D D+1"]
     uncertainty: Float[np.ndarray, " D"]
     spread: Float[np.ndarray, " D"]
 
@@ -78,8 +82,8 @@ class FeatureOptimum:
 
     @property
     def margins(self) -> Float[np.ndarray, "D D"]:
-        """(D, D) by how much its own class is more probable for a sample than another one."""
-        return self.probabilities[:, :1] - self.probabilities[:, 1:]
+        """(D, D) the output of a sample for its own class less that for another one."""
+        return self.outputs[:, :1] - self.outputs[:, 1:]
 
     @property
     def margin_brackets(self) -> tuple[np.ndarray, np.ndarray]:
@@ -87,7 +91,16 @@ class FeatureOptimum:
         of one size, nan where there is but one."""
         found, wide = self.margins, self.uncertainty[:, None]
         alone = np.diag(np.where(self.kinds.counts > 1, 0.0, np.nan))
-        return np.maximum(found - wide, -1.0) + alone, np.minimum(found + wide, 1.0) + alone
+        most = 1.0 if isinstance(self.loss, CrossEntropy) else np.inf  # of probabilities
+        return np.maximum(found - wide, -most) + alone, np.minimum(found + wide, most) + alone
+
+    @property
+    def unknown(self) -> tuple[float, float]:
+        """The widest brackets of norms, in units of the norm, and of cosines."""
+        both = (self.weights, self.brackets.weights), (self.features, self.brackets.features)
+        norms = [np.ptp(ends.norms, axis=0) / np.max(found.norms) for found, ends in both]
+        cosines = [np.ptp(ends.cosines, axis=0) for _, ends in both]
+        return float(np.max(norms)), float(np.max(cosines))
 
     @property
     def merging(self) -> tuple[str, ...]:
@@ -118,8 +131,8 @@ class FeatureOptimum:
         ]
 
 
-def solve_features(loss: CrossEntropy, sizes: Sequence[int]) -> FeatureOptimum:
-    """The least cross-entropy of free features and weights in all dimensions, certified.
+def solve_features(loss: LastLayer, sizes: Sequence[int]) -> FeatureOptimum:
+    """The least loss of free features and weights in all dimensions, certified.
 
     Args:
         loss: with its norms, bias and smoothing.
@@ -132,7 +145,7 @@ def solve_features(loss: CrossEntropy, sizes: Sequence[int]) -> FeatureOptimum:
     Raises:
         ValueError: no such loss, no sizes, or more than `KIND_LIMIT` different ones.
     """
-    check_cross_entropy(loss)
+    check_last_layer(loss)
     kinds = kinds_of(checked_sizes(sizes))
     if len(kinds.sizes) > KIND_LIMIT:
         raise ValueError(
@@ -142,17 +155,18 @@ def solve_features(loss: CrossEntropy, sizes: Sequence[int]) -> FeatureOptimum:
     return solve_kinds(loss, kinds)
 
 
-def solve_kinds(loss: CrossEntropy, kinds: Kinds) -> FeatureOptimum:
+def solve_kinds(loss: LastLayer, kinds: Kinds) -> FeatureOptimum:
     """The same of kinds of classes, whose sizes may be real numbers: shares alone matter to budgets
     and balls."""
     program = FeatureProgram(loss, kinds)
     x = attained(program, minimise(program).x)
-    _, probabilities = program.shares_at(x)
-    dual = lower_bound(program, probabilities, *multipliers(program, x, probabilities))
+    outputs = program.outputs_at(x)
+    dual = lower_bound(program, outputs, *multipliers(program, x, outputs))
     value = upper_value(program, x)
     gap = max(value - dual.lower, 0.0)
+    off = SLIGHTLY * np.sum(program.copies * dual.rows.errors, axis=1)
     biases = program.biases(x)
-    if loss.bias is True:
+    if loss.bias is True and program.outputs.positive:
         biases = biases - kinds.counts @ biases / kinds.num_classes
     weights, features, alignment = _geometry(program, x)
     return FeatureOptimum(
@@ -163,46 +177,30 @@ def solve_kinds(loss: CrossEntropy, kinds: Kinds) -> FeatureOptimum:
         weights,
         features,
         alignment,
+        enclose(program, dual, value),
         biases,
-        dual.probabilities,
-        np.sqrt(2 * gap * kinds.num_samples / kinds.sizes) + dual.off,
+        dual.rows.values,
+        program.outputs.reach(gap * kinds.num_samples / kinds.sizes) + off,
         _spread(program, dual, gap),
     )
 
 
 def _spread(program: FeatureProgram, dual: Dual, gap: float) -> Float[np.ndarray, " D"]:
     """2 gap/(κ ρ ν), and ρ is 1 where the norms have a price."""
-    rho = dual.pairing.stretch if dual.stretched else 1.0
-    room = (rho - dual.pairing.apart) * dual.weights * program.scale.whole
+    room = (dual.rho - dual.pairing.apart) * dual.weights * program.scale.whole
     found = 2 * gap / np.where(room > 0, room, 1)
     return np.where((room > 0) & (program.kinds.counts > 1), found, np.inf)
 
 
 def _geometry(program: FeatureProgram, x: np.ndarray) -> tuple[Geometry, Geometry, np.ndarray]:
     """Norms and cosines."""
-    kinds, count = program.kinds, len(program.kinds.sizes)
-    means, apart = program.blocks(x)
-    roots = np.sqrt(kinds.counts)
-
-    def part(rows: slice, columns: slice, place: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """Inner products of one class with itself, and with another of every kind."""
-        block, difference = means[rows, columns], apart[:, *place]
-        own = (np.diag(block) + (kinds.counts - 1) * difference) / kinds.counts
-        others = block / np.outer(roots, roots)
-        others[np.diag_indices(count)] = (np.diag(block) - difference) / kinds.counts
-        return own, others
-
-    first, second = slice(0, count), slice(count, 2 * count)
-    squares, found = [], []
-    for rows, place, unit in (
-        (first, (0, 0), program.scale.weights),
-        (second, (1, 1), program.scale.features),
-    ):
-        own, others = part(rows, rows, place)
-        norms = np.sqrt(np.maximum(own, 0))
+    counts, units = program.kinds.counts, (program.scale.weights, program.scale.features)
+    own, others = program.products(x)
+    found, squares = [], []
+    for k, unit in enumerate(units):
+        norms = np.sqrt(np.maximum(own[k], 0))
         squares.append(np.where(norms > 0, norms, 1))
-        cosines = others / np.outer(squares[-1], squares[-1])
-        cosines[np.diag_indices(count)] = np.where(kinds.counts > 1, np.diag(cosines), 1.0)
+        cosines = others[k] / np.outer(squares[k], squares[k])
+        cosines[np.diag_indices(len(counts))] = np.where(counts > 1, np.diag(cosines), 1.0)
         found.append(Geometry(norms * unit, np.clip(cosines, -1, 1)))
-    own, _ = part(first, second, (0, 1))
-    return *found, np.clip(own / (squares[0] * squares[1]), -1, 1)
+    return *found, np.clip(own[2] / (squares[0] * squares[1]), -1, 1)

@@ -31,8 +31,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from ssem_jax.certificate.features.outputs import Outputs, outputs_of
 from ssem_jax.certificate.symmetry.program import Cone, Local
-from ssem_jax.losses.features import Balls, Budget, CrossEntropy, Ridge, Unit
+from ssem_jax.losses.features import Balls, Budget, LastLayer, Ridge, Unit
 
 START = 0.4
 """Squared norms with which the search begins, where 1 is the limit if there is one."""
@@ -81,7 +82,7 @@ class Scale(NamedTuple):
     whole: float
 
 
-def scale_of(loss: CrossEntropy, kinds: Kinds) -> Scale:
+def scale_of(loss: LastLayer, kinds: Kinds) -> Scale:
     """Units and gains of norms."""
     norms, ones = loss.norms, np.ones(len(kinds.sizes))
     if isinstance(norms, Ridge):
@@ -106,12 +107,12 @@ class FeatureProgram:
     takes it.
 
     Args:
-        loss: cross-entropy, with its norms.
+        loss: of a last layer, with its norms.
         kinds: of classes.
         merged: places of kinds whose classes are made to have one weight.
     """
 
-    def __init__(self, loss: CrossEntropy, kinds: Kinds, merged: tuple[int, ...] = ()) -> None:
+    def __init__(self, loss: LastLayer, kinds: Kinds, merged: tuple[int, ...] = ()) -> None:
         self.loss, self.kinds = loss, kinds
         self.scale = scale_of(loss, kinds)
         count, others = len(kinds.sizes), kinds.counts - 1
@@ -119,16 +120,16 @@ class FeatureProgram:
         copies = np.tile(kinds.counts, (count, 1))
         np.fill_diagonal(copies, others)
         self.copies = np.hstack([np.ones((count, 1)), copies])
-        with np.errstate(divide="ignore"):
-            self.log_copies = np.log(self.copies)
-        rest = loss.smoothing / kinds.num_classes
+        own, rest = loss.targets(kinds.num_classes)
         self.targets = np.full((count, count + 1), rest)
-        self.targets[:, 0] = 1 - loss.smoothing + rest
+        self.targets[:, 0] = own
+        self.outputs: Outputs = outputs_of(loss, self.copies, self.targets)
         self.several = np.setdiff1d(np.flatnonzero(others > 0), merged)
         lower = np.tril_indices(count)
         half, kept = len(lower[0]), len(self.several)
         self.triangle = lower
-        free = 0 if loss.bias is False else count - (loss.bias is True)
+        shifts = loss.bias is True and self.outputs.positive  # all biases by as much change nothing
+        free = 0 if loss.bias is False else count - shifts
         sizes = np.cumsum([half, half, count * count, kept, kept, kept, free])
         self._places = [slice(a, b) for a, b in zip([0, *sizes[:-1]], sizes, strict=True)]
         self.num_variables = int(sizes[-1])
@@ -150,7 +151,7 @@ class FeatureProgram:
         return means, apart
 
     def biases(self, x: Float[np.ndarray, " O"]) -> Float[np.ndarray, " D"]:
-        """Of the classes of every kind; free ones of the first kind are 0."""
+        """Of the classes of every kind; of the first one 0 where a shift of all changes nothing."""
         found = np.zeros(len(self.kinds.sizes))
         given = x[self._places[-1]]
         if len(given):
@@ -191,6 +192,21 @@ class FeatureProgram:
     @cached_property
     def _usages(self) -> Float[np.ndarray, "U O"]:
         return np.stack([np.concatenate(self.usage(x)) for x in np.eye(self.num_variables)], axis=1)
+
+    def products(self, x: Float[np.ndarray, " O"]) -> tuple[np.ndarray, np.ndarray]:
+        """Inner products of weights (0), of features (1), and of weights with features (2), in the
+        units of here: (3, D) of one class, (3, D, D) of two of these kinds."""
+        count, counts = len(self.kinds.sizes), self.kinds.counts
+        means, apart = self.blocks(x)
+        one, two = slice(0, count), slice(count, 2 * count)
+        places = ((one, one, (0, 0)), (two, two, (1, 1)), (one, two, (0, 1)))
+        own, others = np.empty((3, count)), np.empty((3, count, count))
+        for k, (rows, columns, place) in enumerate(places):
+            block, difference = means[rows, columns], apart[:, *place]
+            own[k] = (np.diag(block) + (counts - 1) * difference) / counts
+            others[k] = block / np.sqrt(np.outer(counts, counts))
+            others[k][np.diag_indices(count)] = (np.diag(block) - difference) / counts
+        return own, others
 
     @property
     def by_kind(self) -> bool:
@@ -246,33 +262,28 @@ class FeatureProgram:
 
     # -------------------------------------------------------------------------------- the loss
 
-    def shares_at(self, x: Float[np.ndarray, " O"]) -> tuple[np.ndarray, np.ndarray]:
-        """(D,) log-sum-exp of the logits of every kind, and (D, D+1) probabilities of one class."""
-        logits = self.logits(x)
-        exponents = logits + self.log_copies
-        top = exponents.max(axis=1, keepdims=True)
-        total = np.exp(exponents - top).sum(axis=1, keepdims=True)
-        logs = top + np.log(total)
-        return logs[:, 0], np.exp(logits - logs)
+    def outputs_at(self, x: Float[np.ndarray, " O"]) -> Float[np.ndarray, "D D+1"]:
+        """Of a sample of every kind: of its own class, and of one of every kind."""
+        return self.outputs.at(self.logits(x))[1]
 
     def value(self, x: Float[np.ndarray, " O"]) -> float:
         """The loss."""
-        logs, _ = self.shares_at(x)
-        pulls = np.sum(self.copies * self.targets * self.logits(x), axis=1)
+        costs, _ = self.outputs.at(self.logits(x))
         biases = self.biases(x)
         decay = self.loss.decay / 2 * float(self.kinds.counts @ biases**2)
-        return float(self.shares @ (logs - pulls) + self.cost @ x + decay)
+        return float(self.shares @ costs + self.cost @ x + decay)
 
     def local(self, x: Float[np.ndarray, " O"]) -> Local:
         """The loss, its gradient and its Hessian."""
-        found = self.shares_at(x)[1] * self.copies
+        found = self.outputs_at(x)
         count, width = found.shape
         slopes = self._logit_map.reshape(count, width, -1)
-        pull = self.shares[:, None] * (found - self.copies * self.targets)
+        pull = self.shares[:, None] * self.copies * (found - self.targets)
         slope = self.cost + np.tensordot(pull, slopes, 2)
-        spread = slopes * np.sqrt(self.shares[:, None] * found)[:, :, None]
+        stiff, mean = self.outputs.bend(found)
+        spread = slopes * np.sqrt(self.shares[:, None] * stiff)[:, :, None]
         flat = spread.reshape(count * width, -1)
-        means = np.einsum("gs,gso->go", found, slopes) * np.sqrt(self.shares)[:, None]
+        means = np.einsum("gs,gso->go", mean, slopes) * np.sqrt(self.shares)[:, None]
         bend = flat.T @ flat - means.T @ means
         if self.loss.decay:
             own, decay = self._places[-1], self.loss.decay * self.kinds.counts
