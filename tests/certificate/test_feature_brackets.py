@@ -124,16 +124,16 @@ def test_whatever_is_at_hand_lies_within_the_ends_of_its_value(norms, bias, kind
     where = np.searchsorted(-program.kinds.sizes, -np.asarray(SIZES, float))
     missed = 0
     for noise in (1e-5, 1e-3, 0.1):
-        moved = [
+        one, two = (
             rows + noise * np.abs(rows).max() * rng.normal(size=rows.shape)
             for rows in (weights, means[labels])
-        ]
-        moved = admitted(norms, *moved, labels, SIZES)
+        )
+        one, two = admitted(norms, one, two, labels, SIZES)
         intercept = program.biases(x)[where]
-        value = float(loss.value(*moved, labels, None if bias is False else intercept))
+        value = float(loss.value(one, two, labels, None if bias is False else intercept))
         assert value > dual.lower
-        assert says(enclose(program, dual, value + 1e-14), *moved, labels, SIZES)
-        missed += not says(enclose(program, dual, dual.lower + 1e-12), *moved, labels, SIZES)
+        assert says(enclose(program, dual, value + 1e-14), one, two, labels, SIZES)
+        missed += not says(enclose(program, dual, dual.lower + 1e-12), one, two, labels, SIZES)
     assert missed >= 2
 
 

@@ -170,7 +170,8 @@ def _enclosed(program: FeatureProgram, dual: Dual, value: float) -> FeatureBrack
     own = Ball(np.diag(crossed.mid), np.diag(crossed.radius)).times(1 / counts)
     own = own.plus(beta.times((counts - 1) / counts))
     (low, high), (low_other, high_other) = squares
-    return FeatureBrackets(*found, _quotients(own.ends, (low * low_other, high * high_other)))
+    alignment = _quotients(own.ends, (low * low_other, high * high_other))
+    return FeatureBrackets(found[0], found[1], alignment)
 
 
 def _cross(program: FeatureProgram, dual: Dual, room: _Room) -> tuple[Ball, Ball]:
@@ -279,7 +280,8 @@ def _cosines(program: FeatureProgram, means: Ends, rest: Ends, squares: Ends) ->
     counts = program.kinds.counts
     roots = np.sqrt(np.outer(counts, counts))
     both = [end / roots for end in means]
-    low, high = _quotients((both[0], both[1]), tuple(np.outer(end, end) for end in squares))
+    products = np.outer(squares[0], squares[0]), np.outer(squares[1], squares[1])
+    low, high = _quotients((both[0], both[1]), products)
 
     def within(a: np.ndarray, u: np.ndarray) -> np.ndarray:
         a = np.fmax(a, 0)
