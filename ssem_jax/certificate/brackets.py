@@ -36,7 +36,8 @@ wide, and five to eight Newton steps do. At t = 0 the same cut bounds f itself:
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -47,11 +48,17 @@ from ssem_jax.certificate import rounding
 from ssem_jax.certificate.barrier import (
     FREE,
     ORDER,
+    Free,
     Local,
+    Shares,
     centre_of,
     dot,
+    lowest,
     shortfall,
+    symmetric,
+    total,
     upper_bound,
+    with_class,
 )
 from ssem_jax.compute.kernels import Kernel
 from ssem_jax.geometry.shares import VarianceSimplex
@@ -63,17 +70,17 @@ from ssem_jax.problem.arrays import AnyArray
 EPS = float(np.finfo(np.float64).eps)
 
 
-Margin = Callable[[Array, Array], rounding.Scalar]
+Margin = Callable[[Array, Free], rounding.Scalar]
 """The rounding of a cut, from its value and its slopes along the similarities.
 
 Rounded similarities do no harm: they are another point, whose cut is as good."""
 
 
 def _margin_of_contrast(loss: ClassContrast, blocks: Blocks) -> Margin:
-    def margin(value: Array, slopes: Array) -> rounding.Scalar:
+    def margin(value: Array, slopes: Free) -> rounding.Scalar:
         num_pairs = blocks.num_classes * blocks.num_instances * blocks.num_views
         of_sup, of_own = loss.shares(blocks)
-        steep = jnp.sum(jnp.abs(slopes))
+        steep = total(map(jnp.abs, slopes))
         loose = jnp.where(blocks.self_pairs > 0, 0, 1 / loss.temperature)
         views = jnp.where(blocks.self_pairs > 0, (blocks.num_views - 1) / blocks.num_views, 1)
         of_views = jnp.where(blocks.num_views > 1, views * of_own, 0)
@@ -97,27 +104,28 @@ def _margin(loss: GramLoss, blocks: Any, size: Array) -> Margin:
     if isinstance(loss, ClassContrast) and type(loss).of_blocks is ClassContrast.of_blocks:
         return _margin_of_contrast(loss, blocks)
 
-    def margin(value: Array, slopes: Array) -> rounding.Scalar:
-        magnitude = loss.magnitude(value, jnp.sum(jnp.abs(slopes)))
+    def margin(value: Array, slopes: Free) -> rounding.Scalar:
+        magnitude = loss.magnitude(value, total(map(jnp.abs, slopes)))
         num_points = None if has_block_form(loss) else blocks.num_embeddings
         return rounding.block_other(num_points, magnitude, size)
 
     return margin
 
 
-def _expand(loss: GramLoss, blocks: Any, simplex: VarianceSimplex) -> Callable[[Array], Local]:
+def _expand(loss: GramLoss, blocks: Any, simplex: VarianceSimplex) -> Callable[[Shares], Local]:
     """f with gradient and Hessian, at shares in `ORDER`."""
     similarity = jnp.asarray(simplex.similarity)
-    rates = similarity[:, ORDER[FREE]] - similarity[:, ORDER[3:]]  # (3, 3)
-    at_rest = simplex.offset + similarity[:, ORDER[3]]
+    # How the similarities change with each free share, from what they are at class shares of 1.
+    along = [tuple(rates) for rates in (similarity[:, ORDER[FREE]] - similarity[:, ORDER[3:]]).T]
+    at_rest: Free = tuple(simplex.offset + similarity[:, ORDER[3]])
 
-    def of_similarities(similarities: Array) -> Array:
-        return loss.of_blocks(Similarities(*similarities), blocks)
+    def of_similarities(view: Array, within: Array, between: Array) -> Array:
+        return loss.of_blocks(Similarities(view, within, between), blocks)
 
-    evaluate = jax.value_and_grad(of_similarities)
+    evaluate = jax.value_and_grad(of_similarities, argnums=(0, 1, 2))
 
     def terms(value: float) -> Array:
-        return jnp.sum(jnp.abs(evaluate(jnp.full(3, value))[1]))
+        return total(map(jnp.abs, evaluate(*[jnp.asarray(value)] * 3)[1]))
 
     # The gradient cancels at an optimum; where all embeddings coincide, or none, it cannot.
     size = jnp.maximum(terms(1.0), terms(0.0))
@@ -125,12 +133,14 @@ def _expand(loss: GramLoss, blocks: Any, simplex: VarianceSimplex) -> Callable[[
         size = jnp.where(jnp.isfinite(size), size, terms(0.5))
     margin = _margin(loss, blocks, size)
 
-    def expand(point: Array) -> Local:
-        (value, slopes), change = jax.linearize(evaluate, at_rest + dot(rates, point[FREE]))
-        bends = jax.vmap(lambda along: change(along)[1])(rates.T)  # of share k: (3,) slopes
-        slope = dot(rates.T, slopes)
-        curvature = jax.vmap(lambda bend: dot(rates.T, bend))(bends)
-        return Local(value, jnp.append(slope, 0), curvature, margin(value, slopes))
+    def expand(point: Shares) -> Local:
+        shifts = (dot(rates, point[FREE]) for rates in zip(*along, strict=True))
+        near = [rest + shift for rest, shift in zip(at_rest, shifts, strict=True)]
+        (value, slopes), change = jax.linearize(evaluate, *near)
+        bends = [change(*ahead)[1] for ahead in along]
+        slope = tuple(dot(ahead, slopes) for ahead in along)
+        curvature = symmetric(lambda row, column: dot(along[column], bends[row]))
+        return Local(value, slope, curvature, margin(value, slopes))
 
     return expand
 
@@ -155,30 +165,6 @@ class Reduced(NamedTuple):
     high: Float[np.ndarray, "*batch 5"]
 
 
-def _bound_cell(
-    loss: GramLoss,
-    blocks: Any,
-    simplex: VarianceSimplex,
-    aims: Array,
-    variances: Array,
-    level: Array,
-) -> tuple[rounding.Scalar | Float[Array, " aims"], ...]:
-    expand = _expand(loss, blocks, simplex)
-    start, present = simplex.point(variances)[ORDER], jnp.asarray(simplex.present)[ORDER] > 0
-    local = expand(start)
-    slack = jnp.where(present, local.slope, jnp.inf)
-    eigenvalue = jnp.min(slack) - dot(local.slope, start)
-    lower = local.value - shortfall(local.slope, start, present) - local.rounding
-    level = jnp.maximum(level, local.value + local.rounding)
-    centre, there, measure = centre_of(expand, local, start, level + local.rounding, present)
-
-    def ends(aim: Array) -> Array:
-        direction = jnp.append(aim, 0)
-        return upper_bound(expand, centre, there, measure, level, direction, present)
-
-    return local.value, local.rounding, lower, eigenvalue, jax.vmap(ends)(aims)
-
-
 @Kernel
 def _bound_lanes(
     losses: GramLoss,
@@ -187,11 +173,30 @@ def _bound_lanes(
     aims: Array,
     variances: Array,
     levels: Array,
-) -> tuple[Float[Array, "B ..."], ...]:
-    def cell(loss: GramLoss, variances: Array, level: Array) -> tuple[Any, ...]:
-        return _bound_cell(loss, blocks, simplex, aims, variances, level)
+) -> tuple[Float[Array, "..."], ...]:
+    present: Shares = tuple(jnp.asarray(simplex.present)[ORDER] > 0)
 
-    return cast(tuple[Array, ...], jax.vmap(cell)(losses, variances, levels))
+    def centred(loss: GramLoss, variances: Array, level: Array) -> tuple[Any, ...]:
+        expand = _expand(loss, blocks, simplex)
+        start: Shares = tuple(simplex.point(variances)[ORDER])
+        local = expand(start)
+        slope = with_class(local.slope)
+        eigenvalue = lowest(slope, present) - dot(slope, start)
+        lower = local.value - shortfall(slope, start, present) - local.rounding
+        level = jnp.maximum(level, local.value + local.rounding)
+        centre = centre_of(expand, local, start, level + local.rounding, present)
+        return (local.value, local.rounding, lower, eigenvalue), (loss, level, *centre)
+
+    def end(
+        aim: Free, loss: GramLoss, level: Array, centre: Any, there: Local, measure: Array
+    ) -> Array:
+        expand = _expand(loss, blocks, simplex)
+        return upper_bound(expand, centre, there, measure, level, aim, present)
+
+    found, centres = jax.vmap(centred)(losses, variances, levels)
+    # Cells come last: loops over them are long, those over aims are not.
+    ends = jax.vmap(lambda *aim: jax.vmap(partial(end, aim))(*centres))(*aims.T)
+    return *found, ends
 
 
 class Plan(NamedTuple):
@@ -248,7 +253,7 @@ def bound_cells(
     aims = np.concatenate([plan.aims, -plan.aims])
     found = _bound_lanes(losses, blocks, simplex, aims, variances, levels)
     value, margin, lower, eigenvalue, ends = map(np.asarray, found)
-    most, least = np.split(ends, [len(plan.aims)], axis=1)
+    most, least = np.split(ends.T, [len(plan.aims)], axis=1)
     one, other = plan.factor * most[:, plan.row], -plan.factor * least[:, plan.row]
     low, high = plan.base + np.minimum(one, other), plan.base + np.maximum(one, other)
     return Reduced(value, margin, lower, eigenvalue, low, high)

@@ -416,10 +416,12 @@ def _cell(losses: Any, cells: np.ndarray | np.integer) -> Any:
     return jax.tree.map(lambda leaf: jnp.asarray(leaf[cells]), losses)
 
 
-BRACKET_CAPACITY, DENSE_BRACKET_CAPACITY = 64, 4
-"""Cells bracketed at once, in lock step: some thirty microseconds each, so that a single cell is
-not worth a kernel of its own; fewer of losses without a form of three similarities. More of both
-where all cells are lanes."""
+BRACKET_CAPACITY, LARGE_BRACKET_CAPACITY, DENSE_BRACKET_CAPACITY = 64, 256, 4
+"""Cells bracketed at once, in lock step: some ten microseconds each, so that a single cell is not
+worth a kernel of its own, nor are thousands worth a call for every 64; fewer of losses without a
+form of three similarities. More of all where all cells are lanes."""
+MANY_CELLS = 8 * LARGE_BRACKET_CAPACITY
+"""From so many on a kernel for larger chunks is worth its compilation."""
 
 
 def _brackets(
@@ -427,7 +429,7 @@ def _brackets(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Outer bounds of `QUANTITIES` for every cell.
 
-    What symmetry leaves has three instances: three similarities where classes are alike, in 30 µs a
+    What symmetry leaves has three instances: three similarities where classes are alike, in 10 µs a
     cell; a point for each class, in some 7 ms; and the orbits of any pairs, in 200 ms. Each is
     taken where those before it do not do: orbits know all of it and merge equal sizes, but so near
     to a minimum the brackets of few classes are some six times narrower one by one (median of 18
@@ -459,7 +461,8 @@ def _bound_blocks(
         chosen = jax.tree.map(lambda leaf: leaf[cells], plain)
         return bound_cells(chosen, blocks, simplex, found[cells], level[cells], plan)
 
-    capacity = BRACKET_CAPACITY if has_block_form(losses) else DENSE_BRACKET_CAPACITY
+    several = BRACKET_CAPACITY if len(level) < MANY_CELLS else LARGE_BRACKET_CAPACITY
+    capacity = several if has_block_form(losses) else DENSE_BRACKET_CAPACITY
     if batched():
         capacity = chunk_capacity(1 if has_block_form(losses) else structure.num_embeddings**2)
     reduced = gather(run_chunks(bound, np.arange(len(level)), capacity), len(level))

@@ -285,12 +285,14 @@ def _cut_error(structure, loss, theta):
     """
     shares = variance_simplex(structure)
     point = jnp.asarray(theta)[barrier.ORDER]
-    local = brackets._expand(loss, loss.prepare_blocks(structure), shares)(point)
+    local = brackets._expand(loss, loss.prepare_blocks(structure), shares)(tuple(point))
     free, rest = barrier.ORDER[barrier.FREE], barrier.ORDER[3:]
     rates = shares.similarity[:, free] - shares.similarity[:, rest]
     bases = shares.offset + shares.similarity[:, rest[0]]
-    near = bases + barrier.dot(jnp.asarray(rates), point[barrier.FREE])
-    gaps = [float(gap) for gap in 1 - near]
+    near = [
+        base + barrier.dot(row, point[barrier.FREE]) for base, row in zip(bases, rates, strict=True)
+    ]
+    gaps = [float(1 - each) for each in near]
     before, ctx.prec = ctx.prec, 200
     try:
         rounded = [1 - arb(gap) for gap in gaps]

@@ -216,7 +216,8 @@ def test_a_cut_counts_the_pulls_of_pairs_that_can_move(monkeypatch, shape, self_
     blocks = loss.prepare_blocks(structure)
     monkeypatch.setattr(rounding, "block_slope", lambda *counts: seen.append(counts) or 0.0)
     monkeypatch.setattr(rounding, "block_value", lambda *counts: seen.append(counts) or 0.0)
-    brackets._margin_of_contrast(loss, blocks)(jnp.asarray(1.0), jnp.asarray([1.0, 2.0, -3.0]))
+    slopes = tuple(map(jnp.asarray, (1.0, 2.0, -3.0)))
+    brackets._margin_of_contrast(loss, blocks)(jnp.asarray(1.0), slopes)
     num_pairs, logarithms = seen[0]
     assert num_pairs == structure.num_embeddings
     assert logarithms == (9 if self_pairs == "decouple" else 1)
