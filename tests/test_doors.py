@@ -134,6 +134,8 @@ REFUSED = {
         "theory.collapse_criterion(L, None)",
         "theory.dataset_optimum(None, 5, .5, .5)",
         "sx.balls.enclose_minimum(U, None, L)",
+        "sx.balls.enclose_loss(U, None, L)",
+        "sx.balls.enclose_local_minimum(U, None, L)",
         "sx.Problem((2, 2), 3, L)",
         "sx.Problem(sx.ClassStructure, 3, L)",
         "sx.losses.check_convex(L, (2, 2), K)",

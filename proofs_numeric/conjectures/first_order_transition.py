@@ -26,7 +26,6 @@ import numpy as np
 from flint import arb, arb_series
 
 import ssem_jax as sx
-from proofs_numeric.conjectures.spurious_minima import local_boundary
 from ssem_jax import theory
 from ssem_jax.balls import to_ball, working_precision
 from ssem_jax.claims import Proof, Theorem, run_file
@@ -69,6 +68,14 @@ SHAPES = ((4, 3), (4, 5), (5, 3), (7, 4))
 TEMPERATURES = (0.2, 0.5, 2.0)
 NEGLIGIBLE = 1e-25
 """Far above the radii at 128 bits, far below any third-order term."""
+
+
+def local_boundary(m: int, n: int, tau: float) -> arb:
+    """α_loc: 1 - (1 - α_c)(1 - z/(e^z - 1)), z = m/((m-1)τ)."""
+    z = arb(m) / (m - 1) / to_ball(tau)
+    r = (-z).exp()
+    spread = (n - 1) * (1 - r) / (n + n * (m - 1) * r)  # 1 - α_c
+    return 1 - spread * (1 - z / (z.exp() - 1))
 
 
 def along_arc(m: int, n: int, tau: float) -> tuple[arb, arb, arb]:

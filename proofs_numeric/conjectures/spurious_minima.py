@@ -10,13 +10,11 @@ i and j, which is positive for different classes that have positives: each stand
 denominator, and they are no positive pair. So v_i v_j < 0 for all pairs of three embeddings of
 three classes, and no three signs are pairwise opposite. (At α = 1 take three instances.)
 
-*Some in R^{m-1}*: collapse onto the simplex of classes is a strict local minimum there, up to
-rotation, for α < α_loc. Its Hessian has one eigenvalue within classes, a positive multiple of
-α_loc - α; between classes it vanishes along rotations alone, for the variance of a row of
-⟨u_i, e_j⟩ + ⟨e_i, u_j⟩ under a softmax of full support vanishes only where the row is constant, 0
-as its own entry is; and symmetry forbids mixed terms. For four classes of three instances at
-τ = 1/2 and α = α_loc - 5e-4, embeddings in R³ are proven better by 1.4e-8: collapse is spurious,
-and descent that has come to it stays. In the better embeddings three classes are collapsed, and one
+*Some in R^{m-1}*: collapse onto the simplex of classes is critical by symmetry, and below α_loc a
+strict local minimum there, up to rotation: balls prove its Hessian definite on a slice through the
+orbits of rotations (:mod:`ssem_jax.balls.minima`). For four classes of three instances at τ = 1/2
+and α = α_loc - 5e-4, embeddings in R³ are proven better by 1.4e-8: collapse is spurious, and
+descent that has come to it stays. In the better embeddings three classes are collapsed, and one
 alone is spread.
 
 What was learned: with m ≥ 3 classes the smallest dimension that suffices for the optimum suffices
@@ -25,12 +23,9 @@ Between m and mn - 2 random starts find local minima often (`ssem landscape`).
 """
 
 from itertools import product
-from typing import Any, cast
 
 import numpy as np
-from flint import arb
 
-from proofs_numeric.evidence import collapsed_loss
 from ssem_jax import balls
 from ssem_jax.claims import Proof, Theorem, run_file
 from ssem_jax.losses import SupCL
@@ -39,6 +34,7 @@ from ssem_jax.problem import ClassStructure
 M, N, TAU = 4, 3, 0.5
 ALPHA = 0.588375
 """A float below α_loc = 0.588879…, above which collapse is no local minimum."""
+SIMPLEX = ((1, 1, 1), (1, -1, -1), (-1, 1, -1), (-1, -1, 1))
 COLLAPSED = ((0.794, -0.35044, 0.49675), (-0.51917, -0.7653, -0.38049),
              (0.30768, 0.59543, -0.74216))  # fmt: skip
 SPREAD = ((-0.58569, 0.4922, 0.64397), (-0.60299, 0.52585, 0.5999), (-0.55628, 0.54061, 0.63111))
@@ -65,23 +61,13 @@ none_in_one_dimension_less = Theorem(
 )
 
 
-def local_boundary(m: int, n: int, tau: float) -> arb:
-    """α_loc: 1 - (1 - α_c)(1 - z/(e^z - 1)), z = m/((m-1)τ)."""
-    z = arb(m) / (m - 1) / balls.to_ball(tau)
-    r = (-z).exp()
-    spread = (n - 1) * (1 - r) / (n + n * (m - 1) * r)  # 1 - α_c
-    return 1 - spread * (1 - z / (z.exp() - 1))
-
-
 def better_than_collapse() -> Proof:
-    """α < α_loc in balls, and the loss of embeddings in R^{m-1} below that of collapse."""
-    points = np.array([*np.repeat(COLLAPSED, N, axis=0), *SPREAD])
-    with balls.working_precision(balls.EMBEDDING_PRECISION):
-        local = balls.to_ball(ALPHA) < local_boundary(M, N, TAU)
-        loss = SupCL(cast(Any, ALPHA), cast(Any, TAU))
-        found = balls.enclose_minimum(points, ClassStructure.balanced(M, N), loss)
-        better = found.ball.upper() < collapsed_loss(M, N, cast(Any, TAU))
-    where = () if local and better else (f"m={M}, n={N}, d={M - 1}: collapse is not beaten",)
+    """Collapse, whose simplex has integer rows, is a local minimum; others have a lower loss."""
+    structure, loss = ClassStructure.balanced(M, N), SupCL(ALPHA, TAU)
+    minimum = balls.enclose_local_minimum(np.repeat(SIMPLEX, N, axis=0), structure, loss)
+    better = np.array([*np.repeat(COLLAPSED, N, axis=0), *SPREAD])
+    spurious = minimum is not None and balls.enclose_loss(better, structure, loss) < minimum.ball
+    where = () if spurious else (f"m={M}, n={N}, d={M - 1}: collapse is not beaten",)
     return Proof(not where, enclosures=2, undecided=where, rigorous=True)
 
 
@@ -90,7 +76,7 @@ collapse_can_be_spurious = Theorem(
     statement="m = 4, n = 3, τ = 1/2, α = 0.588375, self pairs included: in R^3 collapse is a "
     "local minimum, strict up to rotation, and not global.",
     prove=better_than_collapse,
-    source="asked here; argument above, α_loc and both losses in balls",
+    source="asked here; the local minimum and both losses in balls",
 )
 
 if __name__ == "__main__":

@@ -8,10 +8,11 @@ problem in a dimension that admits every optimum, or in R^d itself a linear prog
 where there is a better one (:func:`ssem_jax.balls.least_in_dimension`).
 
 What a critical point is, is told by the Riemannian Hessian in float64: its **index** counts
-negative eigenvalues. A point of index 0 above the bound is a local minimum that is *seen*, not
-proven; above the bound of all dimensions it may still be the best of R^d. **Escapes** counts
-negative eigenvalues of the dual matrix: directions that lead down as soon as there is an unused
-dimension.
+negative eigenvalues. One of index 0 above the lowest is a **spurious** minimum: *proven*, if balls
+enclose a local minimum there, strict up to rotation, whose loss is above that of the lowest
+(:func:`ssem_jax.balls.enclose_local_minimum`); else only *seen*, as where the Hessian is flat in
+other directions than rotations. **Escapes** counts negative eigenvalues of the dual matrix:
+directions that lead down as soon as there is an unused dimension.
 """
 
 from __future__ import annotations
@@ -28,9 +29,12 @@ import numpy as np
 import polars as pl
 
 from ssem_jax.balls.codes import least_in_dimension
+from ssem_jax.balls.enclosures import enclose_loss
+from ssem_jax.balls.minima import enclose_local_minimum
 from ssem_jax.certificate.certificate import GAP_TOLERANCE
 from ssem_jax.certificate.certificates import certify
 from ssem_jax.losses.base import GramLoss
+from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.arrays import Seed
 from ssem_jax.problem.display import Told
 from ssem_jax.problem.problem import Problem, cell_keys, check_problem
@@ -59,13 +63,15 @@ HESSIAN_LIMIT = 512
 """Coordinates N·d up to which the Hessian is formed: a second, and 2 MiB."""
 KINDS_LIMIT = 40
 """Critical points of a cell, the lowest, whose Hessian is formed."""
+PROOF_LIMIT = 256
+"""Coordinates N·d up to which a spurious minimum is proven: a second in balls."""
 USUAL_GAP = 1e-6
 """Above it an end is told as missed: what optimisers in everyday use stop at."""
 STEPS = 1000
 """Of a first-order method, as in published synthetic experiments."""
 CELL = ("sizes", "num_views", "dim", *("loss", "method", "start"))
 """Columns that say which cell a row is of, beside its hyper-parameters."""
-POINT = ("kind", "critical_value", "critical_gap", "delta2", "index", "escapes")
+POINT = ("kind", "critical_value", "critical_gap", "delta2", "index", "escapes", "spurious")
 """Columns of a critical point, alike in all rows of its kind."""
 
 
@@ -84,7 +90,7 @@ class Landscape(Told):
 
     @property
     def critical(self) -> pl.DataFrame:
-        """A row a critical point: how often it was reached, its gap, its index, its escapes."""
+        """A row a critical point: how often it was reached, its gap and index, if spurious."""
         cell = self._cell()
         found = self.table.group_by(*cell, *POINT, maintain_order=True)
         counted = found.agg(pl.len().alias("starts"), pl.col("gradient").max())
@@ -92,7 +98,7 @@ class Landscape(Told):
 
     @property
     def cells(self) -> pl.DataFrame:
-        """A row a cell: starts, how many the method left above 1e-6, kinds of critical points."""
+        """A row a cell: starts, how many the method left above 1e-6, or at spurious minima."""
         return self.table.group_by(*self._cell(), maintain_order=True).agg(
             pl.len().alias("starts"),
             (pl.col("gap") > USUAL_GAP).sum().alias("above"),
@@ -100,7 +106,8 @@ class Landscape(Told):
             pl.col("gap").max().alias("worst_gap"),
             pl.col("critical_gap").min().alias("best_gap"),
             pl.col("kind").n_unique().alias("kinds"),
-            pl.col("spurious").sum().alias("spurious"),
+            (pl.col("spurious") != "no").sum().alias("spurious"),
+            (pl.col("spurious") == "proven").sum().alias("proven"),
         )
 
     def _cell(self) -> list[str]:
@@ -114,7 +121,7 @@ class Landscape(Told):
                 f"sizes {row['sizes']}, d = {row['dim']}, {row['method']} from {row['start']} "
                 f"starts: {row['above']} of {row['starts']} end above {USUAL_GAP:.0e}, worst "
                 f"{row['worst_gap']:.1e}; {row['kinds']} critical points, {row['spurious']} starts "
-                "at local minima above the lowest"
+                f"at local minima above the lowest, {row['proven']} of them at proven ones"
             )
 
     def said(self) -> Iterator[str]:
@@ -235,12 +242,15 @@ def _follow(cell: _Cell, how: dict[str, Any]) -> pl.DataFrame:
     gaps = value - bound
     minimum = facts["index"].to_numpy().astype(float) == 0  # nan, where it is unknown, is not
     above = value > value[0] + np.maximum(SAME_VALUE * abs(value[0]), GAP_TOLERANCE)
+    points = found.critical[representatives]
+    spurious = [
+        ("proven" if _is_proven(cell, points[rank], points[0]) else "seen") if each else "no"
+        for rank, each in enumerate(minimum & above)
+    ]
     facts = facts.with_columns(
-        critical_value=value,
-        critical_gap=gaps,
-        spurious=minimum & above,
+        critical_value=value, critical_gap=gaps, spurious=pl.Series(spurious, dtype=pl.String),
         kind=np.arange(len(value)),
-    )
+    )  # fmt: skip
     hyper = {
         field.name: [getattr(cell.loss, field.name)] * how["starts"]
         for field in dataclasses.fields(cell.loss)
@@ -277,6 +287,15 @@ def _facts(cell: _Cell, found: Descents, at: int, rank: int) -> dict[str, Any]:
         facts["index"] = int((hessian < -FLAT * hessian[-1]).sum())
         facts["escapes"] = int((dual < -FLAT * max(dual[-1], hessian[-1])).sum())
     return facts
+
+
+def _is_proven(cell: _Cell, points: np.ndarray, better: np.ndarray) -> bool:
+    """Whether balls enclose a local minimum at points, and others are better than it."""
+    known = type(cell.loss) is SupCL and cell.loss.self_pairs != "decouple"
+    if not known or points.size > PROOF_LIMIT:
+        return False
+    minimum = enclose_local_minimum(points, cell.structure, cell.loss)
+    return minimum is not None and enclose_loss(better, cell.structure, cell.loss) < minimum.ball
 
 
 def group(found: Descents, structure: ClassStructure) -> tuple[np.ndarray, list[int]]:

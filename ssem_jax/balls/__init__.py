@@ -2,11 +2,13 @@
 
 Every number here is a ball of FLINT/Arb that is guaranteed to hold the real number meant. Inputs
 are exact: a float is the dyadic number it is, a `Fraction`, an integer or a decimal string the
-rational number it is. Three kinds of proof:
+rational number it is. Kinds of proof:
 
 * **Enclosures** of the global minimum of SupCL over all unit embeddings in all dimensions: from
   embeddings at hand (:func:`enclose_minimum`), or from the closed form
   (:func:`enclose_closed_form`), whose dual matrix has four distinct eigenvalues.
+* **Local minima** in R^d next to embeddings, strict up to rotation
+  (:func:`enclose_local_minimum`): spurious, where others have a lower loss.
 * **Phases** of one cell (:func:`prove_phase`), by the signs of those eigenvalues at collapse.
 * **Theorems on boxes** (:func:`prove_on_box` and the functions built on it), by branch and bound.
 * **Identities** of rational functions (:func:`prove_zero`), at as many exact points as their
@@ -41,12 +43,15 @@ from ssem_jax.balls.codes import CodeBound as CodeBound
 from ssem_jax.balls.codes import code_bound as code_bound
 from ssem_jax.balls.codes import least_in_dimension as least_in_dimension
 from ssem_jax.balls.enclosures import Enclosure as Enclosure
+from ssem_jax.balls.enclosures import enclose_loss as enclose_loss
 from ssem_jax.balls.enclosures import enclose_minimum as enclose_minimum
 from ssem_jax.balls.enclosures import is_positive_definite as is_positive_definite
 from ssem_jax.balls.features import prove_merging as prove_merging
 from ssem_jax.balls.features import prove_simplex_features as prove_simplex_features
 from ssem_jax.balls.identities import Identity as Identity
 from ssem_jax.balls.identities import prove_zero as prove_zero
+from ssem_jax.balls.minima import LocalMinimum as LocalMinimum
+from ssem_jax.balls.minima import enclose_local_minimum as enclose_local_minimum
 from ssem_jax.balls.peak import Peak as Peak
 from ssem_jax.balls.peak import enclose_peak as enclose_peak
 from ssem_jax.balls.phases import PhaseProof as PhaseProof

@@ -90,6 +90,28 @@ def is_positive_definite(matrix: arb_mat) -> bool:
     return True
 
 
+class Softmax(NamedTuple):
+    """The loss at a Gram matrix of unit diagonal, and what its derivatives are made of.
+
+    Attributes:
+        value: the loss.
+        near: e^{(G_ij - 1)/τ} for j < i, a row an anchor.
+        pulls: weights W_ij + W_ji of positive pairs, likewise.
+        own: weights of an anchor's pairs with itself, where self pairs are included.
+        totals: denominators of the softmax, times e^{-1/τ}.
+        share: anchor weights over denominators.
+        inverse: 1/τ.
+    """
+
+    value: arb
+    near: list[list[arb]]
+    pulls: list[list[arb]]
+    own: list[arb]
+    totals: list[arb]
+    share: list[arb]
+    inverse: arb
+
+
 class _Dual(NamedTuple):
     """Loss, dual matrix and what its multipliers leave over: Σλ + ⟨g, G₀⟩."""
 
@@ -113,51 +135,58 @@ def _positive_weights(structure: ClassStructure, loss: SupCL) -> tuple[list[fmpq
     return weights([count - views for count in in_class]), weights(counts_own)
 
 
-def _dual(gram: list[list[arb]], structure: ClassStructure, loss: SupCL) -> _Dual:
-    """The dual matrix at a Gram matrix, with the multipliers of a critical point."""
+def softmax(gram: list[list[arb]], structure: ClassStructure, loss: SupCL) -> Softmax:
+    """The loss at a Gram matrix, of which the lower triangle is read."""
     alpha, tau = hyper_parameters(loss.alpha, loss.temperature)
     points = range(structure.num_embeddings)
     classes, instances = structure.class_ids.tolist(), structure.instance_ids.tolist()
     sup, own = _positive_weights(structure, loss)
     sup, own = [(1 - alpha) * weight for weight in sup], [alpha * weight for weight in own]
-    included = loss.self_pairs == "include"
+    included, none = loss.self_pairs == "include", arb(0)
 
-    def positive(i: int, j: int) -> arb | int:
+    def positive(i: int, j: int) -> arb:
         """W_ij for i ≠ j."""
         if instances[i] == instances[j]:
             return own[i]
-        return sup[i] if classes[i] == classes[j] else 0
+        return sup[i] if classes[i] == classes[j] else none
 
     inverse = 1 / tau
     anchors, totals = [arb(0)] * len(points), [arb(int(included))] * len(points)
-    pull, exponentials = arb(0), []
+    value, near, pulls = arb(0), [], []
     for i in points:
-        row = []
+        exponentials, row = [], []
         for j in range(i):
             unlike = (1 - gram[i][j]) * inverse
-            row.append((-unlike).exp())
-            totals[i] += row[j]
-            totals[j] += row[j]
+            exponentials.append((-unlike).exp())
+            totals[i] += exponentials[j]
+            totals[j] += exponentials[j]
             there, back = positive(i, j), positive(j, i)
             anchors[i] += there
             anchors[j] += back
-            pull += (there + back) * unlike
-        exponentials.append(row)
+            row.append(there + back)
+            value += row[j] * unlike
+        near.append(exponentials)
+        pulls.append(row)
         anchors[i] += own[i] if included else 0
     # An anchor without positives counts nothing, and may have an empty denominator.
     used = [not anchor.is_zero() for anchor in anchors]
-    value = pull
     for i in points:
         if used[i]:
             value += anchors[i] * totals[i].log()
-
     share = [anchors[i] / totals[i] if used[i] else arb(0) for i in points]
-    slopes = [[arb(0)] * len(points) for _ in points]
+    return Softmax(value, near, pulls, own if included else [], totals, share, inverse)
+
+
+def _dual(gram: list[list[arb]], structure: ClassStructure, loss: SupCL) -> _Dual:
+    """The dual matrix at a Gram matrix, with the multipliers of a critical point."""
+    value, near, pulls, own, _, share, inverse = softmax(gram, structure, loss)
+    points = range(len(gram))
+    slopes = [[arb(0)] * len(gram) for _ in points]
     for i in points:
         for j in range(i):
-            pair = exponentials[i][j] * (share[i] + share[j]) - positive(i, j) - positive(j, i)
+            pair = near[i][j] * (share[i] + share[j]) - pulls[i][j]
             slopes[i][j] = slopes[j][i] = pair * inverse / 2
-        if included:
+        if own:
             slopes[i][i] = (share[i] - own[i]) * inverse
     slack = arb(0)
     for i in points:
@@ -205,7 +234,7 @@ def _smallest_shift(matrix: arb_mat) -> arb | None:
     return arb(2) ** high
 
 
-def _unit_gram(embeddings: np.ndarray) -> list[list[arb]]:
+def unit_gram(embeddings: np.ndarray) -> list[list[arb]]:
     """The Gram matrix of the normalised rows; a float is read as the dyadic that it is."""
     points = arb_mat([[arb(float(x)) for x in row] for row in embeddings])
     gram = (points * points.transpose()).tolist()
@@ -215,6 +244,52 @@ def _unit_gram(embeddings: np.ndarray) -> list[list[arb]]:
             row[j] = gram[j][i] = row[j] * (scale[i] * scale[j])
         row[i] = arb(1)
     return gram
+
+
+def check_rows(points: np.ndarray, structure: ClassStructure, loss: GramLoss) -> SupCL:
+    """The loss, where it is one that balls know, and these are rows of it."""
+    if type(loss) is not SupCL:
+        raise ValueError(
+            f"ball enclosures are written for SupCL; got {type(loss).__name__}. "
+            "Use `certify_embeddings` for other convex losses."
+        )
+    check_structure(structure)
+    check_choice("self_pairs", loss.self_pairs, ("include", "exclude"))
+    loss.check_structure(structure)
+    if points.ndim != 2 or len(points) != structure.num_embeddings:
+        raise ValueError(
+            f"{structure} has {structure.num_embeddings} embeddings, one per row; "
+            f"got shape {points.shape}."
+        )
+    good = np.all(np.isfinite(points), axis=1) & np.any(points != 0, axis=1)
+    if not np.all(good):
+        raise ValueError(
+            f"every embedding must be finite and not zero; row {int(np.argmin(good))} is not."
+        )
+    return loss
+
+
+def enclose_loss(
+    embeddings: Float[Array | np.ndarray, "N d"],
+    structure: ClassStructure,
+    loss: GramLoss,
+    precision: int = EMBEDDING_PRECISION,
+) -> arb:
+    """A ball that holds the loss of the normalised rows; a float is the dyadic that it is.
+
+    Args:
+        embeddings: (N, d) rows ordered by class, instance and view; read in float64.
+        structure: their class structure; classes of any size.
+        loss: a :class:`ssem_jax.SupCL` of one cell, as :func:`enclose_minimum` has it.
+        precision: bits.
+
+    Raises:
+        ValueError: as :func:`enclose_minimum` raises.
+    """
+    points = np.asarray(embeddings, np.float64)
+    known = check_rows(points, structure, loss)
+    with working_precision(precision):
+        return softmax(unit_gram(points), structure, known).value
 
 
 def enclose_minimum(
@@ -246,26 +321,9 @@ def enclose_minimum(
             or are zero or not finite, or radii too large for `precision`.
     """
     points = np.asarray(embeddings, np.float64)
-    if type(loss) is not SupCL:
-        raise ValueError(
-            f"ball enclosures are written for SupCL; got {type(loss).__name__}. "
-            "Use `certify_embeddings` for other convex losses."
-        )
-    check_structure(structure)
-    check_choice("self_pairs", loss.self_pairs, ("include", "exclude"))
-    loss.check_structure(structure)
-    if points.ndim != 2 or len(points) != structure.num_embeddings:
-        raise ValueError(
-            f"{structure} has {structure.num_embeddings} embeddings, one per row; "
-            f"got shape {points.shape}."
-        )
-    good = np.all(np.isfinite(points), axis=1) & np.any(points != 0, axis=1)
-    if not np.all(good):
-        raise ValueError(
-            f"every embedding must be finite and not zero; row {int(np.argmin(good))} is not."
-        )
+    known = check_rows(points, structure, loss)
     with working_precision(precision):
-        dual = _dual(_unit_gram(points), structure, loss)
+        dual = _dual(unit_gram(points), structure, known)
         shift = _smallest_shift(dual.matrix)
         if shift is None:
             raise ValueError(

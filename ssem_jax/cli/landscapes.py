@@ -22,8 +22,10 @@ from ssem_jax.cli.console import (
 )
 from ssem_jax.cli.parse import parse_integers, parse_numbers
 
-CELLS = ("dim", "alpha", "temperature", "starts", "above", "median_gap", "worst_gap", "kinds")
-POINTS = ("dim", "alpha", "temperature", "kind", "starts", "critical_gap", "delta2", "index")
+CELLS = ("dim", "alpha", "temperature", "starts", "above", "median_gap", "worst_gap", "kinds",
+         "spurious", "proven")  # fmt: skip
+POINTS = ("dim", "alpha", "temperature", "kind", "starts", "critical_gap", "delta2", "index",
+          "spurious")  # fmt: skip
 SHOWN = 5
 """Critical points of a cell that the table has, the lowest."""
 PICTURE = "landscape.svg"
@@ -56,7 +58,8 @@ def landscape_command(
     """Does an optimiser find the optimum? The critical points that many starts come to.
 
     The gap is certified against all embeddings in all dimensions, or in R^d where a linear
-    programming bound knows better. --out keeps a row a start, and draws final gaps and paths.
+    programming bound knows better; minima above the lowest are proven in ball arithmetic where they
+    can be. --out keeps a row a start, and draws final gaps and paths.
 
     Example: ssem landscape --dim 2:12:11 --starts 500 --start classes --out runs/landscape
     """
@@ -107,7 +110,9 @@ def landscape_command(
     return AS_EXPECTED
 
 
-def _text(value: float | int | None) -> str:
-    """A count or a coordinate as it is, a gap with two digits."""
+def _text(value: float | int | str | None) -> str:
+    """A word, a count or a coordinate as it is, a gap with two digits."""
+    if isinstance(value, str):
+        return value
     small = isinstance(value, float) and abs(value) < 1e-3
     return number_text(value) if small else "" if value is None else f"{value:.6g}"

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 import ssem_jax as sx
+from proofs_numeric.conjectures import spurious_minima as conjecture
 from ssem_jax import show
 from ssem_jax.advice.landscapes import group
 from ssem_jax.cli import main
@@ -27,9 +28,10 @@ def problem(alphas=(0.2, 1.0)):
 
 
 def known(structure, dim, loss, key):
-    """The lower bound without a solver: codes of R^2 at α = 1, the closed form at α = 0.2."""
+    """The lower bound without a solver: codes at α = 1, the closed form of all dimensions else."""
     bound = float(sx.balls.least_in_dimension(sx.Problem(structure, dim, loss))[0])
-    return bound if loss.alpha == 1 else float(sx.theory.loss(2, 2, 1, loss.alpha, 0.5))
+    counts = structure.num_classes, structure.sizes[0], 1
+    return bound if loss.alpha == 1 else float(sx.theory.loss(*counts, loss.alpha, 0.5))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -127,20 +129,47 @@ def test_rotations_and_relabelled_instances_are_one_critical_point():
     assert len(ranked) == 2
 
 
-def test_a_planted_minimum_above_the_lowest_is_called_spurious(monkeypatch):
-    """A pair of pairs is critical at α = 1 and no minimum; with its Hessian forged, it would be."""
+def spurious(monkeypatch, points, problem, forged):
+    """How critical points that are planted are called, the lowest last."""
+    monkeypatch.setattr(module, "descend", lambda *_: points)
+    if forged:
+        monkeypatch.setattr(module, "curvature", lambda *_: (np.ones(8), np.ones(4)))
+    return sx.landscape(problem, 0, len(points.values))
+
+
+def test_a_saddle_is_not_spurious_and_never_proven(monkeypatch):
+    """A pair of pairs is critical at α = 1 and no minimum; by a forged Hessian it is "seen"."""
     square = np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1]])
     pairs = np.array([[1.0, 0], [1, 0], [-1, 0], [-1, 0]])
     planted = descents(np.stack([square, pairs, square]))
-    monkeypatch.setattr(module, "descend", lambda *_: planted)
-    honest = sx.landscape(problem((1.0,)), 0, 3)
-    assert honest.table["spurious"].to_list() == [False] * 3
+    honest = spurious(monkeypatch, planted, problem((1.0,)), False)
+    assert honest.table["spurious"].to_list() == ["no"] * 3
     assert honest.critical["index"].to_list()[1] > 0
     assert honest.table["kind"].to_list() == [0, 1, 0]
-    monkeypatch.setattr(module, "curvature", lambda *_: (np.ones(8), np.ones(4)))
-    forged = sx.landscape(problem((1.0,)), 0, 3)
-    assert forged.table["spurious"].to_list() == [False, True, False]
-    assert forged.cells["spurious"].to_list() == [1]
+    forged = spurious(monkeypatch, planted, problem((1.0,)), True)
+    assert forged.table["spurious"].to_list() == ["no", "seen", "no"]
+    assert forged.cells.select("spurious", "proven").rows() == [(1, 0)]
+
+
+def test_a_planted_spurious_minimum_is_proven(monkeypatch):
+    """Collapse in R^3, of four classes of three instances, and better embeddings; in larger d the
+    same rows are no minimum, whatever their Hessian is said to be."""
+    structure = sx.ClassStructure.balanced(conjecture.M, conjecture.N)
+    loss = sx.SupCL(np.array([conjecture.ALPHA]), np.array([conjecture.TAU]))
+    better = np.array([*np.repeat(conjecture.COLLAPSED, 3, axis=0), *conjecture.SPREAD])
+    for dim, word in ((3, "proven"), (4, "seen")):
+        rows = np.zeros((2, 12, dim))
+        rows[:, :, :3] = np.repeat(conjecture.SIMPLEX, 3, axis=0) / np.sqrt(3), better
+        rows /= np.linalg.norm(rows, axis=2, keepdims=True)
+        cell = sx.SupCL(conjecture.ALPHA, conjecture.TAU)
+        values = np.array([float(sx.balls.enclose_loss(each, structure, cell)) for each in rows])
+        flat = np.repeat(values[:, None], 3, axis=1)
+        planted = Descents(flat, 0 * flat, 0 * flat, rows, values, 0 * values)
+        found = spurious(monkeypatch, planted, sx.Problem(structure, dim, loss), True)
+        assert found.table["spurious"].to_list() == [word, "no"]
+        told = f"1 starts at local minima above the lowest, {dim == 3:d} of them at proven ones"
+        assert told in next(found.lines())
+        assert found.critical["spurious"].to_list() == ["no", word]
 
 
 @pytest.mark.parametrize(
