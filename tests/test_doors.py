@@ -1012,7 +1012,7 @@ def offered(room):
     """The functions and classes that a room offers; those that are results and errors left out."""
     module = getattr(sx, room)
     names = [name for names in getattr(module, "FILES", {}).values() for name in names]
-    values = {name: getattr(module, name) for name in names} | vars(module)
+    values = {name: getattr(module, name) for name in {*names, *dir(module)}}
     for name, value in values.items():
         known = getattr(value, "__module__", "").startswith("ssem_jax")
         if name.startswith("_") or not (isinstance(value, type | FunctionType) and known):

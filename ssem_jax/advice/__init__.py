@@ -7,6 +7,9 @@ landscapes (does an optimiser find the optimum?), inputs (labelled embeddings as
 files (where those stand).
 """
 
+from importlib import import_module
+from typing import Any
+
 from ssem_jax.advice.answers import Guide as Guide
 from ssem_jax.advice.answers import UnbalancedGuide as UnbalancedGuide
 from ssem_jax.advice.audits import Audit as Audit
@@ -18,8 +21,26 @@ from ssem_jax.advice.data_batches import guide_data_batches as guide_data_batche
 from ssem_jax.advice.files import read_embeddings as read_embeddings
 from ssem_jax.advice.files import read_labels as read_labels
 from ssem_jax.advice.guides import guide as guide
-from ssem_jax.advice.landscapes import Landscape as Landscape
-from ssem_jax.advice.landscapes import landscape as landscape
 from ssem_jax.advice.random_batches import RandomGuide as RandomGuide
 from ssem_jax.advice.random_batches import guide_random_batches as guide_random_batches
 from ssem_jax.advice.thresholds import collapse_thresholds as collapse_thresholds
+
+LATER = ("Landscape", "landscape")
+"""What waits for tables and optimisers: imported when it is asked for."""
+
+
+def __getattr__(name: str) -> Any:
+    """A landscape, imported when it is first asked for."""
+    if name in LATER:
+        return getattr(import_module(f"{__name__}.landscapes"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names, for completion and the reference."""
+    here = (name for name, value in globals().items() if _is_own(value) and name[0] != "_")
+    return [*here, *LATER]
+
+
+def _is_own(value: Any) -> bool:
+    return str(getattr(value, "__module__", "")).startswith(__name__)
