@@ -1024,7 +1024,15 @@ def offered(room):
 
 RESULTS = {"Audit", "BoxProof", "Certificate", "Enclosure", "Equality", "Guide", "Judgement"}
 RESULTS |= {"Peak", "PhaseProof", "ReducedSolution", "Report", "Slice", "Solution", "Trial"}
-RESULTS |= {"CodeBound", "DataGuide", "Interval", "Landscape", "Proposal", "RandomGuide"}
+RESULTS |= {
+    "CodeBound",
+    "DataGuide",
+    "FeatureBrackets",
+    "Interval",
+    "Landscape",
+    "Proposal",
+    "RandomGuide",
+}
 RESULTS |= {"ClassifierAudit", "FeatureOptimum", "UnbalancedGuide"}
 """Classes that functions return, and that nobody makes."""
 

@@ -7,7 +7,7 @@ landscapes (does an optimiser find the optimum?), inputs (labelled embeddings as
 files (where those stand).
 """
 
-from importlib import import_module
+import importlib
 from typing import Any
 
 from ssem_jax.advice.answers import Guide as Guide
@@ -32,7 +32,7 @@ LATER = ("Landscape", "landscape")
 def __getattr__(name: str) -> Any:
     """A landscape, imported when it is first asked for."""
     if name in LATER:
-        return getattr(import_module(f"{__name__}.landscapes"), name)
+        return getattr(importlib.import_module(f"{__name__}.landscapes"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
