@@ -17,7 +17,7 @@ from ssem_jax.certificate import GAP_TOLERANCE, FeatureOptimum, minority_thresho
 from ssem_jax.certificate.features import solve_kinds
 from ssem_jax.certificate.features.program import FeatureProgram, Kinds, kinds_of
 from ssem_jax.claims import Proof, Theorem, Verdict
-from ssem_jax.losses import Balls, Budget, CrossEntropy, Ridge, Unit
+from ssem_jax.losses import Balls, Budget, CrossEntropy, Ridge, SquaredError, Unit
 
 SOURCE = "derived here: Gibbs' inequality, and the dual norm of what bounds weights and features"
 SIDE = 1e-3
@@ -26,6 +26,8 @@ RATIO_SIDE = 2e-2
 """The same of ratios of sizes: a minority of one sample in 35,000 leaves few digits to tell."""
 DIGITS = 1e-5
 """Relative accuracy of thresholds that are stated to six digits."""
+WIDEST = 1e-2
+"""Relative widths of brackets of norms, and widths of those of cosines, at the most."""
 THRESHOLDS = (
     ((2, 2), (1.0, 1.0), 3.38049),
     ((5, 5), (1.0, 1.0), 1.73542),
@@ -75,6 +77,42 @@ def balanced() -> Iterator[Cell]:
             found = solve_kinds(loss, Kinds(np.array([float(n)]), np.array([float(k)])))
             says = _attained(found, value) and found.simplex_distance < SIDE
             yield Cell({"classes": k, "samples": n, "loss": str(loss)}, found, says)
+
+
+def squared() -> Iterator[Cell]:
+    """Stated squared errors, and margins of logits on both sides of the law."""
+    for sizes in ((9, 9), (40, 40, 6, 6), (500, 100, 100, 20, 20, 20), (7,) * 100):
+        small, total = min(sizes), sum(sizes)
+        for bias in (False, True):
+            for factor in (1e-3, 1 - SIDE, 1 + SIDE):
+                decay = math.sqrt(factor * small) / total
+                found = solve_kinds(SquaredError(Ridge(decay, decay), bias), kinds_of(sizes))
+                low, high = (ends[-1, -1] for ends in found.margin_brackets)
+                margin = theory.ridge_margin(small, total, decay, decay)
+                says = _attained(found, theory.squared_ridge(sizes, decay, decay, bias))
+                where = {"sizes": sizes[:6], "bias": bias, "decay": decay}
+                yield Cell(where, found, says and bool(low <= margin <= high))
+
+
+def enclosed() -> Iterator[Cell]:
+    """Norms and cosines of balanced classes with weight decay, within their ends."""
+    for k, n in ((2, 5), (3, 1), (10, 50), (1000, 20)):
+        first, second = 1e-5 / n, 1e-3
+        found = solve_kinds(
+            CrossEntropy(Ridge(first, second)), Kinds(np.array([float(n)]), np.array([float(k)]))
+        )
+        other = theory.balanced_ridge(k, n, first, second).other
+        size = (1 - 1 / k) * math.log((1 - (k - 1) * other) / other)
+        ends = found.brackets
+        stated = (
+            (ends.weights.norms, math.sqrt(size * math.sqrt(n * second / first))),
+            (ends.features.norms, math.sqrt(size * math.sqrt(first / (n * second)))),
+            (ends.weights.cosines, -1 / (k - 1)),
+            (ends.features.cosines, -1 / (k - 1)),
+            (ends.alignment, 1.0),
+        )
+        says = all(bool(np.all((low <= at) & (at <= high))) for (low, high), at in stated)
+        yield Cell({"classes": k, "samples": n}, found, says and max(found.unknown) < WIDEST)
 
 
 def _state(found: FeatureOptimum, state: str, place: int = -1) -> bool | None:
@@ -178,6 +216,30 @@ balanced_last_layers = Theorem(
     "The losses that theory states for balanced classes are the certified minima, and weights form "
     "a simplex.",
     lambda: judged(balanced()),
+    SOURCE,
+    Verdict.HOLDS,
+)
+squared_error_shrinks_labels = Theorem(
+    "squared_error_shrinks_labels",
+    "Squared error with weight decay: least over all weights and features are logits whose singular "
+    "values are those of the labels less N√(λ_W λ_H), or 0; the loss is theory.squared_ridge.",
+    lambda: proof_of(balls.prove_squared_error()),
+    "Tirer and Bruna (ICML 2022) for balanced classes; " + SOURCE,
+)
+squared_error_of_last_layers = Theorem(
+    "squared_error_of_last_layers",
+    "The squared errors that theory states, with free biases or none, are the certified minima, "
+    "and margins of logits follow the law of merging on both sides.",
+    lambda: judged(squared()),
+    SOURCE,
+    Verdict.HOLDS,
+)
+norms_of_last_layers = Theorem(
+    "norms_of_last_layers",
+    "Cross-entropy of balanced classes with weight decay: squared norms (1-1/K)β√(nλ_H/λ_W) and "
+    "(1-1/K)β√(λ_W/(nλ_H)), β = log p - log q, cosines -1/(K-1) and alignment lie in the brackets "
+    "of every near-optimal last layer.",
+    lambda: judged(enclosed()),
     SOURCE,
     Verdict.HOLDS,
 )

@@ -989,7 +989,7 @@ TOOLS = {
     "balls": {"float_above", "float_below", "instance_margin", "is_positive_definite"}
     | {"prove_temperature_slope", "view_margin", "working_precision"}  # of balls
     | {"prove_nonnegative", "prove_spread", "prove_stratified", "prove_window"}  # of nothing
-    | {"prove_merging", "prove_simplex_features"}  # likewise
+    | {"prove_merging", "prove_simplex_features", "prove_squared_error"}  # likewise
     | {"prove_zero"},  # of a function
     "show": {"animate", "axis", "bracket_widths", "cell_edges", "color_bar", "draw_gaps", "gap_map"}
     | {

@@ -182,6 +182,7 @@ def audit_classifier(
     labels: Any,
     loss: LastLayer | None = None,
     bias: Any = None,
+    optimum: FeatureOptimum | None = None,
 ) -> ClassifierAudit:
     """How far a trained last layer is from the best of all weights and features.
 
@@ -192,13 +193,14 @@ def audit_classifier(
         loss: what was trained, with its norms. Without one, cross-entropy within the norms at hand:
             budgets of as much as these weights and features have, and a free bias if there is one.
         bias: (K,) of its classes, if any.
+        optimum: of `solve_features`, to hold it against, whose loss then takes the place of `loss`.
 
     Returns:
         Gap, and neural collapse beside that of the optimum.
 
     Raises:
-        ValueError: shapes or labels that do not fit, a bias that the loss has not, or norms above
-            the limits of the loss.
+        ValueError: shapes or labels that do not fit, a bias that the loss has not, norms above the
+            limits of the loss, or an optimum of other sizes.
     """
     weights = np.asarray(as_array(weights, "weights"), float)
     features = np.asarray(as_array(features, "features"), float)
@@ -212,6 +214,9 @@ def audit_classifier(
     intercept = None if bias is None else np.asarray(as_array(bias, "bias"), float)
     if intercept is not None and intercept.shape != (len(weights),):
         raise ValueError(f"bias must be ({len(weights)},), one a class; got {intercept.shape}.")
+    if optimum is not None:
+        loss = optimum.loss
+        _check_sizes(optimum, sizes)
     if loss is None:
         energies = _energies(weights, features, labels, sizes)
         loss = CrossEntropy(Budget(*energies), bias=intercept is not None)
@@ -221,7 +226,7 @@ def audit_classifier(
             f"a bias was given and the loss has none; use {type(loss).__name__}(..., bias=True)."
         )
     _check_norms(loss, weights, features, labels, sizes)
-    optimum = solve_features(loss, sizes)
+    optimum = optimum or solve_features(loss, sizes)
     return ClassifierAudit(
         loss,
         float(loss.value(weights, features, labels, intercept)),
@@ -229,6 +234,18 @@ def audit_classifier(
         measure_collapse(weights, features, labels),
         collapse_of(optimum),
     )
+
+
+def _check_sizes(optimum: FeatureOptimum, sizes: Sequence[int]) -> None:
+    """Raise a ValueError unless the optimum is of such classes."""
+    kinds = optimum.kinds
+    known = np.repeat(kinds.sizes, kinds.counts.astype(int))
+    if not np.array_equal(known, np.sort(sizes)[::-1]):
+        raise ValueError(
+            f"the optimum is of classes of {shown(known.astype(int).tolist())} samples; got labels "
+            f"of {shown(sorted(sizes, reverse=True))}. Solve for the sizes of the whole training "
+            "set, and give all of it."
+        )
 
 
 def _checked_labels(labels: Any, number: int, count: int) -> np.ndarray:

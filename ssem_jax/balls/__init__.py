@@ -48,6 +48,7 @@ from ssem_jax.balls.enclosures import enclose_minimum as enclose_minimum
 from ssem_jax.balls.enclosures import is_positive_definite as is_positive_definite
 from ssem_jax.balls.features import prove_merging as prove_merging
 from ssem_jax.balls.features import prove_simplex_features as prove_simplex_features
+from ssem_jax.balls.features import prove_squared_error as prove_squared_error
 from ssem_jax.balls.identities import Identity as Identity
 from ssem_jax.balls.identities import prove_zero as prove_zero
 from ssem_jax.balls.minima import LocalMinimum as LocalMinimum

@@ -45,10 +45,29 @@ def prove_simplex_features() -> Threshold:
     return Threshold(tuple(found))
 
 
+def prove_squared_error() -> Threshold:
+    r"""Theorem: with weight decay the least squared error shrinks singular values of the labels.
+
+    On a singular pair of the labels, of the value s, outputs of the value s - x with x =
+    :math:`N \sqrt{\lambda_W \lambda_H}` have N times the loss :math:`x^2/2 + x (s - x)`, and the
+    bound is :math:`s^2/2 - (s - x)^2/2`, of a matrix (P-T)/N of the norm that the decay pays for.
+    For s ≤ x, at outputs 0, both are :math:`s^2/2` and the norm is not more.
+    """
+
+    def between(s: Any, x: Any) -> Any:
+        return x * x / 2 + x * (s - x) - (s * s / 2 - (s - x) * (s - x) / 2)
+
+    def norm(s: Any, x: Any) -> Any:
+        return (s - (s - x)) / x - 1
+
+    return Threshold((prove_zero(between, ("s", "x")), prove_zero(norm, ("s", "x"))))
+
+
 def prove_merging() -> Threshold:
     r"""Theorem: with weight decay two classes of n samples merge iff :math:`n \le N^2 \lambda_W
     \lambda_H`, whatever other classes there are; else p_own - p_other is 1 - ε - x,
-    :math:`x^2 = N^2 \lambda_W \lambda_H / n`, for any x < 1 - ε (ε = 0 in the first sentence).
+    :math:`x^2 = N^2 \lambda_W \lambda_H / n`, for any x < 1 - ε (ε = 0 in the first sentence). It
+    holds of squared error as well, where p are the logits: (P-T)/N is all that is used.
 
     Their difference is a singular pair of (P-T)/N by symmetry, of the value
     √n (1 - ε - margin)/N, in units of √(λ_W λ_H): (1 - ε - margin)/x. Features and weights have a
