@@ -94,25 +94,29 @@ def squared() -> Iterator[Cell]:
                 yield Cell(where, found, says and bool(low <= margin <= high))
 
 
+def _stated_ends(found: FeatureOptimum, first: float, second: float) -> bool:
+    """Whether norms, cosines and alignment of balanced classes lie within their ends."""
+    (k,), (n,), ends = found.kinds.counts, found.kinds.sizes, found.brackets
+    other = theory.balanced_ridge(round(k), round(n), first, second).other
+    size = (1 - 1 / k) * math.log((1 - (k - 1) * other) / other)
+    stated = (
+        (ends.weights.norms, math.sqrt(size * math.sqrt(n * second / first))),
+        (ends.features.norms, math.sqrt(size * math.sqrt(first / (n * second)))),
+        (ends.weights.cosines, -1 / (k - 1)),
+        (ends.features.cosines, -1 / (k - 1)),
+        (ends.alignment, 1.0),
+    )
+    return all(bool(np.all((low <= at) & (at <= high))) for (low, high), at in stated)
+
+
 def enclosed() -> Iterator[Cell]:
-    """Norms and cosines of balanced classes with weight decay, within their ends."""
+    """Norms and cosines of balanced classes with weight decay, within narrow ends."""
     for k, n in ((2, 5), (3, 1), (10, 50), (1000, 20)):
         first, second = 1e-5 / n, 1e-3
-        found = solve_kinds(
-            CrossEntropy(Ridge(first, second)), Kinds(np.array([float(n)]), np.array([float(k)]))
-        )
-        other = theory.balanced_ridge(k, n, first, second).other
-        size = (1 - 1 / k) * math.log((1 - (k - 1) * other) / other)
-        ends = found.brackets
-        stated = (
-            (ends.weights.norms, math.sqrt(size * math.sqrt(n * second / first))),
-            (ends.features.norms, math.sqrt(size * math.sqrt(first / (n * second)))),
-            (ends.weights.cosines, -1 / (k - 1)),
-            (ends.features.cosines, -1 / (k - 1)),
-            (ends.alignment, 1.0),
-        )
-        says = all(bool(np.all((low <= at) & (at <= high))) for (low, high), at in stated)
-        yield Cell({"classes": k, "samples": n}, found, says and max(found.unknown) < WIDEST)
+        kinds = Kinds(np.array([float(n)]), np.array([float(k)]))
+        found = solve_kinds(CrossEntropy(Ridge(first, second)), kinds)
+        says = _stated_ends(found, first, second) and max(found.unknown) < WIDEST
+        yield Cell({"classes": k, "samples": n}, found, says)
 
 
 def _state(found: FeatureOptimum, state: str, place: int = -1) -> bool | None:
@@ -221,8 +225,8 @@ balanced_last_layers = Theorem(
 )
 squared_error_shrinks_labels = Theorem(
     "squared_error_shrinks_labels",
-    "Squared error with weight decay: least over all weights and features are logits whose singular "
-    "values are those of the labels less N√(λ_W λ_H), or 0; the loss is theory.squared_ridge.",
+    "Squared error with weight decay: least over all weights and features are logits whose "
+    "singular values are those of the labels less N√(λ_W λ_H), or 0; it is theory.squared_ridge.",
     lambda: proof_of(balls.prove_squared_error()),
     "Tirer and Bruna (ICML 2022) for balanced classes; " + SOURCE,
 )

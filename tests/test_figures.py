@@ -481,3 +481,14 @@ def test_an_unknown_figure_is_refused(capsys):
     with pytest.raises(SystemExit):
         main(["--only", "nothing"])
     assert "choose from" in capsys.readouterr().err
+
+
+def test_certified_last_layers_merge_as_the_exact_law_says():
+    tables = read_numbers(GALLERY, "merging")
+    cells = tables["cells"].join(tables["law"], on="size", suffix="_law")
+    for name in ("minority", "majority"):
+        merged = cells["decay"] >= cells[f"{name}_law"]
+        assert (merged == (cells[name] == "merged")).all()
+        apart = cells.filter(~merged)
+        assert (apart[f"{name}_lo"] <= apart[f"{name}_hi"]).all()
+    assert cells["gap"].max() < certificate.GAP_TOLERANCE

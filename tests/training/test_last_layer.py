@@ -75,6 +75,6 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match=r"the optimum is of classes of \[12, 9, 6\] samples"):
         monitor(weights, np.eye(3), [0, 1, 2])
     with pytest.raises(ValueError, match="loss must be a CrossEntropy or SquaredError"):
-        LastLayerMonitor(1.0, SIZES)
+        LastLayerMonitor(None, SIZES)  # pyright: ignore[reportArgumentType]
     alone = audit_classifier(weights, np.eye(3)[LABELS], LABELS, monitor.optimum.loss)
     assert alone.gap == monitor(weights, np.eye(3)[LABELS], LABELS).gap
