@@ -868,7 +868,10 @@ REFUSED = {
     "weights of Budget must be positive and finite; got 0": ["sx.losses.Budget(0, 1)"],
     "features of Balls must be positive and finite; got -1": ["sx.losses.Balls(1, -1)"],
     "temperature of Unit must be positive and finite; got 0": ["sx.losses.Unit(0)"],
-    "norms must be Ridge(λ_W, λ_H), Budget, Balls or Unit(τ); got 1": ["sx.losses.CrossEntropy(1)"],
+    "norms must be Ridge(λ_W, λ_H), Budget, Balls or Unit(τ); got 1": [
+        "sx.losses.CrossEntropy(1)",
+        "sx.losses.SquaredError(1)",
+    ],
     "smoothing must lie in [0, 1); got 1": [
         "sx.losses.CrossEntropy(sx.losses.Unit(.5), smoothing=1)",
         "sx.theory.balanced_ridge(3, 4, .1, .1, 1)",
@@ -1024,15 +1027,8 @@ def offered(room):
 
 RESULTS = {"Audit", "BoxProof", "Certificate", "Enclosure", "Equality", "Guide", "Judgement"}
 RESULTS |= {"Peak", "PhaseProof", "ReducedSolution", "Report", "Slice", "Solution", "Trial"}
-RESULTS |= {
-    "CodeBound",
-    "DataGuide",
-    "FeatureBrackets",
-    "Interval",
-    "Landscape",
-    "Proposal",
-    "RandomGuide",
-}
+RESULTS |= {"CodeBound", "DataGuide", "Interval", "Landscape", "Proposal", "RandomGuide"}
+RESULTS |= {"FeatureBrackets", "LocalMinimum"}
 RESULTS |= {"ClassifierAudit", "FeatureOptimum", "UnbalancedGuide"}
 """Classes that functions return, and that nobody makes."""
 

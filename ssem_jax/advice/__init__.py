@@ -8,7 +8,6 @@ files (where those stand).
 """
 
 import importlib
-from typing import Any
 
 from ssem_jax.advice.answers import Guide as Guide
 from ssem_jax.advice.answers import UnbalancedGuide as UnbalancedGuide
@@ -29,7 +28,7 @@ LATER = ("Landscape", "landscape")
 """What waits for tables and optimisers: imported when it is asked for."""
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """A landscape, imported when it is first asked for."""
     if name in LATER:
         return getattr(importlib.import_module(f"{__name__}.landscapes"), name)
@@ -42,5 +41,5 @@ def __dir__() -> list[str]:
     return [*here, *LATER]
 
 
-def _is_own(value: Any) -> bool:
+def _is_own(value: object) -> bool:
     return str(getattr(value, "__module__", "")).startswith(__name__)
