@@ -66,7 +66,7 @@ TESTS: dict[str, tuple[int, tuple[str, ...], tuple[str, ...]]] = {
         ("certificate/class_*.py", "theory/unequal.py", "advice/thresholds.py"),
         ("unequal", "classes_of_any_size"),
     ),
-    "training": (10, ("training/*.py",), ("training", "losses_of_batches")),
+    "training": (10, ("training/*.py",), ("training", "losses_of_batches", "last_layer")),
     "blockwise": (8, ("losses/tiles.py", "losses/positives.py"), ("tiles",)),
     "eigenbound": (10, ("certificate/eigenbound.py",), ("eigenbound", "certificate")),
     "rounding": (
@@ -113,9 +113,9 @@ TESTS: dict[str, tuple[int, tuple[str, ...], tuple[str, ...]]] = {
     ),
     "balls": (16, ("rigorous.py", "balls/*.py"), ("rigorous", "balls", "thresholds", "proofs")),
     "features": (
-        8,
+        14,
         ("certificate/features/*.py", "losses/features.py", "theory/features.py"),
-        ("free_features", "focal", "ufm", "classifiers"),
+        ("free_features", "feature_brackets", "focal", "ufm", "classifiers"),
     ),
     "symmetry": (
         18,

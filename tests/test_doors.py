@@ -882,6 +882,7 @@ REFUSED = {
     "loss must be a CrossEntropy or SquaredError(norms=Ridge(λ_W, λ_H)); got 1": [
         "sx.solver.minimise_features(1, (4, 4), 3, 0)",
         "sx.certificate.solve_features(1, (4, 4))",
+        "sx.training.LastLayerMonitor(1, (4, 4))",
     ],
     "there must be at least 2 classes; got 1": [
         "sx.certificate.solve_features(sx.losses.CrossEntropy(sx.losses.Unit(.5)), (4,))",
