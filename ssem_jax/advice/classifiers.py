@@ -105,10 +105,13 @@ def describe(optimum: FeatureOptimum) -> Iterator[str]:
     limit = None
     if isinstance(norms, Ridge):
         limit = theory.merged_size(round(kinds.num_samples), norms.weights, norms.features)
-    for size, count, state in zip(kinds.sizes, kinds.counts, optimum.merging, strict=True):
+    least = optimum.brackets.weights.norms[0]
+    states = zip(kinds.sizes, kinds.counts, optimum.merging, least, strict=True)
+    for size, count, state, low in states:
         which = f"the {count:g} classes of {size:g} samples"
         if state == MERGED:
-            yield f"{which} have one weight: no sample of one is told from another (merged)."
+            weight = "have one weight" if low > 0 else "have no weight"
+            yield f"{which} {weight}: no sample of one is told from another (merged)."
             if limit is None:
                 yield "They part where the norms may be larger or sizes differ less."
             else:

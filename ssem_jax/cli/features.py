@@ -184,13 +184,14 @@ def _show(found: FeatureOptimum, sizes: tuple[int, ...]) -> None:
     for place, (size, count) in enumerate(zip(found.kinds.sizes, found.kinds.counts, strict=True)):
         several = count > 1
         low, high = (ends[place, place] for ends in found.margin_brackets)
+        there = found.brackets.weights.norms[0][place] > 0  # what is 0 has no direction
         table.add_row(
             f"{size:g}",
             f"{count:g}",
             f"{found.weights.norms[place]:.6g}",
             f"{found.features.norms[place]:.6g}",
-            f"{found.alignment[place]:.6g}",
-            f"{found.weights.cosines[place, place]:.6g}" if several else "",
+            f"{found.alignment[place]:.6g}" if there else "",
+            f"{found.weights.cosines[place, place]:.6g}" if several and there else "",
             f"[{low:.6g}, {high:.6g}]" if several else "",
         )
     console_of().print(table)

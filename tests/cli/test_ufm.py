@@ -56,6 +56,9 @@ def test_squared_error(capsys):
     stated = theory.squared_ridge((100, 100, 5, 5), 2e-2, 2e-2)
     assert found["lower"] - 1e-12 <= stated <= found["value"] + 1e-12
     assert found["merged"] == [[1, 3]]
+    assert (
+        "the 2 classes of 5 samples have no weight:" in run(capsys, *CALL, "--loss", "squared")[1]
+    )
 
 
 @pytest.mark.parametrize(

@@ -96,11 +96,14 @@ class FeatureOptimum:
 
     @property
     def unknown(self) -> tuple[float, float]:
-        """The widest brackets of norms, in units of the norm, and of cosines."""
-        both = (self.weights, self.brackets.weights), (self.features, self.brackets.features)
-        norms = [np.ptp(ends.norms, axis=0) / np.max(found.norms) for found, ends in both]
-        cosines = [np.ptp(ends.cosines, axis=0) for _, ends in both]
-        return float(np.max(norms)), float(np.max(cosines))
+        """The widest brackets of norms, in units of the largest, and of cosines where none is 0."""
+        norms = cosines = 0.0
+        for ends in (self.brackets.weights, self.brackets.features):
+            (low, high), (least, most) = ends.norms, ends.cosines
+            norms = max(norms, float(np.max(high - low) / np.max(high)))
+            there = np.outer(low > 0, low > 0)
+            cosines = max(cosines, float(np.max(np.where(there, most - least, 0))))
+        return norms, cosines
 
     @property
     def merging(self) -> tuple[str, ...]:
