@@ -29,6 +29,7 @@ from ssem_jax.certificate.symmetry.programs import (
     instance_variances,
     program_of,
 )
+from ssem_jax.compute.kernels import one_thread
 from ssem_jax.losses.base import GramLoss
 from ssem_jax.losses.batched import RandomBatches
 from ssem_jax.losses.supcl import SupCL
@@ -106,6 +107,7 @@ class DataGuide(RandomGuide):
             )
 
 
+@one_thread()
 def guide_data_batches(
     structure: ClassStructure,
     batch: int,

@@ -25,6 +25,7 @@ import numpy as np
 
 from ssem_jax import theory
 from ssem_jax.advice.landmarks import Landmarks
+from ssem_jax.compute.kernels import in_threads, worker_count
 from ssem_jax.geometry.shares import Variances, rank_in
 from ssem_jax.losses.base import GramLoss
 from ssem_jax.losses.supcl import SupCL
@@ -37,8 +38,8 @@ TOGETHER = 1e-3
 """Total variance at which rows nearly coincide."""
 FLAT = 1e-10
 """Of the largest singular value: means that vary by less do not vary."""
-BLOCK = 1024
-"""Rows of a block of distances: 8 MiB of them against another block."""
+BLOCK = 512
+"""Rows of a block of distances: 2 MiB of them against another block."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,13 +115,21 @@ def _etf_deviation(means: np.ndarray) -> float:
 
 
 def _uniformity(points: np.ndarray) -> float:
-    """Pairs of blocks, each once: a distance of unit rows is 2 - 2 uᵀv."""
-    count, total = len(points), 0.0
-    blocks = [points[first : first + BLOCK] for first in range(0, count, BLOCK)]
-    for place, block in enumerate(blocks):
+    """Pairs of blocks, each once and over all cores: a distance of unit rows is 2 - 2 uᵀv."""
+    count, doubled = len(points), 2 * points
+    blocks = [doubled[first : first + BLOCK] for first in range(0, count, BLOCK)]
+
+    def from_block_on(place: int) -> float:
+        total = 0.0
         for other in blocks[place:]:
-            terms = np.exp(4 * (block @ other.T) - 4).sum()
-            total += terms if other is block else 2 * terms
+            exponents = blocks[place] @ other.T
+            exponents -= 4
+            terms = float(np.exp(exponents, out=exponents).sum())
+            total += terms if other is blocks[place] else 2 * terms
+        return total
+
+    shares = in_threads(from_block_on, range(len(blocks)), worker_count())
+    total = math.fsum(terms for _, terms in shares)
     return math.log(max(total - count, 0.0) / (count * (count - 1))) if total > count else -math.inf
 
 

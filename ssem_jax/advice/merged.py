@@ -8,17 +8,17 @@ there are. Where sizes are many, or classes few, the program of the classes is s
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from threadpoolctl import threadpool_limits
 
 from ssem_jax.certificate.class_blocks import BRACKET_CLASS_LIMIT
 from ssem_jax.certificate.class_program import cosines_of, solve_reduced
 from ssem_jax.certificate.symmetry.bounds import solve_program
-from ssem_jax.certificate.symmetry.program import LAST_BARRIER, Program, minimise
+from ssem_jax.certificate.symmetry.program import LAST_BARRIER, Program, Stage, central_path
 from ssem_jax.certificate.symmetry.programs import program_of
+from ssem_jax.compute.kernels import one_thread
 from ssem_jax.geometry.shares import ClassVariances
 from ssem_jax.losses.supcl import SupCL
 from ssem_jax.losses.terms import BETWEEN, VIEW, WITHIN, Kind
@@ -30,6 +30,8 @@ MERGED_LIMIT = 20
 for a value of α. More are solved by their classes, if these are few enough."""
 RESOLUTION = 1e-7
 """Width in α to which a threshold is searched; the barrier blurs it by about as much."""
+FIRST_VALUES = 5
+"""Values of α from which the search begins."""
 
 
 class Optimum(NamedTuple):
@@ -108,6 +110,7 @@ def _by_class(
     return ClassVariances((1 - instance)[group], (instance - mean)[group]), gram
 
 
+@one_thread()
 def merged_thresholds(
     structure: ClassStructure, temperature: float, self_pairs: str, mean: str
 ) -> Float[np.ndarray, " m"]:
@@ -120,41 +123,82 @@ def merged_thresholds(
     with π the share of the size in all instances, is the variance where instances have parted, and
     minus the multiplier in that share where they have not: it is 0 at the threshold.
     """
-    from scipy.optimize import brentq
-
     sizes = np.asarray(structure.sizes)
-    known: dict[float, dict[int, float]] = {}
-    cone = program_of(SupCL(0.5, temperature, self_pairs, mean), structure).cone
-
-    def variances(alpha: float) -> dict[int, float]:
-        if alpha not in known:
-            program = program_of(SupCL(alpha, temperature, self_pairs, mean), structure)
-            program.cone = cone  # of the structure alone
-            found = _by_class(structure, program, minimise(program).x)[0].delta2
-            known[alpha] = dict(zip(sizes.tolist(), found.tolist(), strict=True))
-        return known[alpha]
-
-    def parted(alpha: float, size: int, share: float) -> float:
-        found = max(variances(alpha)[size], np.finfo(float).tiny)
-        return found - LAST_BARRIER / (share * found)
-
-    def threshold(size: int) -> float:
-        share = size * float(np.mean(sizes == size)) / float(np.mean(sizes))
-        alphas = sorted(known)  # what other sizes asked for tells of this one
-        first = next((k for k, a in enumerate(alphas) if parted(a, size, share) > 0), len(alphas))
-        if first in (0, len(alphas)):
-            return alphas[min(first, len(alphas) - 1)]  # 0, or 1
-        ends = alphas[first - 1], alphas[first]
-        found: Any = brentq(parted, *ends, args=(size, share), xtol=RESOLUTION)
-        return float(found)
-
-    with one_thread():
-        variances(0.0), variances(1.0)
-        several = sorted({size for size in sizes.tolist() if size > 1}, reverse=True)
-        found = {size: threshold(size) for size in several}
+    search = _Search(structure, temperature, self_pairs, mean)
+    several = sorted({size for size in sizes.tolist() if size > 1}, reverse=True)
+    found = {size: search.threshold(size) for size in several}
     return np.array([found.get(size, np.nan) for size in sizes.tolist()])
 
 
-def one_thread() -> threadpool_limits:
-    """Matrices this small keep a second thread of LAPACK's waiting for ten times their work."""
-    return threadpool_limits(1, user_api="blas")
+class _Search:
+    """The thresholds of all sizes at one temperature: an optimum that is found for one of them
+    tells of every other, and where the search for the next optimum begins."""
+
+    def __init__(self, structure: ClassStructure, temperature: float, *convention: str) -> None:
+        self.structure = structure
+        self.program = lambda alpha: program_of(SupCL(alpha, temperature, *convention), structure)
+        self.cone = self.program(0.5).cone  # of the structure alone
+        sizes, numbers = np.unique(structure.sizes, return_counts=True)
+        self.sizes = sizes.tolist()
+        self.share = sizes * numbers / structure.total_instances
+        self.parted: dict[float, np.ndarray] = {}
+        self.paths: dict[float, list[Stage]] = {}
+        for alpha in np.linspace(0, 1, FIRST_VALUES).tolist():
+            self.evaluate(alpha)
+
+    def evaluate(self, alpha: float) -> None:
+        """How far the sizes have parted at α, by way of the nearest optimum that is known.
+
+        From there to here the multipliers change by the distance in α, and variances on the
+        central path are of order √ν: where that is more, Newton's method is at home.
+        """
+        program = self.program(alpha)
+        program.cone = self.cone
+        near = [
+            stage
+            for other, path in self.paths.items()
+            for stage in path
+            if stage.nu >= (alpha - other) ** 2
+        ]
+        begin = min(near, key=lambda stage: stage.nu, default=None)
+        self.paths[alpha] = path = list(central_path(program, begin=begin))
+        variances = _by_class(self.structure, program, path[-1].point.x)[0].delta2
+        place = [self.structure.sizes.index(size) for size in self.sizes]
+        found = np.maximum(variances[place], np.finfo(float).tiny)
+        self.parted[alpha] = found - LAST_BARRIER / (self.share * found)
+
+    def threshold(self, size: int) -> float:
+        """Where one size parts: secants on either side of it, which is smooth, until it lies
+        between two values."""
+        column = self.sizes.index(size)
+        while True:
+            alphas = np.array(sorted(self.parted))
+            values = np.array([self.parted[alpha][column] for alpha in alphas])
+            first = next((k for k, value in enumerate(values) if value > 0), len(alphas))
+            if first in (0, len(alphas)):
+                return float(alphas[min(first, len(alphas) - 1)])  # 0, or 1
+            low, high = float(alphas[first - 1]), float(alphas[first])
+            if high - low <= RESOLUTION:
+                return low + (high - low) * float(
+                    values[first - 1] / (values[first - 1] - values[first])
+                )
+            guess = _crossing(alphas, values, first)
+            # At a distance from both ends, so that a good guess is between values next time.
+            room = min(RESOLUTION, high - low) / 2
+            self.evaluate(float(np.clip(guess, low + room, high - room)))
+
+
+def _crossing(
+    alphas: Float[np.ndarray, " K"], values: Float[np.ndarray, " K"], first: int
+) -> float:
+    """Where secants on the side of it that has come nearer put a root between two places; half way
+    where neither does."""
+    low, high = alphas[first - 1], alphas[first]
+    guesses = []
+    for one, two in ((first - 1, first - 2), (first, first + 1)):
+        if 0 <= two < len(alphas) and values[one] != values[two]:
+            rate = (alphas[one] - alphas[two]) / (values[one] - values[two])
+            guess = float(alphas[one] - values[one] * rate)
+            if low < guess < high:
+                guesses.append((abs(guess - alphas[one]), guess))
+    return min(guesses)[1] if guesses else float(low + high) / 2

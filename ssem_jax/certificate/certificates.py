@@ -374,7 +374,7 @@ def _certify(
         return found, _variances(points, structure)
 
     capacity = chunk_capacity(num_points * (max(num_points, dim) if formed else dim))
-    dual, found = gather(run_chunks(bound, np.arange(size), capacity), size)
+    dual, found = gather(run_chunks(bound, np.arange(size), capacity, num_points), size)
     # Without convexity a tangent bounds nothing.
     bounded = np.where(losses.convex & np.isfinite(dual.lower), dual.lower, -np.inf)
     lower = bounded if reference is None else np.maximum(bounded, reference.lower)

@@ -30,7 +30,7 @@ from ssem_jax.certificate.class_blocks import (
 )
 from ssem_jax.certificate.eigenbound import factored
 from ssem_jax.certificate.rounding import row_sums
-from ssem_jax.compute.kernels import Kernel, map_first, run_chunks
+from ssem_jax.compute.kernels import Kernel, map_first, run_chunks, traced
 from ssem_jax.geometry.shares import ClassVariances, Variances
 from ssem_jax.geometry.similarities import Similarities
 from ssem_jax.geometry.sphere import normalize
@@ -326,17 +326,17 @@ def solve_cell(loss: GramLoss, rows: Any, present: Array, start: Array) -> Class
         number, best = state
         if few:
             fresh = jnp.where(number == 0, start, starts[number])
-            cell = attempt(fresh, jnp.where(number == 0, 1, PATH_STAGES))
+            cell = once(fresh, jnp.where(number == 0, 1, PATH_STAGES))
         else:  # a path costs more than going on from the best point, displaced
             fresh = jnp.where(number == 0, start, best.points + PERTURBATION * starts[number])
-            cell = attempt(fresh, jnp.asarray(1))
+            cell = once(fresh, jnp.asarray(1))
         return number + 1, jax.tree.map(partial(jnp.where, cell.gap < best.gap), cell, best)
 
     def content(cell: ClassCell) -> Array:
         enough = CONTENT * cell.dual.rounding
         return cell.gap <= (enough if few else jnp.maximum(enough, SUFFICIENT_GAP))
 
-    shapes = jax.eval_shape(attempt, starts[0], jnp.asarray(1))
+    once, shapes = traced(attempt, starts[0], jnp.asarray(1))
     empty = jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.inf, leaf.dtype), shapes)
     empty = empty._replace(dual=empty.dual._replace(rounding=jnp.zeros(())))
     return jax.lax.while_loop(

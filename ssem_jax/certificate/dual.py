@@ -33,7 +33,7 @@ from ssem_jax.geometry.sphere import normalize
 from ssem_jax.losses.base import PROVEN, GramLoss, convexity_of
 from ssem_jax.losses.contrast import ClassContrast
 from ssem_jax.losses.supcl import SupCL
-from ssem_jax.losses.tiles import BlockDual, blockwise_dual
+from ssem_jax.losses.tiles import BlockDual, blockwise_dual, blockwise_value
 from ssem_jax.problem.structure import ClassStructure
 
 GRAIN = 2.0**-52
@@ -194,7 +194,7 @@ def has_tiles(loss: GramLoss) -> TypeGuard[ClassContrast]:
 def value_alone(loss: ClassContrast, structure: ClassStructure, embeddings: Array) -> Dual:
     """The value of one cell, in memory of order N·d, for which something else is a lower bound."""
     size, dim = embeddings.shape
-    dual = blockwise_dual(loss, embeddings, structure)
+    dual = blockwise_value(loss, embeddings, structure)
     pairs = rounding.blockwise_pairs(size, dim, jnp.sum(dual.anchors), dual.temperature)
     nothing = jnp.asarray(-jnp.inf)
     return Dual(dual.value, _evaluation(dual, size, dim) + pairs, nothing, nothing)

@@ -13,12 +13,14 @@ from ssem_jax.certificate.symmetry.programs import (
     quantity_ends,
     solved_cells,
 )
+from ssem_jax.compute.kernels import one_thread
 from ssem_jax.losses.base import loss_of
 from ssem_jax.losses.declared import check_declared
 from ssem_jax.problem.problem import Problem, check_problem
 from ssem_jax.problem.validation import require_x64
 
 
+@one_thread()
 def certify_program(problem: Problem) -> Certificate:
     r"""Solve and certify the program that symmetry leaves of a loss that says its terms.
 

@@ -24,7 +24,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,6 +33,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+from jax.extend.core import jaxpr_as_fun
 from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 from jaxtyping import Array
 from threadpoolctl import threadpool_limits
@@ -96,8 +97,20 @@ def chunk_capacity(floats_per_cell: int) -> int:
     return whole if whole <= capacity else max(whole // LANES_FACTOR, 1)
 
 
+WORTH_THREADS = 512
+"""Rows of a matrix from which on a second thread of LAPACK's helps. Of smaller ones it waits more
+than it works, and as busily: the program of ten classes took 25 times the processor's time."""
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """A `with` block, or a function, in which BLAS and LAPACK have one thread each."""
+    with threadpool_limits(1, user_api="blas"):
+        yield
+
+
 def run_chunks(
-    work: Callable[[np.ndarray, Any], Any], cells: np.ndarray, capacity: int
+    work: Callable[[np.ndarray, Any], Any], cells: np.ndarray, capacity: int, rows: int = 0
 ) -> Iterator[tuple[np.ndarray, Any]]:
     """Run `work` on chunks of the cells over all threads and devices.
 
@@ -107,6 +120,8 @@ def run_chunks(
             a pytree of arrays with the cells in front. It runs in a thread.
         cells: (B,) indices.
         capacity: cells per call at most.
+        rows: of the largest matrix that LAPACK is given. From `WORTH_THREADS` on it has threads of
+            its own if there is a single chunk.
 
     Yields:
         The indices of a finished chunk and its results on the host, in the order of completion.
@@ -128,7 +143,8 @@ def run_chunks(
             results = work(padded, count)
         return jax.tree.map(lambda leaf: np.asarray(leaf)[: len(chunk)], results)
 
-    for place, results in in_threads(run, range(len(chunks)), num_threads):
+    alone = len(chunks) == 1 and rows >= WORTH_THREADS
+    for place, results in in_threads(run, range(len(chunks)), num_threads, alone):
         yield chunks[place], results
 
 
@@ -160,18 +176,17 @@ def in_this_mode(function: Callable[..., T]) -> Callable[..., T]:
 
 
 def in_threads(
-    function: Callable[[T], Any], items: Sequence[T], num_threads: int
+    function: Callable[[T], Any], items: Sequence[T], num_threads: int, large: bool = False
 ) -> Iterator[tuple[T, Any]]:
     """`function` of every item, on threads: the items and their results as they finish.
 
-    The threads compute in the precision of the caller.
+    The threads compute in the precision of the caller. LAPACK's own threads would fight with them,
+    so that it has one for each, unless there is a single item of `large` matrices.
 
     An exception, or an interrupt of the caller, ends the work after the items under way.
     """
-    # LAPACK's own threads would fight with these: one each, unless there is a single item.
-    lapack_threads = 1 if len(items) > 1 else None
     with (
-        threadpool_limits(lapack_threads, user_api="blas"),
+        nullcontext() if large and len(items) == 1 else one_thread(),
         ThreadPoolExecutor(max(num_threads, 1)) as pool,
     ):
         jobs = {pool.submit(in_this_mode(function), item): item for item in items}
@@ -309,6 +324,21 @@ def each(function: Callable[..., Any], arrays: Any) -> Any:
     return jax.vmap(function)(arrays) if batched() else jax.lax.map(function, arrays)
 
 
+def traced(function: Callable[..., Any], *arguments: Any) -> tuple[Callable[..., Any], Any]:
+    """A function, traced once for arguments of such types, and the types of its results.
+
+    Where it is traced for these alone (`jax.eval_shape`) and then again to be called, loops within
+    loops are traced four and eight times.
+    """
+    program, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)
+    of_leaves, tree = jaxpr_as_fun(program), jax.tree.structure(shapes)
+
+    def call(*given: Any) -> Any:
+        return jax.tree.unflatten(tree, of_leaves(*jax.tree.leaves(given)))
+
+    return call, shapes
+
+
 def map_first(count: Array | int, function: Callable[..., Any], *arrays: Any) -> Any:
     """`function` of the first `count` entries of the arrays, one after another; zeros beyond.
 
@@ -326,11 +356,11 @@ def map_first(count: Array | int, function: Callable[..., Any], *arrays: Any) ->
     def cell(index: Array) -> Any:
         return function(*jax.tree.map(lambda leaf: leaf[index], arrays))
 
-    shapes = jax.eval_shape(cell, jax.ShapeDtypeStruct((), int))
+    once, shapes = traced(cell, jax.ShapeDtypeStruct((), int, weak_type=True))
     empty = jax.tree.map(lambda leaf: jnp.zeros((capacity, *leaf.shape), leaf.dtype), shapes)
 
     def body(index: Array, results: Any) -> Any:
-        return jax.tree.map(lambda all_, one: all_.at[index].set(one), results, cell(index))
+        return jax.tree.map(lambda all_, one: all_.at[index].set(one), results, once(index))
 
     return jax.lax.fori_loop(0, count, body, empty)
 

@@ -454,13 +454,16 @@ class BlockDual:
     @jax.jit
     def product(self, vectors: Float[Array, "N b"]) -> Float[Array, "N b"]:
         """S times vectors, in memory O(N (b + d))."""
-        pulled, positive = self._slope_product(vectors)
-        return pulled - positive + self.multipliers[:, None] * vectors
+        slope = self.of_denominators(vectors) - self.of_positives(vectors)
+        return slope + self.multipliers[:, None] * vectors
 
-    def _slope_product(self, vectors: Float[Array, "N b"]) -> tuple[Array, Array]:
-        """The two terms of sym ∇L times vectors: the denominators' and the positives'."""
+    def of_denominators(self, vectors: Float[Array, "N b"]) -> Float[Array, "N b"]:
+        """The part of sym ∇L of the denominators, times vectors: a sweep over all tiles."""
         hyper = (self.temperature, self.totals, self.anchors, self.contrast, self.block_size)
-        pulled = _pulled(vectors, self.unit, *hyper) / (2 * self.temperature)
+        return _pulled(vectors, self.unit, *hyper) / (2 * self.temperature)
+
+    def of_positives(self, vectors: Float[Array, "N b"]) -> Float[Array, "N b"]:
+        """W/τ times vectors."""
 
         def total(of_rows: Array, groups: Array) -> Array:
             return jax.ops.segment_sum(of_rows, groups, len(of_rows))[groups]
@@ -469,25 +472,18 @@ class BlockDual:
         relatives, views = total(vectors, self.class_id), total(vectors, self.contrast.instances)
         own = views if self.contrast.self_pairs == "include" else views - vectors
         positive = self.sup[:, None] * (relatives - views) + self.own[:, None] * own
-        return pulled, positive / self.temperature
+        return positive / self.temperature
 
 
 @partial(jax.jit, static_argnames=("structure", "block_size"))
-def blockwise_dual(
+def blockwise_value(
     loss: ClassContrast,
     embeddings: Float[Array, "N d"],
     structure: ClassStructure,
     block_size: int | None = None,
 ) -> BlockDual:
-    """The dual matrix at embeddings as an operator, in memory O(N·d + block_size²).
-
-    Args:
-        loss: with its hyper-parameters and conventions; the value of SupCL is that of
-            :func:`blockwise_supcl`, any other's is summed from products with W.
-        embeddings: (N, d) rows ordered by class, instance and view.
-        structure: their class structure.
-        block_size: rows of a tile of the Gram matrix; as many as suit the platform by default.
-    """
+    """The value at embeddings, in a quarter of the work of :func:`blockwise_dual` and with its
+    arguments; multipliers and norm are left at 0."""
     if block_size is None:
         block_size = default_block_size(structure.num_embeddings)
     unit, pairs = normalize(embeddings), loss.prepare(structure)
@@ -512,18 +508,35 @@ def blockwise_dual(
         contrast=contrast,
         block_size=block_size,
     )
-    pulled, positive = dual._slope_product(jnp.concatenate([unit, jnp.ones((len(unit), 1))], 1))
-    along = jnp.sum((pulled - positive)[:, :-1] * unit, axis=1)
     if type(loss) is SupCL:
         ids = (pairs.class_id, pairs.instance_id)
         hyper = (loss.alpha, loss.temperature, loss.self_pairs, loss.mean, block_size)
         value = blockwise_supcl(embeddings, *ids, *hyper)
     else:
-        pairs_apart = anchors / temperature - jnp.sum(positive[:, :-1] * unit, axis=1)
+        pairs_apart = anchors / temperature - jnp.sum(dual.of_positives(unit) * unit, axis=1)
         value = jnp.sum(anchors * dual.totals) + jnp.sum(pairs_apart)
-    return dataclasses.replace(
-        dual,
-        value=value,
-        multipliers=-along,
-        norm=jnp.max(pulled[:, -1] + positive[:, -1] + jnp.abs(along)),
-    )
+    return dataclasses.replace(dual, value=value)
+
+
+@partial(jax.jit, static_argnames=("structure", "block_size"))
+def blockwise_dual(
+    loss: ClassContrast,
+    embeddings: Float[Array, "N d"],
+    structure: ClassStructure,
+    block_size: int | None = None,
+) -> BlockDual:
+    """The dual matrix at embeddings as an operator, in memory O(N·d + block_size²).
+
+    Args:
+        loss: with its hyper-parameters and conventions; the value of SupCL is that of
+            :func:`blockwise_supcl`, any other's is summed from products with W.
+        embeddings: (N, d) rows ordered by class, instance and view.
+        structure: their class structure.
+        block_size: rows of a tile of the Gram matrix; as many as suit the platform by default.
+    """
+    dual = blockwise_value(loss, embeddings, structure, block_size)
+    vectors = jnp.concatenate([dual.unit, jnp.ones((len(dual.unit), 1))], axis=1)
+    pulled, positive = dual.of_denominators(vectors), dual.of_positives(vectors)
+    along = jnp.sum((pulled - positive)[:, :-1] * dual.unit, axis=1)
+    norm = jnp.max(pulled[:, -1] + positive[:, -1] + jnp.abs(along))
+    return dataclasses.replace(dual, multipliers=-along, norm=norm)

@@ -183,7 +183,7 @@ class _Batch:
             return outcome._replace(embeddings=embeddings)
 
         capacity = chunk_capacity(num_points * self.dim)
-        for chunk, outcome in run_chunks(work, cells, capacity):
+        for chunk, outcome in run_chunks(work, cells, capacity, num_points):
             self.keep(chunk, outcome)
             report(len(chunk))
 

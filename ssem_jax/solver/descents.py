@@ -162,7 +162,7 @@ def descend(
     critical = np.zeros_like(ends)
     values, gradients = np.zeros(num_starts), np.zeros(num_starts)
     capacity = chunk_capacity(structure.num_embeddings * dim)
-    for chunk, found in run_chunks(work, np.arange(num_starts), capacity):
+    for chunk, found in run_chunks(work, np.arange(num_starts), capacity, len(classes)):
         critical[chunk], values[chunk], gradients[chunk] = found
     losses, within, between = paths = [np.array(each) for each in seen]
     if method == "newton":

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from threadpoolctl import ThreadpoolController
 
 from ssem_jax.compute import (
     Kernel,
@@ -23,6 +24,7 @@ from ssem_jax.compute import (
     run_chunks,
     worker_count,
 )
+from ssem_jax.compute.kernels import WORTH_THREADS
 from ssem_jax.problem import precision
 
 PATIENCE = 60
@@ -169,6 +171,35 @@ def test_threads_compute_in_the_precision_of_the_caller():
                     assert {dtype for _, dtype in threads} == {jnp.dtype(f"float{wanted}")}
     finally:
         jax.config.update("jax_enable_x64", True)
+
+
+@pytest.mark.parametrize(("rows", "cells"), [(0, 1), (WORTH_THREADS, 2), (WORTH_THREADS, 1)])
+def test_lapack_has_threads_of_its_own_for_one_large_matrix(rows, cells):
+    """A second one waits more than it works of a small matrix."""
+
+    def threads():
+        pools = ThreadpoolController().select(user_api="blas").info()
+        return max(pool["num_threads"] for pool in pools)
+
+    def work(chunk, count):
+        return np.full(len(chunk), threads())
+
+    usual = threads() if rows and cells == 1 else 1
+    for _, seen in run_chunks(work, np.arange(cells), 1, rows):
+        assert seen == usual
+
+
+def test_a_loop_traces_its_body_once():
+    """In loops within loops twice would be four and eight times."""
+    seen = []
+
+    def cell(number):
+        seen.append(number)
+        return {"twice": 2 * number}
+
+    found = jax.jit(lambda numbers: map_first(2, cell, numbers))(jnp.arange(3.0))
+    assert len(seen) == 1
+    assert found["twice"][:2].tolist() == [0, 2]
 
 
 class Door:

@@ -388,7 +388,8 @@ def test_the_dual_matrix_in_blocks(self_pairs, mean, tau):
     found = dual.product(jnp.eye(len(rows)))
     assert np.allclose(found, matrix, rtol=0, atol=tolerance)
     assert np.linalg.norm(matrix, 2) <= dual.norm
-    pulls, pushes = dual._slope_product(jnp.ones((len(rows), 1)))
-    of_rows = (pulls + pushes)[:, 0] + jnp.abs(dual.multipliers)
+    ones = jnp.ones((len(rows), 1))
+    sums = (dual.of_denominators(ones) + dual.of_positives(ones))[:, 0]
+    of_rows = sums + jnp.abs(dual.multipliers)
     assert np.isclose(dual.norm, of_rows.max(), rtol=tolerance)
     assert abs(np.sum(dual.multipliers) + np.sum(slope * gram)) <= len(rows) * tolerance

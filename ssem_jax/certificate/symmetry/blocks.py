@@ -13,6 +13,7 @@ optimum, and no bound rests on them.
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -48,6 +49,7 @@ class Block(NamedTuple):
         return self.matrices.shape[1]
 
 
+@functools.lru_cache(maxsize=64)
 def block_diagonalise(algebra: Algebra, seed: int = 0) -> list[Block]:
     """The irreducible blocks of an algebra, largest first.
 

@@ -22,7 +22,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -409,16 +409,40 @@ def solved_system(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
         return scale * np.linalg.lstsq(scaled, scale * vector, rcond=None)[0]
 
 
-def minimise(program: Reduced, last: float = LAST_BARRIER) -> Point:
-    """A point of the central path at ν = `last`, whose gap is about `last` times the dimensions."""
+class Stage(NamedTuple):
+    """A point of the central path, and its ν."""
+
+    nu: float
+    point: Point
+
+
+def central_path(
+    program: Reduced, last: float = LAST_BARRIER, begin: Stage | None = None
+) -> Iterator[Stage]:
+    """Points of the central path, down to ν = `last`.
+
+    Args:
+        program: the loss and its cone.
+        last: ν of the last point.
+        begin: of a program nearby, with the same cone; from the inside of the cone if None.
+    """
     goal = Goal(program)
-    slope = program.local(program.start).slope
-    nu = FIRST_BARRIER * max(float(np.abs(slope).max(initial=0.0)), last)
-    point = goal.centred(program.start, nu)
+    if begin is None:
+        slope = program.local(program.start).slope
+        nu = FIRST_BARRIER * max(float(np.abs(slope).max(initial=0.0)), last)
+        begin = Stage(nu, goal.centred(program.start, nu))
+    nu, point = begin
     for _ in range(NEWTON_STEPS if program.num_variables else 0):
         point, decrement = goal.step(point, nu)
         if decrement <= CENTRED * nu:
+            yield Stage(nu, point)
             if nu <= last:
-                break
+                return
             nu = max(BARRIER_STEP * nu, last)
-    return point
+    yield Stage(nu, point)
+
+
+def minimise(program: Reduced, last: float = LAST_BARRIER) -> Point:
+    """A point of the central path at ν = `last`, whose gap is about `last` times the dimensions."""
+    *_, stage = central_path(program, last)
+    return stage.point

@@ -24,6 +24,7 @@ from ssem_jax.certificate.symmetry.algebra import Algebra
 from ssem_jax.certificate.symmetry.bounds import Level, Solved, solve_program
 from ssem_jax.certificate.symmetry.colours import LISTED_LIMIT, common_closure, in_colours
 from ssem_jax.certificate.symmetry.program import Program
+from ssem_jax.compute.kernels import one_thread
 from ssem_jax.losses.base import PROVEN, GramLoss, convexity_of
 from ssem_jax.losses.structured import RELATIONS, relation_matrix
 from ssem_jax.losses.terms import (
@@ -235,6 +236,7 @@ def class_functionals(
     return Functionals(plain, np.zeros(len(plain))), apart[fibres[first], fibres[second]]
 
 
+@one_thread()
 def bracket_by_class(
     losses: GramLoss,
     structure: ClassStructure,
@@ -334,6 +336,7 @@ def bracketed(
     return low, high
 
 
+@one_thread()
 def bracket_program(
     losses: GramLoss,
     structure: ClassStructure,
@@ -372,6 +375,7 @@ def quantity_ends(
     return whole_low, whole_high
 
 
+@one_thread()
 def bracket_similarity(
     losses: GramLoss,
     structure: ClassStructure,
