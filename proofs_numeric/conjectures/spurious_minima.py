@@ -17,9 +17,16 @@ and α = α_loc - 5e-4, embeddings in R³ are proven better by 1.4e-8: collapse 
 descent that has come to it stays. In the better embeddings three classes are collapsed, and one
 alone is spread.
 
+*Some in R^{N-2}*: at α = 1, N points can be two simplexes of k and N - k points in orthogonal
+subspaces. Six points have two such splits. Both are local minima, as balls prove, and which of them
+is the lower one changes with τ: 2 + 4 at τ = 1/2, 3 + 3 at τ = 2. The other one is spurious.
+
 What was learned: with m ≥ 3 classes the smallest dimension that suffices for the optimum suffices
-for optimisers, too, and one needs no spare one; m = 2 is open at that dimension (none was seen).
-Between m and mn - 2 random starts find local minima often (`ssem landscape`).
+for optimisers, too, and one needs no spare one, but not one less; m = 2 is open at that dimension
+(none was seen). Between, local minima come and go: of 500 starts of Adam about class indices (m =
+3, n = 4, α = 0.6, τ = 1/2) 71 end at a proven spurious minimum in R^{10} = R^{mn-2}, 19 in R^2, and
+none in R^3 to R^9 and from R^{11} on. More often Adam is just not done after 1,000 steps: more than
+1e-6 above their critical point are 182, 20, 296 and 217 ends in R^4, R^7, R^9 and R^{10}.
 """
 
 from itertools import product
@@ -77,6 +84,50 @@ collapse_can_be_spurious = Theorem(
     "local minimum, strict up to rotation, and not global.",
     prove=better_than_collapse,
     source="asked here; the local minimum and both losses in balls",
+)
+
+SPLITS = ((0.5, 2), (2.0, 3))
+"""τ, and the smaller simplex of the better split of six points."""
+
+
+def simplex(size: int) -> np.ndarray:
+    """Vertices of a regular simplex in R^{size-1}, in balls."""
+    rows = np.full((size, size - 1), balls.to_ball(0), object)
+    for k in range(size - 1):
+        rest = balls.to_ball(size - 1 - k)
+        rows[k, k] = (rest / (rest + 1)).sqrt()
+        rows[k + 1 :, k] = -rows[k, k] / rest
+    return rows
+
+
+def split(size: int, first: int) -> np.ndarray:
+    """Two simplexes of first and size - first points, in orthogonal subspaces of R^{size-2}."""
+    rows = np.full((size, size - 2), balls.to_ball(0), object)
+    rows[:first, : first - 1], rows[first:, first - 1 :] = simplex(first), simplex(size - first)
+    return rows
+
+
+def splits_are_minima() -> Proof:
+    """Both splits are local minima, and the one has a lower loss than the other."""
+    structure, open_ = ClassStructure((1,) * 6), []
+    with balls.working_precision(balls.EMBEDDING_PRECISION):
+        for tau, least in SPLITS:
+            lower, higher = (
+                balls.enclose_local_minimum(split(6, first), structure, SupCL(1.0, tau))
+                for first in (least, 5 - least)
+            )
+            if lower is None or higher is None or not lower.ball < higher.ball:
+                open_.append(f"τ={tau}")
+    return Proof(not open_, enclosures=2 * len(SPLITS), undecided=tuple(open_), rigorous=True)
+
+
+spurious_one_dimension_below = Theorem(
+    name="spurious_one_dimension_below",
+    statement="InfoNCE of six instances in R^4, self pairs included: triangle and triangle, and "
+    "segment and tetrahedron, in orthogonal subspaces, are both strict local minima up to rotation "
+    "at τ = 1/2 and at τ = 2. At τ = 1/2 the first is spurious, at τ = 2 the second.",
+    prove=splits_are_minima,
+    source="asked here; both minima and their losses in balls",
 )
 
 if __name__ == "__main__":

@@ -98,10 +98,12 @@ class Landscape(Told):
 
     @property
     def cells(self) -> pl.DataFrame:
-        """A row a cell: starts, how many the method left above 1e-6, or at spurious minima."""
+        """A row a cell: starts, how many the method left 1e-6 above the bound (`above`) or above
+        the best that any start came to (`missed`), how many belong to spurious minima."""
         return self.table.group_by(*self._cell(), maintain_order=True).agg(
             pl.len().alias("starts"),
             (pl.col("gap") > USUAL_GAP).sum().alias("above"),
+            (pl.col("gap") > pl.col("critical_gap").min() + USUAL_GAP).sum().alias("missed"),
             pl.col("gap").median().alias("median_gap"),
             pl.col("gap").max().alias("worst_gap"),
             pl.col("critical_gap").min().alias("best_gap"),
@@ -120,8 +122,9 @@ class Landscape(Told):
             yield (
                 f"sizes {row['sizes']}, d = {row['dim']}, {row['method']} from {row['start']} "
                 f"starts: {row['above']} of {row['starts']} end above {USUAL_GAP:.0e}, worst "
-                f"{row['worst_gap']:.1e}; {row['kinds']} critical points, {row['spurious']} starts "
-                f"at local minima above the lowest, {row['proven']} of them at proven ones"
+                f"{row['worst_gap']:.1e}, {row['missed']} so far above the best of them; "
+                f"{row['kinds']} critical points, {row['spurious']} starts at local minima above "
+                f"the lowest, {row['proven']} of them at proven ones"
             )
 
     def said(self) -> Iterator[str]:

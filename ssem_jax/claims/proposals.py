@@ -37,6 +37,7 @@ FEATURES = {
     "1/(mn)": "1 / (cell.num_classes * cell.num_instances)",
     "τ": "cell.temperature",
     "τ log m": "cell.temperature * np.log(cell.num_classes)",
+    "(1-1/n) τ log m": "(1 - 1 / cell.num_instances) * cell.temperature * np.log(cell.num_classes)",
     "r": "np.exp(-cell.num_classes / ((cell.num_classes - 1) * cell.temperature))",
     "e^{-1/τ}": "np.exp(-1 / cell.temperature)",
     "m e^{-1/τ}": "cell.num_classes * np.exp(-1 / cell.temperature)",
@@ -185,7 +186,8 @@ def as_claims(proposals: list[Proposal], table: pl.DataFrame) -> str:
 
     Args:
         proposals: of :func:`propose`.
-        table: what they were found on, whose range is their domain.
+        table: what they were found on, whose range is their domain: shapes, and temperatures of
+            each number of classes.
     """
     for each in proposals:
         check_type("every proposal", each, Proposal, "a Proposal, of propose")
@@ -197,30 +199,35 @@ def as_claims(proposals: list[Proposal], table: pl.DataFrame) -> str:
     )
     low, high = rows["temperature"].min(), rows["temperature"].max()
     tau = f"sx.Range({low!r}, {high!r}, log=True)" if low != high else f"{low!r}"
+    ends = rows.group_by("num_classes", maintain_order=True).agg(pl.col("temperature").max())
+    hottest = dict(ends.sort("num_classes").rows())
+    seen = [f"(cell.num_classes != {m}) | (cell.temperature <= {end!r})"
+            for m, end in hottest.items() if end < high]  # fmt: skip
     head = (
         '"""Proposed by `ssem propose` from certified cells: guesses for `ssem test`."""\n'
         "\nimport numpy as np\n\nimport ssem_jax as sx\n"
     )
     return head + "".join(
-        _claim(each, place, f"{shapes}, temperature={tau}, alpha=sx.Range(0, 1)")
+        _claim(each, place, f"{shapes}, temperature={tau}, alpha=sx.Range(0, 1)", seen)
         for place, each in enumerate(proposals, 1)
     )
 
 
-def _claim(proposal: Proposal, place: int, space: str) -> str:
-    """A claim as Python."""
+def _claim(proposal: Proposal, place: int, space: str, seen: list[str]) -> str:
+    """A claim as Python, in a space and where conditions hold."""
     comparison = "<=" if proposal.side == "below" else ">="
     if proposal.quantity == "alpha_c":
         margin = f"cell.delta2 - {COLLAPSE_TOLERANCE!r}"
         margin = margin if proposal.side == "above" else f"{COLLAPSE_TOLERANCE!r} - cell.delta2"
         said = "classes spread" if proposal.side == "above" else "classes collapse"
         statement = f"Where α {comparison} {proposal.rule}, {said}."
-        where = f", where=lambda cell: cell.alpha {comparison} {proposal.code}"
+        seen = [f"cell.alpha {comparison} {proposal.code}", *seen]
     else:
         bound, what = f"({proposal.code})", f"cell.{proposal.quantity}"
         margin = f"{bound} - {what}" if proposal.side == "above" else f"{what} - {bound}"
         sense = "≤" if proposal.side == "above" else "≥"
-        statement, where = f"{proposal.quantity} {sense} {proposal.rule}.", ""
+        statement = f"{proposal.quantity} {sense} {proposal.rule}."
+    where = f", where=lambda cell: ({') & ('.join(seen)})" if seen else ""
     return (
         f"\nproposal_{place} = sx.Claim(\n    name='proposal_{place}',\n"
         f"    statement={statement!r},\n    margin=lambda cell: {margin},\n"

@@ -22,8 +22,8 @@ from ssem_jax.cli.console import (
 )
 from ssem_jax.cli.parse import parse_integers, parse_numbers
 
-CELLS = ("dim", "alpha", "temperature", "starts", "above", "median_gap", "worst_gap", "kinds",
-         "spurious", "proven")  # fmt: skip
+CELLS = ("dim", "alpha", "temperature", "starts", "above", "missed", "median_gap", "worst_gap",
+         "kinds", "spurious", "proven")  # fmt: skip
 POINTS = ("dim", "alpha", "temperature", "kind", "starts", "critical_gap", "delta2", "index",
           "spurious")  # fmt: skip
 SHOWN = 5
@@ -96,7 +96,11 @@ def landscape_command(
         return Answer(AS_EXPECTED, summary | {"seconds": time.perf_counter() - begun})
     few = found.critical.filter(found.critical["kind"] < SHOWN)
     for title, rows, columns in (
-        (f"where {method} ends (above: gap over {USUAL_GAP:.0e})", found.cells, CELLS),
+        (
+            f"where {method} ends (above: over {USUAL_GAP:.0e}; missed: over the best found)",
+            found.cells,
+            CELLS,
+        ),
         (f"the {SHOWN} lowest critical points that ends belong to", few, POINTS),
     ):
         shown = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False)

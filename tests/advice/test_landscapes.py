@@ -69,6 +69,7 @@ def test_the_usual_way_finds_what_is_easy(adam):
     assert cells["starts"].to_list() == [STARTS] * 2
     assert np.all(np.abs(cells["best_gap"].to_numpy()) < 1e-9)
     assert cells["above"].max() < STARTS
+    assert cells["missed"].to_list() == cells["above"].to_list()  # the best attains the bound
     lowest = adam.critical.filter(pl.col("kind") == 0)
     assert lowest["index"].to_list() == [0, 0]
     collapsed, square = lowest["delta2"]
@@ -153,7 +154,7 @@ def test_a_saddle_is_not_spurious_and_never_proven(monkeypatch):
     assert honest.table["kind"].to_list() == [0, 1, 0]
     forged = spurious(monkeypatch, planted, problem((1.0,)), True)
     assert forged.table["spurious"].to_list() == ["no", "seen", "no"]
-    assert forged.cells.select("spurious", "proven").rows() == [(1, 0)]
+    assert forged.cells.select("missed", "spurious", "proven").rows() == [(1, 1, 0)]
 
 
 def test_a_planted_spurious_minimum_is_proven(monkeypatch):

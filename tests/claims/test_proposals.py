@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 import ssem_jax as sx
+from ssem_jax import theory
 from ssem_jax.claims import files
 from ssem_jax.claims.proposals import features, thresholds
 
@@ -17,8 +18,9 @@ def planted(rule, step=0.02):
     for m in (2, 3, 5):
         for n in (2, 4, 8):
             for tau in (0.2, 0.5, 1.0):
+                threshold = rule(m, n, tau)
                 for alpha in np.arange(0, 1 + step / 2, step):
-                    spread = float(alpha) > rule(m, n, tau)
+                    spread = float(alpha) > threshold
                     rows.append((m, n, 1, "include", tau, float(alpha), 0.1 * spread))
     names = ("num_classes", "num_instances", "num_views", "self_pairs", "temperature", "alpha")
     table = pl.DataFrame(rows, [*names, "delta2_lo"], orient="row")
@@ -50,6 +52,42 @@ def test_every_proposal_is_sound_on_its_table(table, side):
         else:
             assert np.all(bound <= ends["alpha_c_lo"].to_numpy())
         assert all(value.denominator <= 100 for value in each.terms.values())
+
+
+def best_known(cell):
+    """The simplest rule that is proven for τ ≤ 1/log m."""
+    return (1 + 1 / cell["num_instances"].to_numpy()) / 2
+
+
+@pytest.fixture(scope="module")
+def warm():
+    """Cells with the true threshold, where τ ≤ 1/log m."""
+    every = planted(lambda m, n, tau: float(theory.alpha_c(m, n, 1, tau)))
+    return every.filter(pl.col("temperature") <= 1 / pl.col("num_classes").log())
+
+
+def test_a_guideline_better_than_the_best_known_is_found(warm):
+    """Thresholds of α alone lead to a rule that asks for less α in every cell."""
+    best = sx.claims.propose(warm, most_terms=2)[0]
+    assert set(best.terms) == {"1/n", "(1-1/n) τ log m"}
+    ends = thresholds(warm)
+    rule = features(sx.claims.Cells(ends), list(best.terms)) @ [
+        float(c) for c in best.terms.values()
+    ]
+    asked = rule / ends["alpha_c_hi"].to_numpy(), best_known(ends) / ends["alpha_c_hi"].to_numpy()
+    assert np.all(asked[0] >= 1)
+    assert np.all(asked[0] <= asked[1])
+    assert np.median(asked[0]) < 1.2 < 1.5 < np.median(asked[1])
+
+
+def test_a_claim_reaches_as_far_as_the_table_of_each_number_of_classes(warm, tmp_path):
+    path = tmp_path / "warm.py"
+    path.write_text(sx.claims.as_claims(sx.claims.propose(warm, count=1), warm), encoding="utf-8")
+    claim: Any = files.conjectures(files.load(path))[0]
+    every = planted(lambda m, n, tau: 0.0)
+    held = claim.domain.where(sx.claims.Cells(every))
+    hottest = every.filter(held).group_by("num_classes").agg(pl.col("temperature").max())
+    assert dict(hottest.rows()) == {2: 1.0, 3: 0.5, 5: 0.5}
 
 
 def test_a_bracket_is_bounded_likewise(table):
