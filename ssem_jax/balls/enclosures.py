@@ -27,6 +27,7 @@ from ssem_jax.balls.arithmetic import (
 )
 from ssem_jax.losses.base import GramLoss
 from ssem_jax.losses.supcl import SupCL
+from ssem_jax.problem.arrays import AnyArray
 from ssem_jax.problem.structure import ClassStructure, check_structure
 from ssem_jax.problem.validation import check_choice
 
@@ -235,8 +236,10 @@ def _smallest_shift(matrix: arb_mat) -> arb | None:
 
 
 def unit_gram(embeddings: np.ndarray) -> list[list[arb]]:
-    """The Gram matrix of the normalised rows; a float is read as the dyadic that it is."""
-    points = arb_mat([[arb(float(x)) for x in row] for row in embeddings])
+    """The Gram matrix of the normalised rows of floats, read as the dyadics they are, or balls."""
+    points = arb_mat(
+        [[x if isinstance(x, arb) else arb(float(x)) for x in row] for row in embeddings]
+    )
     gram = (points * points.transpose()).tolist()
     scale = [gram[i][i].rsqrt() for i in range(len(gram))]
     for i, row in enumerate(gram):
@@ -270,15 +273,15 @@ def check_rows(points: np.ndarray, structure: ClassStructure, loss: GramLoss) ->
 
 
 def enclose_loss(
-    embeddings: Float[Array | np.ndarray, "N d"],
+    embeddings: AnyArray,
     structure: ClassStructure,
     loss: GramLoss,
     precision: int = EMBEDDING_PRECISION,
 ) -> arb:
-    """A ball that holds the loss of the normalised rows; a float is the dyadic that it is.
+    """A ball that holds the loss of the normalised rows.
 
     Args:
-        embeddings: (N, d) rows ordered by class, instance and view; read in float64.
+        embeddings: (N, d) rows ordered by class, instance and view: floats, or balls.
         structure: their class structure; classes of any size.
         loss: a :class:`ssem_jax.SupCL` of one cell, as :func:`enclose_minimum` has it.
         precision: bits.
@@ -286,8 +289,8 @@ def enclose_loss(
     Raises:
         ValueError: as :func:`enclose_minimum` raises.
     """
-    points = np.asarray(embeddings, np.float64)
-    known = check_rows(points, structure, loss)
+    points = np.asarray(embeddings)
+    known = check_rows(points.astype(float), structure, loss)
     with working_precision(precision):
         return softmax(unit_gram(points), structure, known).value
 

@@ -216,7 +216,8 @@ def test_a_map_needs_cells():
 
 
 WORKED = sorted(path.stem for path in (PROOFS / "conjectures").glob("[a-z]*.py"))
-QUICK = ("first_order_transition", "merging_of_minorities", "sharp_codes", "spurious_minima")
+QUICK = ("first_order_transition", "later_classes", "merging_of_minorities", "nonzero_means",
+         "sharp_codes", "spurious_minima")  # fmt: skip
 """Worked conjectures that the ordinary tests judge in full; the others take a minute each."""
 
 
