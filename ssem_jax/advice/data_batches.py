@@ -167,7 +167,7 @@ def guide_data_batches(
     loss.check_structure(structure)
     program, solved, variances = _solved(structure, loss)
     only = Functionals(variances.slopes[:1], variances.constants[:1])
-    low, high = bracketed(Level(program, solved.value, solved), only)
+    low, high = bracketed([Level(program, solved.value, solved)], only)
     values = np.clip(variances.slopes @ solved.x + variances.constants, 0, 1).tolist()
     numbers, fibres = Counter(sizes), map(int, program.algebra.fibres)
     rows = [
@@ -188,7 +188,7 @@ def guide_data_batches(
         values[0],
         _stratified(structure, batch, plain, alpha, tau, positives),
         classes=tuple(rows),
-        bracket=(max(float(low[0]), 0.0), min(float(high[0]), 1.0)),
+        bracket=(max(float(low[0, 0]), 0.0), min(float(high[0, 0]), 1.0)),
         gap=solved.gap,
         rounded=rounded,
     )

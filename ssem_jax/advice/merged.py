@@ -16,7 +16,8 @@ from jaxtyping import Float
 from ssem_jax.certificate.class_blocks import BRACKET_CLASS_LIMIT
 from ssem_jax.certificate.class_program import cosines_of, solve_reduced
 from ssem_jax.certificate.symmetry.bounds import solve_program
-from ssem_jax.certificate.symmetry.program import LAST_BARRIER, Program, Stage, central_path
+from ssem_jax.certificate.symmetry.interior import LAST_BARRIER, Stage
+from ssem_jax.certificate.symmetry.program import Program, central_path
 from ssem_jax.certificate.symmetry.programs import program_of
 from ssem_jax.compute.kernels import one_thread
 from ssem_jax.geometry.shares import ClassVariances
@@ -137,7 +138,6 @@ class _Search:
     def __init__(self, structure: ClassStructure, temperature: float, *convention: str) -> None:
         self.structure = structure
         self.program = lambda alpha: program_of(SupCL(alpha, temperature, *convention), structure)
-        self.cone = self.program(0.5).cone  # of the structure alone
         sizes, numbers = np.unique(structure.sizes, return_counts=True)
         self.sizes = sizes.tolist()
         self.share = sizes * numbers / structure.total_instances
@@ -153,16 +153,15 @@ class _Search:
         central path are of order √ν: where that is more, Newton's method is at home.
         """
         program = self.program(alpha)
-        program.cone = self.cone
         near = [
             stage
             for other, path in self.paths.items()
             for stage in path
-            if stage.nu >= (alpha - other) ** 2
+            if stage.nu[0] >= (alpha - other) ** 2
         ]
-        begin = min(near, key=lambda stage: stage.nu, default=None)
-        self.paths[alpha] = path = list(central_path(program, begin=begin))
-        variances = _by_class(self.structure, program, path[-1].point.x)[0].delta2
+        begin = min(near, key=lambda stage: stage.nu[0], default=None)
+        self.paths[alpha] = path = central_path(program, begin)
+        variances = _by_class(self.structure, program, path[-1].path.x[0])[0].delta2
         place = [self.structure.sizes.index(size) for size in self.sizes]
         found = np.maximum(variances[place], np.finfo(float).tiny)
         self.parted[alpha] = found - LAST_BARRIER / (self.share * found)

@@ -429,20 +429,16 @@ def _brackets(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Outer bounds of `QUANTITIES` for every cell.
 
-    What symmetry leaves has three instances: three similarities where classes are alike, in 10 µs a
-    cell; a point for each class, in some 7 ms; and the orbits of any pairs, in 200 ms. Each is
-    taken where those before it do not do: orbits know all of it and merge equal sizes, but so near
-    to a minimum the brackets of few classes are some six times narrower one by one (median of 18
-    cells of sizes 8, 4, 2; minima agree to 5e-13), because variances that vanish have all digits
-    there.
+    Three similarities are what symmetry leaves where classes are alike, bracketed in 10 µs a cell;
+    the orbits of any pairs take some 20 ms. A loss that does not say its terms has a point for each
+    class, which is compiled.
     """
     size = len(level)
     alike = structure.is_balanced and losses.like_classes
-    by_classes = not alike and reducible(losses, structure)
-    fast = by_classes or (losses.symmetric and alike)
-    if has_program(losses, structure) and (losses.solved_by_terms or not fast):
+    fast = losses.convex and losses.symmetric and alike and not losses.solved_by_terms
+    if has_program(losses, structure) and not fast:
         return bracket_program(losses, structure, level)
-    if by_classes:
+    if not alike and reducible(losses, structure):
         return bracket_quantities(losses, structure, level)
     if not (losses.convex and losses.symmetric and alike):
         return np.tile(LOWEST, (size, 1)), np.ones((size, len(QUANTITIES)))

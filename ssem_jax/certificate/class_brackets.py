@@ -22,7 +22,6 @@ from ssem_jax.certificate.class_blocks import (
     gram_functionals,
     instance_functionals,
     pair_of,
-    reducible,
     stacked,
 )
 from ssem_jax.certificate.class_program import (
@@ -187,8 +186,8 @@ def bracket_classes(
 ) -> tuple[Float[np.ndarray, "*batch K"], Float[np.ndarray, "*batch K"]]:
     """Outer bounds by class, over all embeddings of at most a given loss.
 
-    Few classes are bracketed one by one; more of them, and bounded similarities, by what symmetry
-    leaves, where those of equal size are one.
+    By what symmetry leaves, where classes of equal size are one; of a loss that does not say its
+    terms, one by one.
 
     Args:
         problem: one cell, or a batch of B cells, of classes of any size.
@@ -200,8 +199,7 @@ def bracket_classes(
         ValueError: a loss that is not convex and symmetric, or too many classes of different size.
     """
     loss, structure = loss_of(problem), problem.structure
-    alone = problem.least is None and reducible(loss, structure)
-    if alone or not (loss.roles == CLASSES and has_program(loss, structure)):
+    if not (loss.roles == CLASSES and has_program(loss, structure)):
         of = gram_functionals if products else instance_functionals
         return bracket_reduced(problem, level, of(structure.num_classes))
     losses, size = problem.cells()

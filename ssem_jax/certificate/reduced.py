@@ -53,11 +53,14 @@ def certify_program(problem: Problem) -> Certificate:
     batch, size = problem.cells()
     check_declared(batch, structure)
     functionals = quantities_of(arrangement, structure)
+    cells = solved_cells(batch, structure, size, problem.least)
+    ends = quantity_ends(
+        arrangement, structure, [Level(program, one.value, one) for program, one in cells]
+    )
     rows = []
-    for program, solved in solved_cells(batch, structure, size, problem.least):
-        ends = quantity_ends(arrangement, structure, Level(program, solved.value, solved))
+    for _, solved in cells:
         view, delta2, mean_squared = (functionals.slopes @ solved.x + functionals.constants)[:3]
         shares = np.array([view, delta2, 1 - view - delta2 - mean_squared, mean_squared])
-        numbers = (solved.value, solved.lower, solved.gap, solved.eigenvalue)
-        rows.append((*numbers, shares, *ends))
-    return assemble(problem, tuple(map(np.array, zip(*rows, strict=True))), 0.0)
+        rows.append((solved.value, solved.lower, solved.gap, solved.eigenvalue, shares))
+    leaves = tuple(map(np.array, zip(*rows, strict=True)))
+    return assemble(problem, (*leaves, *ends), 0.0)

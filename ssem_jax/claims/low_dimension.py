@@ -46,8 +46,8 @@ import numpy as np
 from ssem_jax.balls.codes import least_in_dimension
 from ssem_jax.certificate.certificate import COLLAPSE_TOLERANCE, GAP_TOLERANCE
 from ssem_jax.certificate.certificates import certificate_key, certify
-from ssem_jax.certificate.class_blocks import instance_functionals, reducible
-from ssem_jax.certificate.class_brackets import bracket_reduced
+from ssem_jax.certificate.class_blocks import reducible
+from ssem_jax.certificate.class_brackets import bracket_classes
 from ssem_jax.claims.cells import Cells
 from ssem_jax.claims.interval import Interval, decided
 from ssem_jax.geometry.shares import multiplicities
@@ -105,7 +105,7 @@ def rank_bounds(problem: Problem, seed: int = 0) -> tuple[np.ndarray, np.ndarray
         parts = (view, instance, between, mean)
         shares: list[tuple[Interval, Any]] = list(zip(parts, taken, strict=True))
     elif reducible(loss, structure):
-        ends = bracket_reduced(problem, -np.inf, instance_functionals(m))  # at the minimum itself
+        ends = bracket_classes(problem, -np.inf)  # at the minimum itself
         instance = Interval(*map(np.atleast_2d, ends))
         shares = [(instance[:, k], size - 1) for k, size in enumerate(structure.sizes)]
         anything = Interval(np.zeros(len(instance)), np.ones(len(instance)))

@@ -13,7 +13,6 @@ from ssem_jax.certificate import solve_features
 from ssem_jax.certificate.features.bounds import lower_bound, multipliers
 from ssem_jax.certificate.features.brackets import enclose
 from ssem_jax.certificate.features.program import FeatureProgram, kinds_of
-from ssem_jax.certificate.symmetry.program import minimise
 from ssem_jax.losses import Balls, Budget, CrossEntropy, Ridge, SquaredError, Unit
 
 NARROW = 5e-3
@@ -32,7 +31,7 @@ def within(ends, values):
 def dual_at(loss, sizes):
     """The program, its dual and a near-optimal point."""
     program = FeatureProgram(loss, kinds_of(sizes))
-    x = minimise(program).x
+    x = program.minimised()
     outputs = program.outputs_at(x)
     return program, lower_bound(program, outputs, *multipliers(program, x, outputs)), x
 

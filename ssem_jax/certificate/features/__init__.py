@@ -6,7 +6,7 @@ the samples of a class, over classes of equal size (in pairs with their samples)
 taken to be invariant under both. What is left has one block for the means of the kinds of classes,
 one of size 2 for the classes of a kind, and costs the same for five classes or five thousand.
 
-Files: program (what is left, for the interior-point method of :mod:`..symmetry.program`), outputs
+Files: program (what is left, for the interior-point method of :mod:`..symmetry.interior`), outputs
 (what cross-entropy and squared error differ in), bounds (the dual and its rounding), brackets (what
 near-optimal points are like), optimum (all put together), minority (the imbalance from which on
 minorities merge).

@@ -9,7 +9,6 @@ import numpy as np
 
 from ssem_jax.certificate.features.bounds import lower_bound, multipliers
 from ssem_jax.certificate.features.program import FeatureProgram, Kinds
-from ssem_jax.certificate.symmetry.program import minimise
 from ssem_jax.losses.features import LastLayer, Ridge, check_last_layer
 from ssem_jax.problem.validation import check_count
 
@@ -57,7 +56,7 @@ def minority_threshold(loss: LastLayer, num_majorities: int, num_minorities: int
         """How far merged minorities are from optimal; negative where they are not."""
         kinds = Kinds(np.array([math.exp(log_ratio), 1.0]), np.array(counts, float))
         program = FeatureProgram(loss, kinds, merged=(1,))
-        x = minimise(program).x
+        x = program.minimised()
         outputs = program.outputs_at(x)
         dual = lower_bound(program, outputs, *multipliers(program, x, outputs))
         whole = max(dual.pairing.means, float(dual.pairing.apart[0]))

@@ -19,7 +19,6 @@ from ssem_jax.certificate.features.bounds import (
 from ssem_jax.certificate.features.brackets import FeatureBrackets, enclose
 from ssem_jax.certificate.features.outputs import SLIGHTLY
 from ssem_jax.certificate.features.program import FeatureProgram, Kinds, kinds_of
-from ssem_jax.certificate.symmetry.program import minimise
 from ssem_jax.losses.features import CrossEntropy, LastLayer, check_last_layer, checked_sizes
 
 KIND_LIMIT = 24
@@ -162,7 +161,7 @@ def solve_kinds(loss: LastLayer, kinds: Kinds) -> FeatureOptimum:
     """The same of kinds of classes, whose sizes may be real numbers: shares alone matter to budgets
     and balls."""
     program = FeatureProgram(loss, kinds)
-    x = attained(program, minimise(program).x)
+    x = attained(program, program.minimised())
     outputs = program.outputs_at(x)
     dual = lower_bound(program, outputs, *multipliers(program, x, outputs))
     value = upper_value(program, x)

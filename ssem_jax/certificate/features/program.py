@@ -32,7 +32,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ssem_jax.certificate.features.outputs import Outputs, outputs_of
-from ssem_jax.certificate.symmetry.program import Cone, Local
+from ssem_jax.certificate.symmetry.interior import Cone, Local, minimise
 from ssem_jax.losses.features import Balls, Budget, LastLayer, Ridge, Unit
 
 START = 0.4
@@ -103,7 +103,7 @@ def scale_of(loss: LastLayer, kinds: Kinds) -> Scale:
 
 
 class FeatureProgram:
-    """The loss over the blocks of X, as :func:`ssem_jax.certificate.symmetry.program.minimise`
+    """The loss over the blocks of X, as :func:`ssem_jax.certificate.symmetry.interior.minimise`
     takes it.
 
     Args:
@@ -266,6 +266,14 @@ class FeatureProgram:
         """Of a sample of every kind: of its own class, and of one of every kind."""
         return self.outputs.at(self.logits(x))[1]
 
+    def minimised(self) -> Float[np.ndarray, " O"]:
+        """A point of the central path near its end."""
+        return minimise(self, self.start[None]).x[0]
+
+    def values(self, x: Float[np.ndarray, "1 O"], lanes: np.ndarray) -> Float[np.ndarray, "1"]:
+        """The loss, of the only lane."""
+        return np.array([self.value(x[0])])
+
     def value(self, x: Float[np.ndarray, " O"]) -> float:
         """The loss."""
         costs, _ = self.outputs.at(self.logits(x))
@@ -273,8 +281,9 @@ class FeatureProgram:
         decay = self.loss.decay / 2 * float(self.kinds.counts @ biases**2)
         return float(self.shares @ costs + self.cost @ x + decay)
 
-    def local(self, x: Float[np.ndarray, " O"]) -> Local:
-        """The loss, its gradient and its Hessian."""
+    def local(self, x: Float[np.ndarray, "1 O"], lanes: np.ndarray) -> Local:
+        """The loss, its gradient and its Hessian, of the only lane."""
+        x = x[0]
         found = self.outputs_at(x)
         count, width = found.shape
         slopes = self._logit_map.reshape(count, width, -1)
@@ -289,4 +298,4 @@ class FeatureProgram:
             own, decay = self._places[-1], self.loss.decay * self.kinds.counts
             slope[own] += decay * x[own]
             bend[own, own] += np.diag(decay)
-        return Local(self.value(x), slope, bend)
+        return Local(np.array([self.value(x)]), slope[None], bend[None])

@@ -24,21 +24,16 @@ below as above. A primal-dual method finds k and the point at which that is tigh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from ssem_jax.certificate import rounding
+from ssem_jax.certificate.symmetry import interior
 from ssem_jax.certificate.symmetry.algebra import Algebra
-from ssem_jax.certificate.symmetry.program import (
-    CENTRED,
-    Goal,
-    Point,
-    Program,
-    minimise,
-    solved_system,
-)
+from ssem_jax.certificate.symmetry.program import Program, Programs, alike
 
 SHIFT_GROWTH = 4.0
 """Factor between shifts that a Cholesky factorisation is tried with."""
@@ -46,21 +41,10 @@ SHIFTS = 60
 """Shifts tried at most: the last one exceeds every finite matrix."""
 ACTIVE = 1e-6
 """Room of a bound y ≥ l, above which its multiplier is left out as rounding of the barrier."""
-TIGHTNESS = 3e-3
-"""Part of the width of a bracket by which its ends may exceed what is reached."""
-SEARCH_STEPS = 60
-"""Newton steps for an end of a bracket at most; 10 to 25 are usual."""
-STAGE_STEPS = 6
-"""Newton steps for a barrier at most: where it takes more, its function is mostly rounding."""
-DIGITS = 1e-13
-"""Width, relative to the functional, below which a bracket is as tight as entries have digits."""
-SEARCH_SHRINK = 0.05
-"""Factor of the barrier between them."""
-CENTRING_STEPS = 60
-"""Newton steps to the centre of a level set at most."""
-LEAST_ROOM = 2e-12
-"""A level is not closer to the minimum than this, relative to 1 + |f|: entries of G near 1 have no
-more digits to tell the points inside apart."""
+LEAST_ROOM = 2e-15
+"""A level is not closer to the minimum than this, relative to 1 + |f|: f has no more digits."""
+CAPACITY = 2**22
+"""Numbers that the Newton systems of all ends that are searched for at once are made of."""
 
 
 def least_eigenvalue(
@@ -185,24 +169,35 @@ def _dual(
     return _Dual(cut, paid + margin, least)
 
 
-def _pushes(program: Program, point: Point) -> np.ndarray:
-    """Multipliers of the bounds y ≥ l, from the last of the blocks of size 1."""
-    found, bounded = np.zeros(program.num_variables), np.isfinite(program.lower)
+class Point(NamedTuple):
+    """A point inside, and multipliers.
+
+    Attributes:
+        x: (O,) entries.
+        pushes: (O,) M ≥ 0, of the bounds; 0 where there is none.
+        weight: k, of the loss; 1 where it is minimised.
+    """
+
+    x: Float[np.ndarray, " O"]
+    pushes: Float[np.ndarray, " O"]
+    weight: float
+
+
+def _point(program: Program, path: interior.Path) -> Point:
+    """Where a path of one lane is; the bounds are the last of the blocks of size 1."""
+    pushes, bounded = np.zeros(program.num_variables), np.isfinite(program.lower)
     if bounded.any():
-        ones = next(
-            duals
-            for duals, (base, _) in zip(point.duals, program.cone.groups, strict=True)
-            if base.shape[1] == 1
-        )
-        found[bounded] = ones[-int(bounded.sum()) :, 0, 0]
-        found[point.x - program.lower > ACTIVE] = 0
-    return found
+        pairs = zip(path.factors, path.duals, strict=True)
+        factor, dual = next(pair for pair in pairs if pair[0].shape[-1] == 1)
+        pushes[bounded] = (dual / factor**2)[0, -int(bounded.sum()) :, 0, 0]
+        pushes[path.x[0] - program.lower > ACTIVE] = 0
+    return Point(path.x[0], pushes, float(path.weight[0]))
 
 
 def lower_bound(program: Program, point: Point) -> tuple[float, float]:
     """A lower bound of the loss over all embeddings, in all dimensions; and of the least eigenvalue
     of the dual matrix that shows it, never above 0."""
-    dual = _dual(program, point.x, 1.0, np.zeros(program.num_variables), _pushes(program, point))
+    dual = _dual(program, point.x, 1.0, np.zeros(program.num_variables), point.pushes)
     return dual.minorant.here - dual.deficit, dual.eigenvalue
 
 
@@ -265,10 +260,22 @@ class Solved(NamedTuple):
 
 def solve_program(program: Program) -> Solved:
     """Solve and certify the program that symmetry leaves."""
-    point = minimise(program)
-    x = attained(program, point.x)
-    lower, eigenvalue = lower_bound(program, point)
-    return Solved(x, upper_value(program, x), lower, point, eigenvalue)
+    return solve_programs([program])[0]
+
+
+def solve_programs(programs: Sequence[Program]) -> list[Solved]:
+    """Solve and certify programs; those that differ in numbers alone in lock step."""
+    found: dict[int, Solved] = {}
+    for places in alike(programs):
+        some = [programs[place] for place in places]
+        start = np.tile(some[0].start, (len(some), 1))
+        path = interior.minimise(Programs(some), start)
+        for lane, (place, program) in enumerate(zip(places.tolist(), some, strict=True)):
+            point = _point(program, path.at(np.array([lane])))
+            x = attained(program, point.x)
+            lower, eigenvalue = lower_bound(program, point)
+            found[place] = Solved(x, upper_value(program, x), lower, point, eigenvalue)
+    return [found[place] for place in range(len(programs))]
 
 
 class Level:
@@ -282,61 +289,63 @@ class Level:
 
     def __init__(self, program: Program, level: float, solved: Solved | None = None) -> None:
         self.program = program
-        solved = solved or solve_program(program)
-        self.level = max(level, solved.value + LEAST_ROOM * (1 + abs(solved.value)))
-        # Half way up, where the barrier's own gap is.
-        start = minimise(program, 0.25 * (self.level - solved.lower) / program.cone.dim).x
-        if not program.value(start) < self.level:
-            start = solved.point.x
-        goal = Goal(program, 0.0, self.level)
-        point = goal.centred(start, 1.0)
-        for _ in range(CENTRING_STEPS):
-            point, decrement = goal.step(point, 1.0)
-            if decrement <= CENTRED * 1e-2:
-                break
-        self.centre = point.x
+        self.solved = solved or solve_program(program)
+        value = self.solved.value
+        self.level = max(level, value + LEAST_ROOM * (1 + abs(value)))
 
     def upper(self, functional: Float[np.ndarray, " O"]) -> float:
         """An upper bound of c·y over all feasible y with f(y) ≤ level."""
-        program, centre = self.program, self.centre
-        tilt = np.asarray(functional, float)
-        if not tilt.any():
-            return 0.0
-        best = float(np.abs(tilt).sum())
-        goal = Goal(program, tilt, self.level)
-        first = goal.centred(centre, 1.0)
-        local = program.local(centre)
-        inverses = [np.linalg.inv(matrix) for matrix in program.cone.matrices(centre)]
-        bend = program.cone.bend(inverses, first.duals) + first.weight * local.bend
-        bend += first.weight**2 * np.outer(local.slope, local.slope)
-        # The barrier at which a step within the Dikin ellipsoid of the centre balances the tilt.
-        nu = float(np.sqrt(tilt @ solved_system(bend, tilt)))
-        point, digits, steps = goal.centred(centre, nu), DIGITS * best, 0
-        for _ in range(SEARCH_STEPS):
-            point, decrement = goal.step(point, nu)
-            steps += 1
-            if decrement > CENTRED * nu and steps < STAGE_STEPS:
-                continue
-            reached = float(tilt @ point.x)
-            width = max(reached - float(tilt @ centre), digits)
-            if nu * (program.cone.dim + 1) <= 3 * TIGHTNESS * width or decrement == 0:
-                before, best = best, min(best, self._bound(point, tilt))
-                if best - reached <= TIGHTNESS * width + digits or best >= before:
-                    break
-            nu, steps = nu * SEARCH_SHRINK, 0
-        return best
-
-    def _bound(self, point: Point, tilt: np.ndarray) -> float:
-        """c·y ≤ c·x + k (level - here) + deficit."""
-        if not np.isfinite(point.weight):
-            return np.inf
-        dual = _dual(self.program, point.x, point.weight, tilt, _pushes(self.program, point))
-        room = self.level - dual.minorant.here
-        bound = float(tilt @ point.x) + point.weight * room + dual.deficit
-        return bound + rounding.gamma(8) * (abs(bound) + abs(point.weight * room))
+        return float(upper_ends([self], np.asarray(functional, float)[None])[0, 0])
 
     def bracket(
         self, functional: Float[np.ndarray, " O"], constant: float = 0.0
     ) -> tuple[float, float]:
         """(low, high): outer bounds of constant + c·y."""
-        return constant - self.upper(-functional), constant + self.upper(functional)
+        row = np.asarray(functional, float)
+        low, high = upper_ends([self], np.stack([-row, row]))[0].tolist()
+        return constant - low, constant + high
+
+    def bound(self, path: interior.Path, tilt: Float[np.ndarray, " O"]) -> float:
+        """c·y ≤ c·x + k (level - here) + deficit, from where a lane is."""
+        point = _point(self.program, path)
+        if not (np.isfinite(point.weight) and np.all(np.isfinite(point.x))):
+            return np.inf
+        dual = _dual(self.program, point.x, point.weight, tilt, point.pushes)
+        room = self.level - dual.minorant.here
+        bound = float(tilt @ point.x) + point.weight * room + dual.deficit
+        return bound + rounding.gamma(8) * (abs(bound) + abs(point.weight * room))
+
+
+def upper_ends(
+    levels: Sequence[Level], functionals: Float[np.ndarray, "K O"]
+) -> Float[np.ndarray, "L K"]:
+    """Upper bounds of functionals on level sets, of programs of one algebra, in lock step."""
+    number = len(functionals)
+    found = np.zeros((len(levels), number))
+    for places in alike([level.program for level in levels]):
+        some = [levels[place] for place in places]
+        cone = some[0].program.cone
+        at_once = max(1, CAPACITY // max(1, cone.rows * functionals.shape[1] * number))
+        for first in range(0, len(some), at_once):
+            chosen = places[first : first + at_once]
+            found[chosen] = _ends([levels[place] for place in chosen], functionals)
+    return found
+
+
+def _ends(levels: list[Level], functionals: np.ndarray) -> Float[np.ndarray, "L K"]:
+    number, count = len(functionals), len(levels)
+    programs = Programs([level.program for level in levels])
+    top = np.array([level.level for level in levels])
+    apart = top - [level.solved.lower for level in levels]
+    # There the room up to the level is about ν as well: the analytic centre.
+    nu = apart / (programs.cone.dim + 1)
+    start = np.tile(levels[0].program.start, (count, 1))
+    lanes = np.repeat(np.arange(count), number)
+    path = interior.minimise(programs, start, nu).at(lanes)
+    tilts = np.tile(functionals, (count, 1))
+
+    def bound(lane: int, path: interior.Path) -> float:
+        return levels[lanes[lane]].bound(path, tilts[lane])
+
+    spread = Programs([levels[lane].program for lane in lanes])
+    return interior.reach(spread, path, tilts, top[lanes], bound).reshape(count, number)

@@ -19,7 +19,7 @@ from functools import reduce
 import numpy as np
 
 from ssem_jax.certificate.symmetry.algebra import beside, copies, point
-from ssem_jax.certificate.symmetry.program import Program, minimise
+from ssem_jax.certificate.symmetry.program import Program, minimised
 from ssem_jax.certificate.symmetry.structures import classes
 from ssem_jax.losses.terms import BETWEEN, SELF, VIEW, WITHIN, Kind, Slot, Terms
 from ssem_jax.problem.structure import ClassStructure
@@ -63,11 +63,11 @@ def instance_slack(structure: ClassStructure, terms: Terms) -> dict[int, float]:
         (copies(point(str(size)), number, BETWEEN) for size, number in counts),
     )
     program = Program(means, collapsed(terms))
-    entries = program.entries(minimise(program, BARRIER).x)
+    entries = program.entries(minimised(program, BARRIER))
     whole = Program(classes(structure), terms)
     algebra = whole.algebra
     x = np.array([entries.get(algebra.names[pair[0]], 1.0) for pair in algebra.orbits])
-    slope = np.append(whole.local(x).slope / algebra.orbit_sizes, 0.0)
+    slope = np.append(whole.slope(x) / algebra.orbit_sizes, 0.0)
     pairing = np.append(x, 0.0) * slope
     multipliers = -np.bincount(
         algebra.source, pairing[algebra.orbit_of] * algebra.valency, len(algebra.points)

@@ -7,24 +7,15 @@ r"""The convex program that symmetry leaves of a loss, and its solution.
 x_o the entry of G on the orbit o of pairs (a colour and its transpose), f the loss of such a G.
 There are as many variables as orbits, and blocks of the size of the algebra's, whatever N is.
 
-**The solver** is a primal-dual interior-point method: a Newton step for
-
-.. math:: \nabla f(x) = \sum_\kappa B_\kappa^*(Z_\kappa), \qquad G_\kappa Z_\kappa = \nu I,
-
-linearised as Helmberg, Rendl, Vanderbei and Wolkowicz do, shortened until the barrier function
-f - ν Σ log det G_κ falls, and ν led to `LAST_BARRIER`. A tilt and a level bound are added to f to
-find how far a linear function may reach among near-optimal x; a pair (f ≤ level, multiplier k) is
-then a further block. Nothing here is trusted: :mod:`.bounds` makes bounds out of any x.
-
-References:
-    Helmberg, Rendl, Vanderbei and Wolkowicz (SIAM J. Optim. 6, 1996).
+Its solution is that of :mod:`.interior`, many programs of one algebra in lock step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -32,39 +23,14 @@ from jaxtyping import Float, Int
 from ssem_jax.certificate.symmetry.algebra import Algebra
 from ssem_jax.certificate.symmetry.blocks import block_diagonalise
 from ssem_jax.certificate.symmetry.draws import Draws
+from ssem_jax.certificate.symmetry.draws import Local as Drawn
+from ssem_jax.certificate.symmetry.interior import LAST_BARRIER, Cone, Local, Stage, minimise
 from ssem_jax.losses.terms import Kind, Terms
 
-LAST_BARRIER = 1e-13
-"""ν at the end: each dimension of a block adds as much to the gap."""
-FIRST_BARRIER = 1.0
-"""ν in the beginning, in units of the size of the gradient."""
-BARRIER_STEP = 0.1
-"""Factor of ν from one stage to the next."""
-CENTRED = 1.0
-"""Newton decrement, in units of ν, at which a stage is done: a full step is then next."""
-STAY_INSIDE = 0.95
-"""Part of the way to the boundary that a step may go."""
-SUFFICIENT = 1e-4
-"""Part of the predicted decrease that a step must bring."""
-SMALLEST_STEP = 1e-10
-"""Step at which a line search ends: the barrier function is rounding there."""
-NOISE = 1e-13
-"""Predicted decrease, relative to the barrier function, that no difference of values can show."""
-NEAR = 0.05
-"""Predicted decrease, in units of ν, below which a full Newton step is safe: the barrier function
-is self-concordant, and near the end its values are mostly rounding."""
-NEWTON_STEPS = 250
-"""Newton steps at most; 30 to 60 are usual."""
+ONE = np.zeros(1, int)
+"""The lane of a single program."""
 INSIDE = 0.1
 """Where the search begins, on the way from the bound of all entries to 1, if 0 is not allowed."""
-
-
-class Local(NamedTuple):
-    """f at a point: value, gradient and Hessian."""
-
-    value: float
-    slope: Float[np.ndarray, " O"]
-    bend: Float[np.ndarray, "O O"]
 
 
 class Slots(NamedTuple):
@@ -159,50 +125,16 @@ class Program:
 
     def value(self, x: Float[np.ndarray, " O"]) -> float:
         """f."""
-        logs = self.shares(x)[0]
-        value = float(self.slots.weights @ logs + self.pulls @ (1 - x) + self.terms.constant)
-        return value + self.draws.local(x).value
+        return float(Programs([self]).values(x[None], ONE)[0])
 
-    def local(self, x: Float[np.ndarray, " O"]) -> Local:
-        """f, its gradient and its Hessian."""
-        weights, _, slopes, orbits = self.slots
-        number, (count, width) = self.num_variables, orbits.shape
-        logs, shares = self.shares(x)
-        value = float(weights @ logs + self.pulls @ (1 - x) + self.terms.constant)
-        steep = shares * slopes
-        row = np.repeat(np.arange(count), width) * (number + 1) + orbits.ravel()
-        flat = np.bincount(row, steep.ravel(), count * (number + 1))
-        means = flat.reshape(count, number + 1)[:, :number]
-        squares = np.bincount(
-            orbits.ravel(), (weights[:, None] * steep * slopes).ravel(), number + 1
-        )
-        bend = np.diag(squares[:number]) - (means * weights[:, None]).T @ means
-        drawn = self.draws.local(x)
-        slope = weights @ means - self.pulls + drawn.slope
-        return Local(value + drawn.value, slope, bend + drawn.bend)
+    def slope(self, x: Float[np.ndarray, " O"]) -> Float[np.ndarray, " O"]:
+        """The gradient of f."""
+        return Programs([self]).local(x[None], ONE).slope[0]
 
-    @cached_property
+    @property
     def cone(self) -> Cone:
         """The blocks that must be positive semidefinite."""
-        algebra, groups = self.algebra, {}
-        for block in block_diagonalise(algebra):
-            base = block.matrices[algebra.diagonal].sum(axis=0)
-            along = [sum(block.matrices[c] for c in {*pair}) for pair in algebra.orbits]
-            slopes = np.reshape(along, (-1, block.dim, block.dim))
-            halves = (base + base.T) / 2, (slopes + slopes.transpose(0, 2, 1)) / 2
-            groups.setdefault(block.dim, []).append(halves)
-        if np.isfinite(self.lower).any():
-            ones = groups.setdefault(1, [])
-            for orbit in np.flatnonzero(np.isfinite(self.lower)):
-                slope = np.zeros((self.num_variables, 1, 1))
-                slope[orbit] = 1
-                ones.append((np.array([[-self.lower[orbit]]]), slope))
-        return Cone(
-            [
-                (np.stack([base for base, _ in group]), np.stack([slope for _, slope in group]))
-                for group in groups.values()
-            ]
-        )
+        return _cone(self.algebra, self.lower.tobytes())
 
     @cached_property
     def start(self) -> Float[np.ndarray, " O"]:
@@ -211,238 +143,105 @@ class Program:
         return np.where(floor < 0, 0.0, floor + INSIDE * (1 - floor))
 
 
-class Cone:
-    """Products of positive semidefinite matrices G = base + Σ x_o slope_o, by their size.
+@functools.lru_cache(maxsize=64)
+def _cone(algebra: Algebra, floors: bytes) -> Cone:
+    """The blocks of an algebra; and bounds of entries, the last ones of size 1."""
+    groups: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
+    for block in block_diagonalise(algebra):
+        base = block.matrices[algebra.diagonal].sum(axis=0)
+        along = [sum(block.matrices[c] for c in {*pair}) for pair in algebra.orbits]
+        slopes = np.reshape(along, (-1, block.dim, block.dim))
+        halves = (base + base.T) / 2, (slopes + slopes.transpose(0, 2, 1)) / 2
+        groups.setdefault(block.dim, []).append(halves)
+    lower = np.frombuffer(floors)
+    for orbit in np.flatnonzero(np.isfinite(lower)):
+        slope = np.zeros((len(lower), 1, 1))
+        slope[orbit] = 1
+        groups.setdefault(1, []).append((np.array([[-lower[orbit]]]), slope))
+    return Cone([tuple(map(np.stack, zip(*group, strict=True))) for group in groups.values()])
+
+
+class Programs:
+    """Programs that differ in numbers alone, a lane each, for :mod:`.interior`.
 
     Args:
-        groups: (B, d, d) and (B, O, d, d), for every size d.
+        programs: as :func:`alike` finds them.
     """
 
-    def __init__(self, groups: list[tuple[np.ndarray, np.ndarray]]) -> None:
-        self.groups = groups
-        self.dim = sum(base.shape[0] * base.shape[1] for base, _ in groups)
-
-    def matrices(self, x: np.ndarray, constant: bool = True) -> list[np.ndarray]:
-        """G at x, or the change of G along x."""
-        return [
-            np.einsum("o,boij->bij", x, slopes) + constant * base for base, slopes in self.groups
-        ]
-
-    def pulled_back(self, matrices: list[np.ndarray]) -> np.ndarray:
-        """(O,) ⟨slope_o, Z⟩."""
-        pairs = zip(matrices, self.groups, strict=True)
-        parts = [np.einsum("bij,boij->o", z, slopes) for z, (_, slopes) in pairs]
-        return np.sum(parts, axis=0)
-
-    def bend(self, inverses: list[np.ndarray], duals: list[np.ndarray]) -> np.ndarray:
-        """(O, O) tr(Z A G⁻¹ A')."""
-        found = np.zeros((self.groups[0][1].shape[1],) * 2)
-        for inverse, z, (_, slopes) in zip(inverses, duals, self.groups, strict=True):
-            turned = z[:, None] @ slopes @ inverse[:, None]
-            count = slopes.shape[1]
-            left = turned.transpose(1, 0, 2, 3).reshape(count, -1)
-            found = found + left @ slopes.transpose(1, 0, 3, 2).reshape(count, -1).T
-        return (found + found.T) / 2
-
-
-def _log_det(matrices: list[np.ndarray]) -> float:
-    """log det of all, -∞ unless they are positive definite."""
-    try:
-        factors = [np.linalg.cholesky(matrix) for matrix in matrices]
-    except np.linalg.LinAlgError:
-        return -np.inf
-    return 2 * float(sum(np.log(np.diagonal(f, axis1=1, axis2=2)).sum() for f in factors))
-
-
-def _reach(matrices: list[np.ndarray], changes: list[np.ndarray]) -> float:
-    """How far along the changes the matrices stay positive semidefinite; 0 if they are not."""
-    least = 0.0
-    for matrix, change in zip(matrices, changes, strict=True):
-        try:
-            factor = np.linalg.inv(np.linalg.cholesky(matrix))
-        except np.linalg.LinAlgError:
-            return 0.0
-        moved = factor @ change @ factor.transpose(0, 2, 1)
-        least = min(least, float(np.linalg.eigvalsh(moved)[:, 0].min()))
-    return np.inf if least == 0 else -1 / least
-
-
-def _symmetric(matrix: np.ndarray) -> np.ndarray:
-    return (matrix + matrix.transpose(0, 2, 1)) / 2
-
-
-class Point(NamedTuple):
-    """Primal and dual.
-
-    Attributes:
-        x: (O,) inside.
-        duals: Z of every group of blocks.
-        weight: k, of the loss; 1 where it is minimised.
-    """
-
-    x: Float[np.ndarray, " O"]
-    duals: list[np.ndarray]
-    weight: float
-
-
-@runtime_checkable
-class Reduced(Protocol):
-    """What the solver needs of a program: :class:`Program` is one."""
+    def __init__(self, programs: Sequence[Program]) -> None:
+        first = programs[0]
+        self.first, self.draws = first, [program.draws for program in programs]
+        self.weights, self.logs, self.slopes = (
+            np.stack([program.slots[k] for program in programs]) for k in range(3)
+        )
+        self.pulls = np.stack([program.pulls for program in programs])
+        self.constants = np.array([program.terms.constant for program in programs], float)
+        self.orbits, number = first.slots.orbits, first.num_variables
+        self.of_slots = (self.orbits.reshape(-1, 1) == np.arange(number)).astype(float)
 
     @property
-    def num_variables(self) -> int:
-        """O."""
-        ...
+    def cone(self) -> Cone:
+        """The blocks that must be positive semidefinite."""
+        return self.first.cone
 
-    @property
-    def start(self) -> Any:  # (O,); a checker takes a cached property for no array
-        """A point inside."""
-        ...
+    def _shares(self, x: np.ndarray, lanes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(B,) losses but for draws, and (B, T, K) shares of slots."""
+        apart = np.append(1 - x, np.zeros((len(x), 1)), axis=1)[:, self.orbits]
+        exponents = self.logs[lanes] - self.slopes[lanes] * apart
+        top = exponents.max(axis=2, keepdims=True, initial=-np.inf)
+        parts = np.exp(exponents - top)
+        total = parts.sum(axis=2, keepdims=True)
+        logs = np.sum(self.weights[lanes] * (top + np.log(total))[..., 0], axis=1)
+        return logs + np.sum(self.pulls[lanes] * (1 - x), axis=1) + self.constants[lanes], (
+            parts / total
+        )
 
-    @property
-    def cone(self) -> Any:
-        """The blocks that must be positive semidefinite, a :class:`Cone`."""
-        ...
+    def _drawn(self, x: np.ndarray, lanes: np.ndarray) -> list[Drawn] | None:
+        if not self.first.draws.terms:
+            return None
+        return [self.draws[lane].local(one) for one, lane in zip(x, lanes.tolist(), strict=True)]
 
-    def value(self, x: Float[np.ndarray, " O"]) -> float:
-        """f."""
-        ...
+    def values(self, x: Float[np.ndarray, "B O"], lanes: np.ndarray) -> Float[np.ndarray, " B"]:
+        """f of some lanes."""
+        values, drawn = self._shares(x, lanes)[0], self._drawn(x, lanes)
+        return values + np.array([each.value for each in drawn]) if drawn else values
 
-    def local(self, x: Float[np.ndarray, " O"]) -> Local:
+    def local(self, x: Float[np.ndarray, "B O"], lanes: np.ndarray) -> Local:
         """f, its gradient and its Hessian."""
-        ...
+        value, shares = self._shares(x, lanes)
+        weights, slopes = self.weights[lanes], self.slopes[lanes]
+        (count, terms, width), number = shares.shape, x.shape[1]
+        steep = shares * slopes
+        of_slots = self.of_slots.reshape(terms, width, number)
+        means = (steep[:, :, None, :] @ of_slots)[:, :, 0]
+        squares = (weights[..., None] * steep * slopes).reshape(count, -1) @ self.of_slots
+        bend = squares[:, :, None] * np.eye(number)
+        bend = bend - np.swapaxes(means * weights[..., None], 1, 2) @ means
+        slope = np.einsum("bt,bto->bo", weights, means) - self.pulls[lanes]
+        if drawn := self._drawn(x, lanes):
+            value = value + np.array([each.value for each in drawn])
+            slope = slope + np.stack([each.slope for each in drawn])
+            bend = bend + np.stack([each.bend for each in drawn])
+        return Local(value, slope, bend)
 
 
-class Goal:
-    """What a stage minimises: f; or a linear function -c·x among x with f(x) ≤ level.
-
-    Args:
-        program: the loss and the cone.
-        tilt: c.
-        level: the most that f may be; None to minimise f.
-    """
-
-    def __init__(
-        self, program: Reduced, tilt: np.ndarray | float = 0.0, level: float | None = None
-    ) -> None:
-        self.program, self.level = program, level
-        self.tilt = np.broadcast_to(np.asarray(tilt, float), (program.num_variables,))
-
-    def merit(self, x: np.ndarray, nu: float) -> float:
-        """The barrier function, +∞ outside."""
-        barrier = _log_det(self.program.cone.matrices(x))
-        if not np.isfinite(barrier):
-            return np.inf
-        value = self.program.value(x)
-        if self.level is None:
-            return float(value - self.tilt @ x - nu * barrier)
-        room = self.level - value
-        return np.inf if room <= 0 else float(-self.tilt @ x - nu * (np.log(room) + barrier))
-
-    def centred(self, x: np.ndarray, nu: float) -> Point:
-        """x with the duals that it would have on the central path."""
-        inverses = [np.linalg.inv(matrix) for matrix in self.program.cone.matrices(x)]
-        weight = 1.0 if self.level is None else nu / (self.level - self.program.value(x))
-        return Point(x, [nu * inverse for inverse in inverses], weight)
-
-    def step(self, point: Point, nu: float) -> tuple[Point, float]:
-        """The next point, and the decrement: the decrease of the barrier function, predicted.
-
-        Where rounding admits no step, the same point and 0.
-        """
-        try:
-            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-                return self._step(point, nu)
-        except np.linalg.LinAlgError:
-            return point, 0.0
-
-    def _step(self, point: Point, nu: float) -> tuple[Point, float]:
-        cone, (x, duals, weight) = self.program.cone, point
-        local, matrices = self.program.local(x), cone.matrices(x)
-        inverses = [np.linalg.inv(matrix) for matrix in matrices]
-        bend = cone.bend(inverses, duals) + weight * local.bend
-        slope = -nu * cone.pulled_back(inverses) - self.tilt
-        room = np.inf
-        if self.level is None:
-            slope = slope + local.slope
-        else:
-            room = self.level - local.value
-            slope = slope + nu / room * local.slope
-            bend = bend + weight / room * np.outer(local.slope, local.slope)
-        move = -solved_system(bend, slope)
-        if not np.all(np.isfinite(move)):
-            raise np.linalg.LinAlgError("no finite step")
-        decrement = float(-slope @ move)
-        changes = cone.matrices(move, constant=False)
-        size = min(1.0, STAY_INSIDE * _reach(matrices, changes))
-        before = self.merit(x, nu)
-        while size > SMALLEST_STEP:
-            after = self.merit(x + size * move, nu)
-            faint = decrement <= max(NOISE * (1 + abs(before)), NEAR * nu) and np.isfinite(after)
-            if faint or after <= before - SUFFICIENT * size * decrement:
-                break
-            size /= 2
-        else:
-            return point, 0.0
-        turns = [
-            nu * inverse - z - _symmetric(z @ change @ inverse)
-            for inverse, z, change in zip(inverses, duals, changes, strict=True)
-        ]
-        dual_size = min(1.0, STAY_INSIDE * _reach(duals, turns))
-        new_duals = [z + dual_size * turn for z, turn in zip(duals, turns, strict=True)]
-        if not np.isfinite(_log_det(new_duals)):  # lost in rounding: begin them anew
-            return self.centred(x + size * move, nu), decrement
-        if self.level is not None:
-            turn = (nu - weight * room + weight * (local.slope @ move)) / room
-            limit = STAY_INSIDE * weight / -turn if turn < 0 else 1.0
-            weight = float(weight + min(1.0, limit) * turn)
-        return Point(x + size * move, new_duals, weight), decrement
+def alike(programs: Sequence[Program]) -> list[Int[np.ndarray, " B"]]:
+    """Which programs differ in numbers alone: places of those of every kind."""
+    kinds: dict[tuple[Any, ...], list[int]] = {}
+    for place, program in enumerate(programs):
+        orbits, drawn = program.slots.orbits, bool(program.draws.terms)
+        shape = id(program.algebra), program.lower.tobytes(), orbits.shape, orbits.tobytes(), drawn
+        kinds.setdefault(shape, []).append(place)
+    return [np.array(places) for places in kinds.values()]
 
 
-def solved_system(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
-    """The solution of a positive definite system, scaled to a unit diagonal."""
-    scale = 1 / np.sqrt(np.maximum(np.diag(matrix), np.finfo(float).tiny))
-    scaled = matrix * scale[:, None] * scale
-    try:
-        return scale * np.linalg.solve(scaled, scale * vector)
-    except np.linalg.LinAlgError:
-        return scale * np.linalg.lstsq(scaled, scale * vector, rcond=None)[0]
+def minimised(program: Program, last: float = LAST_BARRIER) -> Float[np.ndarray, " O"]:
+    """Where the central path of one program is at ν = `last`."""
+    return minimise(Programs([program]), program.start[None], last).x[0]
 
 
-class Stage(NamedTuple):
-    """A point of the central path, and its ν."""
-
-    nu: float
-    point: Point
-
-
-def central_path(
-    program: Reduced, last: float = LAST_BARRIER, begin: Stage | None = None
-) -> Iterator[Stage]:
-    """Points of the central path, down to ν = `last`.
-
-    Args:
-        program: the loss and its cone.
-        last: ν of the last point.
-        begin: of a program nearby, with the same cone; from the inside of the cone if None.
-    """
-    goal = Goal(program)
-    if begin is None:
-        slope = program.local(program.start).slope
-        nu = FIRST_BARRIER * max(float(np.abs(slope).max(initial=0.0)), last)
-        begin = Stage(nu, goal.centred(program.start, nu))
-    nu, point = begin
-    for _ in range(NEWTON_STEPS if program.num_variables else 0):
-        point, decrement = goal.step(point, nu)
-        if decrement <= CENTRED * nu:
-            yield Stage(nu, point)
-            if nu <= last:
-                return
-            nu = max(BARRIER_STEP * nu, last)
-    yield Stage(nu, point)
-
-
-def minimise(program: Reduced, last: float = LAST_BARRIER) -> Point:
-    """A point of the central path at ν = `last`, whose gap is about `last` times the dimensions."""
-    *_, stage = central_path(program, last)
-    return stage.point
+def central_path(program: Program, begin: Stage | None = None) -> list[Stage]:
+    """Points of the central path of one program; `begin` is of one nearby, with the same cone."""
+    passed: list[Stage] = []
+    minimise(Programs([program]), program.start[None], begin=begin, passed=passed)
+    return passed

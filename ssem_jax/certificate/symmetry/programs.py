@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
 import jax
@@ -21,7 +21,12 @@ from ssem_jax.certificate import rounding
 from ssem_jax.certificate.certificate import LOWEST, QUANTITIES
 from ssem_jax.certificate.symmetry import structures as built
 from ssem_jax.certificate.symmetry.algebra import Algebra
-from ssem_jax.certificate.symmetry.bounds import Level, Solved, solve_program
+from ssem_jax.certificate.symmetry.bounds import (
+    Level,
+    Solved,
+    solve_programs,
+    upper_ends,
+)
 from ssem_jax.certificate.symmetry.colours import LISTED_LIMIT, common_closure, in_colours
 from ssem_jax.certificate.symmetry.program import Program
 from ssem_jax.compute.kernels import one_thread
@@ -250,12 +255,8 @@ def bracket_by_class(
     every, place = class_functionals(arrangement, structure, products)
     used, place = np.unique(place, return_inverse=True)
     wanted = Functionals(every.slopes[used], every.constants[used])
-    cells = solved_cells(losses, structure, len(levels), least)
-    ends = [
-        bracketed(Level(program, level, solved), wanted)
-        for (program, solved), level in zip(cells, levels, strict=True)
-    ]
-    low, high = (np.array([each[side][place] for each in ends]) for side in (0, 1))
+    ends = bracketed(levels_of(losses, structure, levels, least), wanted)
+    low, high = (side[:, place] for side in ends)
     return np.fmax(low, -1.0 if products else 0.0), np.fmin(high, 1)
 
 
@@ -296,7 +297,7 @@ def similarity_of(arrangement: Arrangement, name: str) -> Functionals:
 
 def solved_cells(
     losses: GramLoss, structure: ClassStructure, size: int, least: float | None = None
-) -> Iterator[tuple[Program, Solved]]:
+) -> list[tuple[Program, Solved]]:
     """The program of every cell, solved.
 
     Args:
@@ -305,35 +306,43 @@ def solved_cells(
         size: the number of cells.
         least: the least that similarities may be, if bounded.
     """
+    programs = []
     for cell in range(size):
         one = jax.tree.map(lambda leaf, cell=cell: float(leaf[cell]), losses)
-        program = program_of(one, structure, least)
-        yield program, solve_program(program)
+        programs.append(program_of(one, structure, least))
+    return list(zip(programs, solve_programs(programs), strict=True))
+
+
+def levels_of(
+    losses: GramLoss,
+    structure: ClassStructure,
+    levels: Float[np.ndarray, " B"],
+    least: float | None = None,
+) -> list[Level]:
+    """The level set of every cell; the arguments are those of :func:`bracket_program`."""
+    cells = solved_cells(losses, structure, len(levels), least)
+    return [
+        Level(program, level, solved)
+        for (program, solved), level in zip(cells, levels.tolist(), strict=True)
+    ]
 
 
 def bracketed(
-    level: Level, functionals: Functionals
-) -> tuple[Float[np.ndarray, " K"], Float[np.ndarray, " K"]]:
-    """Outer bounds of functionals over a level set; of those that are multiples of one another,
-    one is searched for."""
-    low, high = np.empty(len(functionals.slopes)), np.empty(len(functionals.slopes))
-    known: list[tuple[np.ndarray, float, float]] = []
-    for place, (slope, constant) in enumerate(zip(*functionals, strict=True)):
-        size = float(np.abs(slope).max(initial=0.0))
-        if not size:
-            low[place] = high[place] = constant
-            continue
-        plain = slope / size
-        ends = next(((a, b) for one, a, b in known if np.array_equal(one, plain)), None)
-        if ends is None:
-            below = next(((-b, -a) for one, a, b in known if np.array_equal(one, -plain)), None)
-            ends = below or level.bracket(plain)
-            known.append((plain, *ends))
-        # Weights of colours, their sums and products; entries are at most 1.
-        room = rounding.gamma(4 * len(slope) + 16) * (abs(constant) + float(np.abs(slope).sum()))
-        low[place], high[place] = (constant + size * end for end in ends)
-        low[place], high[place] = low[place] - room, high[place] + room
-    return low, high
+    levels: Sequence[Level], functionals: Functionals
+) -> tuple[Float[np.ndarray, "L K"], Float[np.ndarray, "L K"]]:
+    """Outer bounds of functionals over level sets; of those that are multiples of one another, one
+    is searched for."""
+    slopes, constants = functionals
+    sizes = np.abs(slopes).max(axis=1, initial=0.0)
+    plain = np.where(sizes[:, None] > 0, slopes / np.where(sizes > 0, sizes, 1)[:, None], 0.0)
+    both = np.concatenate([-plain, plain])
+    wanted, place = np.unique(both, axis=0, return_inverse=True)
+    ends = upper_ends(levels, wanted)[:, place.ravel()]
+    low, high = -ends[:, : len(plain)], ends[:, len(plain) :]
+    # Weights of colours, their sums and products; entries are at most 1.
+    room = rounding.gamma(4 * slopes.shape[1] + 16) * (np.abs(constants) + np.abs(slopes).sum(1))
+    room = np.where(sizes > 0, room, 0.0)
+    return constants + sizes * low - room, constants + sizes * high + room
 
 
 @one_thread()
@@ -352,26 +361,22 @@ def bracket_program(
         least: the least that similarities may be, if bounded.
     """
     arrangement = arranged(losses, structure)
-    cells = solved_cells(losses, structure, len(levels), least)
-    ends = [
-        quantity_ends(arrangement, structure, Level(program, level, solved))
-        for (program, solved), level in zip(cells, levels, strict=True)
-    ]
-    return np.array([low for low, _ in ends]), np.array([high for _, high in ends])
+    return quantity_ends(arrangement, structure, levels_of(losses, structure, levels, least))
 
 
 def quantity_ends(
-    arrangement: Arrangement, structure: ClassStructure, level: Level
-) -> tuple[Float[np.ndarray, "5"], Float[np.ndarray, "5"]]:
+    arrangement: Arrangement, structure: ClassStructure, levels: Sequence[Level]
+) -> tuple[Float[np.ndarray, "L 5"], Float[np.ndarray, "L 5"]]:
     """Outer bounds of `QUANTITIES`, within what they can be; the similarities of unequal classes
     have no one number."""
     functionals = quantities_of(arrangement, structure)
     if not structure.is_balanced:
         functionals = Functionals(functionals.slopes[:3], functionals.constants[:3])
-    low, high = bracketed(level, functionals)
-    whole_low, whole_high = np.array(LOWEST), np.ones(len(QUANTITIES))
-    whole_low[: len(low)] = np.fmax(whole_low[: len(low)], low)
-    whole_high[: len(high)] = np.fmin(1, high)
+    low, high = bracketed(levels, functionals)
+    given = low.shape[1]
+    whole_low, whole_high = np.tile(LOWEST, (len(low), 1)), np.ones((len(low), len(QUANTITIES)))
+    whole_low[:, :given] = np.fmax(whole_low[:, :given], low)
+    whole_high[:, :given] = np.fmin(1, high)
     return whole_low, whole_high
 
 
@@ -387,10 +392,6 @@ def bracket_similarity(
     those of :func:`bracket_program` and :func:`similarity_of`."""
     arrangement = arranged(losses, structure)
     wanted = similarity_of(arrangement, name)
-    cells = solved_cells(losses, structure, len(levels), least)
-    ends = [
-        bracketed(Level(program, level, solved), wanted)
-        for (program, solved), level in zip(cells, levels, strict=True)
-    ]
-    low, high = (np.array([each[side][0] for each in ends]) for side in (0, 1))
+    ends = bracketed(levels_of(losses, structure, levels, least), wanted)
+    low, high = (side[:, 0] for side in ends)
     return np.fmax(low, -1 if least is None else least), np.fmin(high, 1)
