@@ -2,7 +2,7 @@
 
 Self pairs are included and p = 1 throughout. Brackets of single classes range over all embeddings
 that are at least as good as the ones found, by the reduced problem of
-:mod:`ssem_jax.certificate.class_brackets`.
+:mod:`ssem_jax.certificate.symmetry`.
 """
 
 import itertools

@@ -5,7 +5,7 @@ within-class variance δ² depends on α and τ alone. For **balanced** batches 
 form of :mod:`ssem_jax.theory`: the thresholds α_c(τ) and τ_c(α), δ², and the α of a wanted δ². In
 τ, δ² rises from 0 to a peak and falls to 0 at τ_c, so a wanted δ² below the peak has two
 temperatures, which are searched. **Unbalanced** batches go through the reduced program of
-:mod:`ssem_jax.certificate.class_brackets`: every class has its own threshold and variance.
+:mod:`ssem_jax.certificate.symmetry`: every class has its own threshold and variance.
 
 What is not given is chosen such that a wanted variance is reached.
 """

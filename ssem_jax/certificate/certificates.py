@@ -32,7 +32,7 @@ A small gap does not pin the geometry: at small τ the loss hardly depends on ho
 **brackets** bound what near-optimal embeddings look like. Averaging over the symmetry of a balanced
 structure raises no symmetric convex loss; hence the averaged similarities of every embedding whose
 loss is at most that of the embeddings at hand lie in a sublevel set of the reduced problem, which
-:mod:`ssem_jax.certificate.brackets` bounds; :mod:`ssem_jax.certificate.class_brackets` does so for
+:mod:`ssem_jax.certificate.brackets` bounds; :mod:`ssem_jax.certificate.symmetry` does so for
 classes of different size. Phases are decided from brackets alone.
 
 All of this needs a convex loss. What a loss declares is checked first

@@ -182,7 +182,7 @@ def bracket_reduced(
 
 
 def bracket_classes(
-    problem: Problem, level: Float[AnyArray, "*batch"], products: bool = False
+    problem: Problem, level: Float[AnyArray, "*batch"] | float, products: bool = False
 ) -> tuple[Float[np.ndarray, "*batch K"], Float[np.ndarray, "*batch K"]]:
     """Outer bounds by class, over all embeddings of at most a given loss.
 

@@ -395,7 +395,7 @@ def class_program(num_classes: int, size: Scalar) -> Scalar:
 # --------------------------------------------------------------------------------- orbits of pairs
 
 
-def orbit_value(slots: int, width: int, weights: float, arguments: float, sizes: float) -> float:
+def orbit_value(sums: int, width: int, weights: float, arguments: float, sizes: float) -> float:
     r"""Error of Σ Ω log Σ c e^{-ς(1-x)} + Σ W(1-x) + constant, over orbits of pairs.
 
     Inside a logarithm there are up to K exponentials of 2·EXP_ULPS, K sums, a difference to the
@@ -405,8 +405,8 @@ def orbit_value(slots: int, width: int, weights: float, arguments: float, sizes:
     roundings, and sums over terms and pulls.
 
     Args:
-        slots: T·K, of all terms.
-        width: K, of one.
+        sums: T + O, over terms and then over pulls.
+        width: K, of one term.
         weights: Σ Ω.
         arguments: Σ Ω Σ P ς|1-x|.
         sizes: Σ Ω (|log Σ| + max|log c|) + Σ |W(1-x)| + |constant|.
@@ -415,11 +415,11 @@ def orbit_value(slots: int, width: int, weights: float, arguments: float, sizes:
     return (
         gamma(inside) * weights
         + gamma(WEIGHT_ROUNDINGS + 8) * arguments
-        + gamma(slots + 4 * LOG_ULPS + WEIGHT_ROUNDINGS + 12) * sizes
+        + gamma(sums + 4 * LOG_ULPS + WEIGHT_ROUNDINGS + 12) * sizes
     )
 
 
-def orbit_minorant(slots: int, width: int, loose: float, sizes: float, slopes: float) -> float:
+def orbit_minorant(sums: int, width: int, loose: float, sizes: float, slopes: float) -> float:
     r"""Error of Gibbs' minorant a + γ·(y-1) of a loss over orbits of pairs, for all |y| ≤ 1.
 
     The shares P are exact by definition but for their sum, which the largest share makes 1: it
@@ -428,16 +428,17 @@ def orbit_minorant(slots: int, width: int, loose: float, sizes: float, slopes: f
     by theirs; products, and sums over slots and orbits, by their numbers.
 
     Args:
-        slots: T·K, of all terms.
-        width: K, of one.
+        sums: those that a number goes through at most: K + T, or over the slots of an orbit and
+            then over orbits.
+        width: K, of one term.
         loose: Σ Ω (max|log c| + 1 + 2 max ς).
         sizes: Σ Ω Σ P (|log c| + |log P|) + |constant|.
         slopes: Σ |γ| over pushes and pulls, before they cancel.
     """
     of_sum = gamma(width + 4) * (1 + float(np.log(max(width, 2)))) * loose
     of_weights = gamma(WEIGHT_ROUNDINGS + 2) * loose
-    of_constant = gamma(slots + 4 * LOG_ULPS + WEIGHT_ROUNDINGS + 8) * sizes
-    return of_sum + of_weights + of_constant + gamma(slots + 2 * WEIGHT_ROUNDINGS + 10) * 2 * slopes
+    of_constant = gamma(sums + 4 * LOG_ULPS + WEIGHT_ROUNDINGS + 8) * sizes
+    return of_sum + of_weights + of_constant + gamma(sums + 2 * WEIGHT_ROUNDINGS + 10) * 2 * slopes
 
 
 def orbit_dual(count: int, sizes: float) -> float:

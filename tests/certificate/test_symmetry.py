@@ -9,13 +9,19 @@ import pytest
 from flint import arb, ctx
 from scipy.optimize import minimize
 
-from ssem_jax.certificate import rounding
+from ssem_jax.certificate import QUANTITIES, rounding
 from ssem_jax.certificate.symmetry import Level, Program, block_diagonalise, close, solve_program
 from ssem_jax.certificate.symmetry import structures as built
 from ssem_jax.certificate.symmetry.algebra import MOST_POINTS, Algebra, beside, copies, point
 from ssem_jax.certificate.symmetry.bounds import least_eigenvalue, minorant, upper_value
 from ssem_jax.certificate.symmetry.colours import LISTED_LIMIT, algebra_of, in_colours
-from ssem_jax.losses import kinds, listed
+from ssem_jax.certificate.symmetry.programs import (
+    arranged,
+    program_of,
+    quantities_of,
+    quantity_ends,
+)
+from ssem_jax.losses import SupCL, kinds, listed
 from ssem_jax.losses.terms import Kind, Slot, Term, Terms
 from ssem_jax.problem import ClassStructure
 
@@ -354,6 +360,34 @@ def test_brackets_are_outer_and_tight():
         low, high = level.bracket(row)
         assert low <= true[0] <= true[1] <= high
         assert true[1] - true[0] > 0.99 * (high - low)
+
+
+WIDTHS = {
+    # One class at a time, by points on spheres whose squares are variances: δ², mean squared.
+    ((8, 4, 2), 1, "pairs", 0.05, 1.0): (3.8e-13, 2.1e-7),
+    ((8, 4, 2), 1, "pairs", 0.4, 0.3): (7.4e-7, 5.5e-7),
+    ((5, 3), 1, "anchors", 0.9, 0.1): (4.8e-1, 5.5e-7),
+    ((4, 2, 1), 2, "pairs", 0.4, 1.0): (8.2e-13, 2.2e-7),
+}
+"""Widths at a gap of 1e-13 to 6e-13. Seen of orbits: 0.8 to 1 times as wide, 4e-7 for 4.8e-1."""
+
+
+@pytest.mark.parametrize("case", WIDTHS, ids=str)
+def test_brackets_have_the_digits_of_variances_that_vanish(case):
+    sizes, views, mean, alpha, tau = case
+    structure = ClassStructure(sizes, views)
+    loss = SupCL(alpha, tau, mean=mean)
+    arrangement, program = arranged(loss, structure), program_of(loss, structure)
+    solved = solve_program(program)
+    assert solved.gap < 5e-13
+    low, high = quantity_ends(arrangement, structure, [Level(program, solved.value, solved)])
+    places = [QUANTITIES.index(name) for name in ("delta2", "mean_squared")]
+    widths = (high - low)[0, places]
+    assert np.all(widths <= 1.1 * np.array(WIDTHS[case]))
+    known = quantities_of(arrangement, structure)
+    values = (known.slopes @ solved.x + known.constants)[places]
+    assert np.all(low[0, places] - 1e-15 <= values)
+    assert np.all(values <= high[0, places] + 1e-15)
 
 
 NAMED = {

@@ -24,8 +24,7 @@ the reduced loss is small. Three steps lead from a structure to bounds:
 >>> Level(program, solved.value + 1e-9, solved).bracket(functional)   # (low, high)
 
 Files: algebra (colours of pairs in integers, and how they are built), structures (classes, towers,
-prototypes), colours (found for a loss that is written out), blocks (block-diagonalisation), program
-(the convex program that is left, and its solution), bounds (certificates and brackets), programs
+prototypes), colours XX (certificates and brackets), programs
 (that of a problem, with its quantities).
 """
 

@@ -112,12 +112,16 @@ def minorant(program: Program, x: Float[np.ndarray, " O"]) -> Minorant:
     log_counts = np.where(used, logs, 0)
     constant = float(weights @ np.sum(shares * (log_counts - log_shares), axis=1))
     flat = (weights[:, None] * shares * slopes).ravel()
-    pushes = np.bincount(orbits.ravel(), flat, program.num_variables + 1)[:-1]
+    number = program.num_variables
+    pushes = np.bincount(orbits.ravel(), flat, number + 1)[:number]
     slope = pushes - program.pulls
     here = constant + program.terms.constant - float(slope @ (1 - x))
     steep = np.max(np.abs(slopes), axis=1)
+    of_orbit = int(
+        np.bincount(orbits.ravel(), minlength=program.num_variables + 1)[:-1].max(initial=0)
+    )
     margin = rounding.orbit_minorant(
-        orbits.size,
+        max(sum(orbits.shape), of_orbit + number),
         slopes.shape[1],
         loose=float(weights @ (np.max(np.abs(log_counts), axis=1) + 2 * steep + 1)),
         sizes=float(weights @ np.sum(shares * (np.abs(log_counts) - log_shares), axis=1))
@@ -220,7 +224,7 @@ def upper_value(program: Program, x: Float[np.ndarray, " O"]) -> float:
     return (
         program.value(x)
         + rounding.orbit_value(
-            orbits.size,
+            len(orbits) + program.num_variables,
             slopes.shape[1],
             weights=float(weights.sum()),
             arguments=float(weights @ np.sum(shares * arguments, axis=1)),

@@ -32,7 +32,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -89,10 +89,14 @@ class Cone:
         ]
 
 
+@runtime_checkable
 class Reduced(Protocol):
     """What the method needs of programs: lanes of :class:`~.program.Programs` are some."""
 
-    cone: Cone
+    @property
+    def cone(self) -> Any:  # a checker takes a cached property for no Cone
+        """The blocks that must be positive semidefinite."""
+        ...
 
     def values(self, x: Float[np.ndarray, "B O"], lanes: np.ndarray) -> Float[np.ndarray, " B"]:
         """f of some lanes."""
@@ -292,7 +296,7 @@ def _solver(
     """Solves with rowsᵀ rows + bend, in its eigenvectors."""
     with np.errstate(over="ignore", invalid="ignore"):
         whole = _transposed(rows) @ rows + bend
-    lost = ~np.isfinite(whole).all(axis=(1, 2))
+    lost = np.asarray(~np.isfinite(whole).all(axis=(1, 2)))
     rows = np.where(lost[:, None, None], 0.0, rows)
     bend = np.where(lost[:, None, None], np.eye(bend.shape[-1]), bend)
     whole = np.where(lost[:, None, None], bend, whole)

@@ -158,7 +158,12 @@ def _cone(algebra: Algebra, floors: bytes) -> Cone:
         slope = np.zeros((len(lower), 1, 1))
         slope[orbit] = 1
         groups.setdefault(1, []).append((np.array([[-lower[orbit]]]), slope))
-    return Cone([tuple(map(np.stack, zip(*group, strict=True))) for group in groups.values()])
+    return Cone(
+        [
+            (np.stack([base for base, _ in group]), np.stack([slope for _, slope in group]))
+            for group in groups.values()
+        ]
+    )
 
 
 class Programs:
