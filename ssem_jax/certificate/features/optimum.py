@@ -22,7 +22,8 @@ from ssem_jax.certificate.features.program import FeatureProgram, Kinds, kinds_o
 from ssem_jax.losses.features import CrossEntropy, LastLayer, check_last_layer, checked_sizes
 
 KIND_LIMIT = 24
-"""Different class sizes at most: the program has some 2D² variables."""
+"""Different class sizes at most: the program has some 2D² variables and a Newton step costs D⁶. Of
+one core 16 sizes take 3 s, 24 take 20 s, and 40 would take minutes."""
 MERGED, APART, UNDECIDED = "merged", "apart", "undecided"
 
 
