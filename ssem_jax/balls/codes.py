@@ -32,6 +32,9 @@ signs of h_k are those of balls.
   anchor has log(np + Σ e^{(t - c_i)/τ}) + (v_i - w_i)/(nτ) at least, c_i = (v_i + (n-1)w_i)/n ≤ 1,
   and Σ(v_i - w_i) ≥ 0 over a class by Cauchy's inequality. So classes collapse in *every*
   dimension at α = 0, onto the best code of m points.
+* 0 < α < 1, equal classes: the loss of given embeddings is linear in α, and their minimum over R^d
+  concave. So it lies above every chord between bounds of it: of codes at the ends, and of all
+  dimensions (:func:`enclose_closed_form`) at any other α.
 
 References:
     Levenshtein (1998, universal bounds for codes and designs); Cohn and Kumar (J. AMS 2007);
@@ -47,6 +50,7 @@ import numpy as np
 from flint import arb
 
 from ssem_jax.balls.arithmetic import Exact, float_below, to_ball, working_precision
+from ssem_jax.balls.closed_form import enclose_closed_form
 from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.arrays import Hyper
 from ssem_jax.problem.problem import Problem, check_problem
@@ -54,6 +58,8 @@ from ssem_jax.problem.validation import check_count
 
 CODE_PRECISION = 192
 """Bits: divided differences of degree 24 lose some 80 of them."""
+CHORDS = (0.25, 0.5, 0.75)
+"""Where chords of 0 < α < 1 begin on both sides, as shares of the way from the end."""
 LARGEST_DEGREE = 24
 """Of a polynomial; sharp for all codes that are 24-designs at most, and valid beyond them."""
 
@@ -198,7 +204,7 @@ def _times(series: list[arb], node: arb, dim: int) -> list[arb]:
 
 
 def least_in_dimension(problem: Problem) -> np.ndarray:
-    """(B,) what no embeddings in R^d get below, by linear programming; -inf where none is known.
+    """(B,) what no embeddings in R^d get below, by codes at both ends; -inf where none is known.
 
     Args:
         problem: the cells, in a dimension of at least 2.
@@ -215,7 +221,29 @@ def least_in_dimension(problem: Problem) -> np.ndarray:
         codes[0.0] = (structure.num_classes, structure.num_embeddings // structure.num_classes)
     pairs = np.broadcast_arrays(np.asarray(losses.alpha), np.asarray(losses.temperature))
     for row, (alpha, tau) in enumerate(zip(*(each.tolist() for each in pairs), strict=True)):
-        if alpha in codes:
-            points, copies = codes[alpha]
-            bounds[row] = code_bound(points, problem.given_dim, tau, copies).loss
+        if alpha not in codes and len(codes) < 2:
+            continue
+        ends = {
+            end: code_bound(points, problem.given_dim, tau, copies).loss
+            for end, (points, copies) in codes.items()
+            if alpha not in codes or end == alpha
+        }
+        bounds[row] = ends[alpha] if alpha in ends else _chord(ends, structure.counts, alpha, tau)
     return bounds
+
+
+def _chord(
+    ends: dict[float, float], counts: tuple[int, int, int], alpha: float, tau: float
+) -> float:
+    """The highest of the chords at α between bounds of R^d on both sides of it."""
+    known = dict(ends)
+    for share in CHORDS:
+        for place in (alpha * share, 1 - (1 - alpha) * share):
+            known[place] = enclose_closed_form(*counts, place, tau).lower
+
+    def height(left: float, right: float) -> float:
+        part = (arb(right) - alpha) / (arb(right) - left)
+        return float_below(part * known[left] + (1 - part) * known[right])
+
+    with working_precision(CODE_PRECISION):
+        return max(height(a, b) for a in known if a < alpha for b in known if b > alpha)
