@@ -43,6 +43,8 @@ ACTIVE = 1e-6
 """Room of a bound y ≥ l, above which its multiplier is left out as rounding of the barrier."""
 LEAST_ROOM = 2e-15
 """A level is not closer to the minimum than this, relative to 1 + |f|: f has no more digits."""
+NEAR_MINIMUM = 1e-12
+"""ν up to which the centre of a level set is sought from the minimum: a step doubles a distance."""
 CAPACITY = 2**22
 """Numbers that the Newton systems of all ends that are searched for at once are made of."""
 
@@ -246,14 +248,14 @@ class Solved(NamedTuple):
         x: (O,) entries of a Gram matrix, a near-optimal one.
         value: its loss, rounded upwards.
         lower: a lower bound of the loss of all embeddings.
-        point: where the solver stopped, with its duals.
+        path: where the solver stopped, a path of one lane.
         eigenvalue: a lower bound of λ_min of the dual matrix, never above 0.
     """
 
     x: Float[np.ndarray, " O"]
     value: float
     lower: float
-    point: Point
+    path: interior.Path
     eigenvalue: float
 
     @property
@@ -275,10 +277,11 @@ def solve_programs(programs: Sequence[Program]) -> list[Solved]:
         start = np.tile(some[0].start, (len(some), 1))
         path = interior.minimise(Programs(some), start)
         for lane, (place, program) in enumerate(zip(places.tolist(), some, strict=True)):
-            point = _point(program, path.at(np.array([lane])))
+            own = path.at(np.array([lane]))
+            point = _point(program, own)
             x = attained(program, point.x)
             lower, eigenvalue = lower_bound(program, point)
-            found[place] = Solved(x, upper_value(program, x), lower, point, eigenvalue)
+            found[place] = Solved(x, upper_value(program, x), lower, own, eigenvalue)
     return [found[place] for place in range(len(programs))]
 
 
@@ -345,7 +348,9 @@ def _ends(levels: list[Level], functionals: np.ndarray) -> Float[np.ndarray, "L 
     nu = apart / (programs.cone.dim + 1)
     start = np.tile(levels[0].program.start, (count, 1))
     lanes = np.repeat(np.arange(count), number)
-    path = interior.minimise(programs, start, nu).at(lanes)
+    near = np.all(nu <= NEAR_MINIMUM)
+    begin = interior.Stage(nu, interior.joined([one.solved.path for one in levels]))
+    path = interior.minimise(programs, start, nu, begin if near else None).at(lanes)
     tilts = np.tile(functionals, (count, 1))
 
     def bound(lane: int, path: interior.Path) -> float:

@@ -31,7 +31,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -41,7 +41,7 @@ LAST_BARRIER = 1e-15
 """ν at the end: each dimension of a block adds as much to the gap."""
 FIRST_BARRIER = 1.0
 """ν in the beginning, in units of the size of the gradient."""
-BARRIER_STEP = 0.1
+BARRIER_STEP = 0.03
 """Factor of ν from one stage to the next."""
 CENTRED = 1.0
 """Newton decrement, in units of ν, at which a stage is done: a full step is then next."""
@@ -57,7 +57,7 @@ NEAR = 0.05
 """Predicted decrease, in units of ν, below which a full Newton step is safe: the barrier function
 is self-concordant, and near the end its values are mostly rounding."""
 NEWTON_STEPS = 250
-"""Newton steps at most; 30 to 60 are usual."""
+"""Newton steps at most; 25 to 50 are usual."""
 TINY = float(np.finfo(float).tiny)
 
 
@@ -137,6 +137,17 @@ class Path(NamedTuple):
             one[lanes] = new
 
 
+def joined(paths: Sequence[Path]) -> Path:
+    """Lanes of several paths, one after the other."""
+
+    def both(parts: Sequence[list[np.ndarray]]) -> list[np.ndarray]:
+        return [np.concatenate(part) for part in zip(*parts, strict=True)]
+
+    x, weight, room = (np.concatenate([path[k] for path in paths]) for k in (0, 3, 4))
+    factors, duals = both([path.factors for path in paths]), both([path.duals for path in paths])
+    return Path(x, factors, duals, weight, room)
+
+
 def central(cone: Cone, x: Float[np.ndarray, "B O"], nu: Float[np.ndarray, " B"]) -> Path:
     """Points with the duals that they would have on the central path at ν."""
     factors = cone.factors(x)
@@ -154,16 +165,23 @@ def _symmetric(matrices: np.ndarray) -> np.ndarray:
     return (matrices + _transposed(matrices)) / 2
 
 
+def _least(values: np.ndarray) -> np.ndarray:
+    """The least eigenvalue of the blocks of each lane."""
+    return values.reshape(len(values), -1).min(axis=1)
+
+
 def _wide(numbers: np.ndarray) -> np.ndarray:
     """One number a lane, beside its blocks."""
     return numbers[:, None, None, None]
 
 
 class Step(NamedTuple):
-    """A change of a :class:`Path`: D of the factors, and of the scaled duals."""
+    """A change of a :class:`Path`: D of the factors, with its eigenvalues and vectors, and of the
+    scaled duals."""
 
     x: np.ndarray
     factors: list[np.ndarray]
+    spectra: list[Any]
     duals: list[np.ndarray]
     weight: np.ndarray
     room: np.ndarray
@@ -190,15 +208,15 @@ class System:
     ) -> None:
         self.at, self.local, self.tilt = at, local, tilt
         self.excess = None if level is None else local.value + at.room - level
-        self.along, self.halves, rows = [], [], []
+        self.along, self.inverses, rows = [], [], []
         for factor, dual, (_, slopes) in zip(at.factors, at.duals, cone.groups, strict=True):
             inverse = np.linalg.inv(factor)[:, :, None]
             along = inverse @ slopes @ _transposed(inverse)  # (B, n, O, d, d)
             values, vectors = np.linalg.eigh(_symmetric(dual))
-            half = vectors * np.sqrt(np.maximum(values, TINY))[..., None, :]
+            roots = np.sqrt(np.maximum(values, TINY))[..., None]
             self.along.append(along)
-            self.halves.append(half)
-            turned = _transposed(half)[:, :, None] @ along
+            self.inverses.append(_transposed(vectors) / roots)
+            turned = (roots * _transposed(vectors))[:, :, None] @ along
             rows.append(np.moveaxis(turned, 2, -1).reshape(len(at.x), -1, slopes.shape[1]))
         if level is not None:
             rows.append(np.sqrt(at.weight / at.room)[:, None, None] * local.slope[:, None])
@@ -240,34 +258,33 @@ class System:
         duals = [
             w - z - _symmetric(z @ d) for w, z, d in zip(wanted, at.duals, factors, strict=True)
         ]
-        rise = np.sum(local.slope * x, axis=1)
-        if self.excess is None:
-            return Step(x, factors, duals, pull, excess)
-        return Step(x, factors, duals, pull + at.weight / at.room * rise, -excess - rise)
+        spectra = [np.linalg.eigh(_symmetric(d)) for d in factors]
+        if self.excess is not None:
+            rise = np.sum(local.slope * x, axis=1)
+            pull, excess = pull + at.weight / at.room * rise, -excess - rise
+        return Step(x, factors, spectra, duals, pull, excess)
 
-    def reach(self, step: Step) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
-        """How many steps lead to the boundary, primal and dual; and the eigenvalues of D."""
-        spectra = [np.linalg.eigvalsh(_symmetric(d)) for d in step.factors]
-        least = np.min([s.reshape(len(s), -1).min(axis=1) for s in spectra], axis=0)
+    def reach(self, step: Step) -> tuple[np.ndarray, np.ndarray]:
+        """How many steps lead to the boundary, primal and dual."""
+        least = np.min([_least(values) for values, _ in step.spectra], axis=0)
         lowest = np.zeros(len(least))
-        for half, turn in zip(self.halves, step.duals, strict=True):
-            inverse = np.linalg.inv(half)
+        for inverse, turn in zip(self.inverses, step.duals, strict=True):
             moved = np.linalg.eigvalsh(_symmetric(inverse @ turn @ _transposed(inverse)))
-            lowest = np.minimum(lowest, moved.reshape(len(moved), -1).min(axis=1))
+            lowest = np.minimum(lowest, _least(moved))
         if self.excess is not None:
             least = np.minimum(least, step.room / self.at.room)
             lowest = np.minimum(lowest, step.weight / self.at.weight)
-        primal, dual = (1 / np.maximum(-each, TINY) for each in (least, lowest))
-        return primal, dual, spectra
+        return 1 / np.maximum(-least, TINY), 1 / np.maximum(-lowest, TINY)
 
     def moved(self, step: Step, size: np.ndarray, dual_size: np.ndarray) -> Path:
         """Where steps lead."""
         at, factors, duals = self.at, [], []
-        for factor, dual, d, z in zip(at.factors, at.duals, step.factors, step.duals, strict=True):
-            values, vectors = np.linalg.eigh(_symmetric(d))
-            root = vectors * np.sqrt(np.maximum(1 + _wide(size)[..., 0] * values, TINY))[:, :, None]
+        pairs = zip(at.factors, at.duals, step.spectra, step.duals, strict=True)
+        for factor, dual, (values, vectors), turn in pairs:
+            root = np.sqrt(np.maximum(1 + _wide(size)[..., 0] * values, TINY))
+            root = vectors * root[:, :, None]
             factors.append(factor @ root)
-            duals.append(_transposed(root) @ _symmetric(dual + _wide(dual_size) * z) @ root)
+            duals.append(_transposed(root) @ _symmetric(dual + _wide(dual_size) * turn) @ root)
         return Path(
             at.x + size[:, None] * step.x,
             factors,
@@ -369,10 +386,10 @@ def _descended(
     local = programs.local(at.x, lanes)
     system = System(programs.cone, at, local)
     step = system.step(nu)
-    identity = [np.broadcast_to(np.eye(z.shape[-1]), z.shape) for z in at.duals]
-    slope = local.slope - nu[:, None] * system.pulled_back(identity)
+    traces = np.sum([np.trace(a, axis1=-2, axis2=-1).sum(axis=1) for a in system.along], axis=0)
+    slope = local.slope - nu[:, None] * traces
     decrement = -np.sum(slope * step.x, axis=1)
-    primal, dual, spectra = system.reach(step)
+    primal, dual = system.reach(step)
     size = np.minimum(1.0, STAY_INSIDE * primal)
     faint = decrement <= np.maximum(NOISE * (1 + np.abs(local.value)), NEAR * nu)
     good = faint | ~np.isfinite(decrement)
@@ -381,9 +398,8 @@ def _descended(
             break
         rest = ~good
         values = programs.values((at.x + size[:, None] * step.x)[rest], lanes[rest])
-        barrier = np.sum(
-            [np.log1p(size[rest, None, None] * s[rest]).sum(axis=(1, 2)) for s in spectra], axis=0
-        )
+        ratios = [size[rest, None, None] * eigenvalues[rest] for eigenvalues, _ in step.spectra]
+        barrier = np.sum([np.log1p(ratio).sum(axis=(1, 2)) for ratio in ratios], axis=0)
         change = values - local.value[rest] - nu[rest] * barrier
         good[rest] = change <= -SUFFICIENT * size[rest] * decrement[rest]
         size = np.where(good, size, size / 2)
@@ -442,12 +458,10 @@ def reach(
         small = TIGHTNESS * np.maximum(reached - first[lanes], digits[lanes]) / number
         done = ~(measure > small) & (rest[lanes] <= FEASIBLE) | ~np.isfinite(measure)
         affine = system.step(np.zeros(len(lanes)))
-        size = np.minimum(1.0, np.minimum(*system.reach(affine)[:2]))
+        size = np.minimum(1.0, np.minimum(*system.reach(affine)))
         shrunk = np.clip(system.product(affine, size) / number / measure, 0, 1)
         step = system.step(np.maximum(shrunk**3 * measure, CENTRE * small), affine, size)
-        size = np.where(
-            done, 0.0, np.minimum(1.0, STAY_INSIDE * np.minimum(*system.reach(step)[:2]))
-        )
+        size = np.where(done, 0.0, np.minimum(1.0, STAY_INSIDE * np.minimum(*system.reach(step))))
         rest[lanes] *= 1 - size
         path.put(lanes, system.moved(step, size, size))
         lanes = lanes[~done]
@@ -456,7 +470,7 @@ def reach(
         at = path.at(lanes)
         system = System(cone, at, programs.local(at.x, lanes), tilt[lanes])
         step = system.step(system.product() / cone.dim)
-        size = np.minimum(1.0, STAY_INSIDE * np.minimum(*system.reach(step)[:2]))
+        size = np.minimum(1.0, STAY_INSIDE * np.minimum(*system.reach(step)))
         path.put(lanes, system.moved(step, size, size))
     for lane in lanes.tolist():
         best[lane] = min(best[lane], bound(lane, path.at(np.array([lane]))))
