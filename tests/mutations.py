@@ -111,7 +111,11 @@ TESTS: dict[str, tuple[int, tuple[str, ...], tuple[str, ...]]] = {
         ("claims/refinement.py", "claims/trial.py", "claims/source.py", "claims/snippets.py"),
         ("search", "planted", "files"),
     ),
-    "balls": (16, ("rigorous.py", "balls/*.py"), ("rigorous", "balls", "thresholds", "proofs")),
+    "balls": (
+        16,
+        ("rigorous.py", "balls/*.py"),
+        ("rigorous", "balls", "thresholds", "minima", "codes", "proofs"),
+    ),
     "features": (
         14,
         ("certificate/features/*.py", "losses/features.py", "theory/features.py"),
@@ -237,6 +241,7 @@ WRITTEN: tuple[tuple[str, str, str], ...] = (
     ("claims", "refuted = certified & (margin.high < 0)", "refuted = margin.high < 0"),
     ("claims", "Verdict.PROVEN if proof.rigorous else Verdict.HOLDS", "Verdict.PROVEN"),
     ("balls", "if inside and statement(point) <= 0", "if statement(point) <= 0"),
+    ("balls", "shift = bound + _length(radii)", "shift = bound"),
 )
 """(topic, old, new): faults of meaning. The old text occurs in one file of the topic, once."""
 

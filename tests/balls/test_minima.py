@@ -63,6 +63,14 @@ def test_a_global_minimum_is_a_local_one():
     assert enclose_local_minimum(SQUARE, TWO, SupCL(1.0, 0.5)) is not None
 
 
+def test_curvature_counts_all_over_the_ball():
+    """So near to α_loc, what the rows are off asks for a ball over which the Hessian changes more
+    than it is curved in the middle."""
+    wrong = SIMPLEX + 1e-8 * np.random.default_rng(1).normal(size=(12, 3))
+    assert enclose_local_minimum(wrong, FOUR, SupCL(0.588375, 0.5)) is None
+    assert enclose_local_minimum(wrong, FOUR, SupCL(0.5, 0.5)) is not None
+
+
 SADDLE = PAIRS + np.array([[0, 1e-3], [0, -1e-3], [0, 1e-3], [0, -1e-3]])
 THRESHOLD = float(theory.alpha_local(4, 3, 1, 0.5))
 
