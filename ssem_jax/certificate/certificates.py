@@ -430,7 +430,7 @@ def _brackets(
     """Outer bounds of `QUANTITIES` for every cell.
 
     Three similarities are what symmetry leaves where classes are alike, bracketed in 10 µs a cell;
-    the orbits of any pairs take some 20 ms. A loss that does not say its terms has a point for each
+    the orbits of any pairs take some 10 ms. A loss that does not say its terms has a point for each
     class, which is compiled.
     """
     size = len(level)
