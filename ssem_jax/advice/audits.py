@@ -11,12 +11,15 @@ import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
 from ssem_jax import theory
-from ssem_jax.advice.diagnosis import Diagnosis, Finding, diagnose
+from ssem_jax.advice.diagnosis import Diagnosis, Finding, diagnose, expected_seconds
 from ssem_jax.advice.inputs import Batch, read_batch
 from ssem_jax.advice.landmarks import landmarks
+from ssem_jax.advice.merged import MERGED_LIMIT
 from ssem_jax.certificate.certificate import GAP_TOLERANCE, Certificate
 from ssem_jax.certificate.certificates import (
     CHOLESKY_LIMIT,
+    DENSE_LIMIT,
+    OWN_LIMIT,
     certificate_key,
     certify,
     certify_blocks,
@@ -26,6 +29,8 @@ from ssem_jax.certificate.certificates import (
 )
 from ssem_jax.certificate.class_blocks import CLASS_LIMIT, reducible
 from ssem_jax.certificate.class_program import solve_reduced
+from ssem_jax.certificate.reduced import certify_program
+from ssem_jax.certificate.symmetry.programs import says_terms
 from ssem_jax.compute.sizes import check_memory
 from ssem_jax.geometry.shares import Variances, similarities_of
 from ssem_jax.geometry.similarities import Similarities
@@ -215,6 +220,16 @@ def audit_batch(
     )
 
 
+def expectation(batch: Batch) -> str:
+    """How much work an audit is, where it is worth a word: its pairs, and the least time."""
+    count = len(batch.points)
+    if count <= OWN_LIMIT:
+        return ""
+    with np.errstate(all="ignore"):
+        seconds = expected_seconds(batch.points / np.abs(batch.points).max())
+    return f"{count * (count - 1) // 2:,} pairs: {max(seconds, 1):.0f} s or more"
+
+
 def _check_loss(loss: GramLoss, structure: ClassStructure) -> None:
     """Raise a ValueError unless a certificate of one cell can be made."""
     if not isinstance(loss, GramLoss):
@@ -245,11 +260,14 @@ def _optimum(problem: Problem, key: PRNGKeyArray) -> tuple[Certificate, Variance
     if known is not None:
         similarities, prediction = known
         return certify_blocks(problem, similarities), prediction
-    # Of other losses the program of the classes costs as much as free minimisation, or more.
+    # Of other losses and few embeddings this costs as much as free minimisation, or more.
     if isinstance(loss, ClassContrast) and reducible(loss, structure, CLASS_LIMIT):
         found = certify_classes(solve_reduced(problem))
         if found.certified:
             return found, None
+    large = structure.num_embeddings > DENSE_LIMIT and len(set(structure.sizes)) <= MERGED_LIMIT
+    if large and says_terms(loss):
+        return certify_program(dataclasses.replace(problem, dim=None)), None
     return certify(solve(problem, key), certificate_key(key)), None
 
 

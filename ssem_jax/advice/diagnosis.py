@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,7 +26,7 @@ import numpy as np
 
 from ssem_jax import theory
 from ssem_jax.advice.landmarks import Landmarks
-from ssem_jax.compute.kernels import in_threads, worker_count
+from ssem_jax.compute.kernels import in_threads, one_thread, worker_count
 from ssem_jax.geometry.shares import Variances, rank_in
 from ssem_jax.losses.base import GramLoss
 from ssem_jax.losses.supcl import SupCL
@@ -40,6 +41,8 @@ FLAT = 1e-10
 """Of the largest singular value: means that vary by less do not vary."""
 BLOCK = 512
 """Rows of a block of distances: 2 MiB of them against another block."""
+SWEEPS = 2
+"""How often an audit visits the pairs of many embeddings."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,19 +117,32 @@ def _etf_deviation(means: np.ndarray) -> float:
     return float(np.abs(cosines + 1 / (m - 1))[~np.eye(m, dtype=bool)].max())
 
 
+def _terms(block: np.ndarray, other: np.ndarray) -> float:
+    """Σ exp(-2 ‖u - v‖²) over the pairs of two blocks of doubled unit rows."""
+    exponents = block @ other.T
+    exponents -= 4
+    return float(np.exp(exponents, out=exponents).sum())
+
+
+def expected_seconds(points: np.ndarray) -> float:
+    """What the pairs of unit rows will take, by what a block of them takes: the loss and the
+    uniformity visit each once."""
+    block = 2 * points[:BLOCK]
+    with one_thread():
+        begun = time.perf_counter()
+        _terms(block, block)
+        passed = time.perf_counter() - begun
+    return SWEEPS * passed * (len(points) / len(block)) ** 2 / 2 / worker_count()
+
+
 def _uniformity(points: np.ndarray) -> float:
     """Pairs of blocks, each once and over all cores: a distance of unit rows is 2 - 2 uᵀv."""
     count, doubled = len(points), 2 * points
     blocks = [doubled[first : first + BLOCK] for first in range(0, count, BLOCK)]
 
     def from_block_on(place: int) -> float:
-        total = 0.0
-        for other in blocks[place:]:
-            exponents = blocks[place] @ other.T
-            exponents -= 4
-            terms = float(np.exp(exponents, out=exponents).sum())
-            total += terms if other is blocks[place] else 2 * terms
-        return total
+        own = _terms(blocks[place], blocks[place])
+        return own + 2 * sum(_terms(blocks[place], other) for other in blocks[place + 1 :])
 
     shares = in_threads(from_block_on, range(len(blocks)), worker_count())
     total = math.fsum(terms for _, terms in shares)

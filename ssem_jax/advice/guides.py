@@ -26,7 +26,7 @@ from ssem_jax.geometry.shares import largest_delta2
 from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.problem import Phase
 from ssem_jax.problem.structure import ClassStructure, check_structure
-from ssem_jax.problem.validation import concrete, shown
+from ssem_jax.problem.validation import check_progress, concrete, shown
 
 MODERATE = 0.3
 """The variance within classes that is aimed at if none is wanted; the whole is 1."""
@@ -51,6 +51,7 @@ def guide(
     mean: str = "pairs",
     delta2: float | None = None,
     names: tuple[str, ...] | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> Guide | UnbalancedGuide:
     """What theory says of a batch at α and τ, and which of them reach a wanted variance.
 
@@ -68,6 +69,7 @@ def guide(
         mean: over "pairs" or "anchors"; of unbalanced classes only.
         delta2: the wanted δ²; `MODERATE`, or the largest if that is less, if None.
         names: of the classes; numbers if None.
+        progress: called with the number of class sizes whose threshold was newly found.
 
     Returns:
         The answer: :class:`Guide` for balanced classes, else :class:`UnbalancedGuide`.
@@ -82,6 +84,7 @@ def guide(
         choice of α and τ; the closed forms as in :mod:`ssem_jax.theory`.
     """
     check_structure(structure)
+    check_progress(progress)
     for name, value in (("alpha", alpha), ("temperature", temperature), ("delta2", delta2)):
         number = None if value is None else concrete(value, name)
         if number is not None and number.shape:
@@ -109,7 +112,7 @@ def guide(
     found = optimum(structure, loss)
     thresholds = np.full(structure.num_classes, np.nan)
     if has_self_positives(structure, self_pairs):
-        convention = {"mean": mean, "self_pairs": self_pairs}
+        convention = {"mean": mean, "self_pairs": self_pairs, "progress": progress}
         thresholds = collapse_thresholds(structure, chosen_temperature, **convention)
     return UnbalancedGuide(
         structure,

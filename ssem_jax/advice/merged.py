@@ -8,6 +8,7 @@ there are. Where sizes are many, or classes few, the program of the classes is s
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -113,7 +114,11 @@ def _by_class(
 
 @one_thread()
 def merged_thresholds(
-    structure: ClassStructure, temperature: float, self_pairs: str, mean: str
+    structure: ClassStructure,
+    temperature: float,
+    self_pairs: str,
+    mean: str,
+    progress: Callable[[int], None] = lambda count: None,
 ) -> Float[np.ndarray, " m"]:
     r"""The α at which the classes of each size part, to some six digits; NaN of one instance.
 
@@ -127,7 +132,10 @@ def merged_thresholds(
     sizes = np.asarray(structure.sizes)
     search = _Search(structure, temperature, self_pairs, mean)
     several = sorted({size for size in sizes.tolist() if size > 1}, reverse=True)
-    found = {size: search.threshold(size) for size in several}
+    found = {}
+    for size in several:
+        found[size] = search.threshold(size)
+        progress(1)
     return np.array([found.get(size, np.nan) for size in sizes.tolist()])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -20,7 +21,7 @@ from ssem_jax.losses.base import GramLoss
 from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.problem import Problem
 from ssem_jax.problem.structure import ClassStructure, check_structure
-from ssem_jax.problem.validation import shown
+from ssem_jax.problem.validation import check_progress, shown
 
 THRESHOLD_STEPS = 60
 """Steps at most in the search for a threshold; some 10 are usual."""
@@ -34,6 +35,7 @@ def collapse_thresholds(
     *,
     mean: str = "pairs",
     self_pairs: str = "include",
+    progress: Callable[[int], None] | None = None,
 ) -> Float[np.ndarray, " m"]:
     r"""The α_k at which the instance means of each class part; below it they coincide.
 
@@ -55,6 +57,7 @@ def collapse_thresholds(
         temperature: τ > 0.
         mean: "pairs" or "anchors".
         self_pairs: "include"; "exclude" or "decouple" with two views or more.
+        progress: called with the number of class sizes whose threshold was newly found.
 
     Returns:
         (m,) thresholds; NaN for a class of one instance, whose means cannot part.
@@ -64,15 +67,17 @@ def collapse_thresholds(
             self pairs not included with one view, and what :func:`solve_reduced` raises.
     """
     check_structure(structure)
+    check_progress(progress)
+    told = progress or (lambda count: None)
     sizes = np.asarray(structure.sizes)
     loss = SupCL(0.5, temperature, self_pairs, mean)
     if np.ndim(temperature):
         raise ValueError(f"temperature must be one number; got {shown(temperature)}.")
     if merges(structure):
         loss.check_structure(structure)
-        thresholds = merged_thresholds(structure, float(temperature), self_pairs, mean)
+        thresholds = merged_thresholds(structure, float(temperature), self_pairs, mean, told)
     else:
-        thresholds = _searched(structure, loss)
+        thresholds = _searched(structure, loss, told)
     if mean == "anchors" and self_pairs == "include" and sizes.min() > 1:
         exact = _thresholds_at_collapse(structure, float(temperature))
         earliest = sizes == sizes[np.argmin(exact)]
@@ -80,7 +85,9 @@ def collapse_thresholds(
     return thresholds
 
 
-def _searched(structure: ClassStructure, loss: SupCL) -> Float[np.ndarray, " m"]:
+def _searched(
+    structure: ClassStructure, loss: SupCL, progress: Callable[[int], None]
+) -> Float[np.ndarray, " m"]:
     """By the program of the classes."""
     sizes = np.asarray(structure.sizes)
     cells_of(Problem(structure, None, loss), "solved", CLASS_LIMIT)
@@ -94,8 +101,13 @@ def _searched(structure: ClassStructure, loss: SupCL) -> Float[np.ndarray, " m"]
     thresholds[above > 0] = 1
     open_ = (below > 0) & (above <= 0)
     side = np.zeros(len(sizes))
+    known = len(spreadable) - int(open_.sum())
+    progress(known)
     for _ in range(THRESHOLD_STEPS):
         active = np.flatnonzero(open_ & (high - low > RESOLUTION))
+        done = len(spreadable) - len(active)
+        progress(done - known)
+        known = done
         if not len(active):
             break
         weight = below[active] / (below[active] - above[active])

@@ -335,12 +335,13 @@ def _certify(
 ) -> Certificate:
     _check_concrete(problem, embeddings)
     problem.check_unbounded()
-    start = None if key is None else as_key(key)
-    structure = problem.structure
+    structure, start = problem.structure, None if key is None else as_key(key)
     num_points = structure.num_embeddings
     formed = num_points <= CHOLESKY_LIMIT
-    loss, many = loss_of(problem), num_points > OWN_LIMIT
-    relied = many and has_tiles(loss) and reference is not None and bool(reference.certified)
+    loss, enough = loss_of(problem), np.inf
+    if reference is not None and bool(reference.certified) and num_points > OWN_LIMIT:
+        enough = float(reference.lower) + NEAR
+    relied = has_tiles(loss) and enough < np.inf
     check_size(loss, structure, relied)
     if not formed and not relied and start is None:
         raise ValueError(
@@ -357,12 +358,12 @@ def _certify(
 
     def bound_one(cell: np.integer) -> Dual:
         points = jnp.asarray(embeddings[cell])
-        if relied and reference is not None:
+        if relied:
             found = value_alone(_cell(losses, cell), structure, points)
-            if not formed or found.value - found.value_rounding > reference.lower + NEAR:
+            if not formed or found.value - found.value_rounding > enough:
                 return found
         if keys is None:
-            return bound_factored(_cell(plain, cell), prepared, points)
+            return bound_factored(_cell(plain, cell), prepared, points, enough)
         return bound_by_products(_cell(losses, cell), structure, points, keys[cell])
 
     def bound(cells: np.ndarray, count: Array) -> tuple[Dual, Array]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple, TypeGuard
 
 import jax
@@ -171,9 +172,15 @@ def _bound(loss: GramLoss, prepared: Any, embeddings: Array) -> Dual:
 form_dual = Kernel(dual_matrix)
 
 
-def bound_factored(loss: GramLoss, prepared: Any, embeddings: Array) -> Dual:
-    """Value and lower bound of one cell, from a factorisation in place."""
+def bound_factored(
+    loss: GramLoss, prepared: Any, embeddings: Array, enough: float = math.inf
+) -> Dual:
+    """Value and lower bound of one cell, from a factorisation in place; the value alone where it is
+    above `enough`, and something else the better bound."""
     dual, found = form_dual(loss, prepared, embeddings)
+    if found.value - found.value_rounding > enough:
+        nothing = jnp.asarray(-jnp.inf)
+        return found._replace(lower=nothing, eigenvalue=nothing)
     matrix = np.array(dual)
     dual.delete()
     free = float(found.free(len(matrix)))

@@ -18,6 +18,7 @@ from ssem_jax.cli.console import (
     SelfPairsOption,
     app,
     console_of,
+    progress_bar,
     say,
     set_up,
 )
@@ -127,7 +128,8 @@ def guide_command(
         convention = {"self_pairs": self_pairs, "mean": mean, "delta2": delta2}
         return answered(guide_data_batches(structure, batch, alpha, tau, **convention), as_json)
     options = {"self_pairs": self_pairs, "mean": mean, "delta2": delta2, "names": names}
-    answer = guide(structure, alpha, tau, **options)
+    with progress_bar("guide", len({*structure.sizes} - {1}), "class sizes") as advance:
+        answer = guide(structure, alpha, tau, **options, progress=advance)
     found = answer.to_json()
     if plot is not None:
         from ssem_jax.show.guide import draw_guide
@@ -221,7 +223,7 @@ def audit_command(
     set_up()
     import jax
 
-    from ssem_jax.advice.audits import audit_batch
+    from ssem_jax.advice.audits import audit_batch, expectation
     from ssem_jax.advice.files import embeddings_in, labels_in
     from ssem_jax.advice.inputs import read_batch
     from ssem_jax.losses.conventions import named_loss
@@ -238,6 +240,8 @@ def audit_command(
         unlabeled_label=unlabeled_label,
     )
     echo(f"embeddings: {points.words}", f"labels: {batch.words[0]}{given.words}", *batch.words[1:])
+    if expected := expectation(batch):
+        say(expected)
     result = audit_batch(batch, chosen, jax.random.key(seed), tolerance)
     found = result.to_json()
     code = AS_EXPECTED if result.optimal else NOT_AS_EXPECTED

@@ -30,6 +30,8 @@ app = typer.Typer(
 
 REPORT_SECONDS = 10.0
 """Between lines of progress where there is no terminal."""
+LONG_SECONDS = 60.0
+"""What is to take longer is said as soon as the pace is known."""
 AS_EXPECTED, NOT_AS_EXPECTED, BAD_USAGE, INTERRUPTED, CUT_OFF = 0, 1, 2, 130, 141
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
@@ -120,16 +122,27 @@ def progress_bar(
 def progress_lines(
     description: str, total: int, unit: str, every: float = REPORT_SECONDS
 ) -> Iterator[Callable[[int], None]]:
-    """A line on stderr every ten seconds: of what is done, and how long the rest may take."""
+    """A line on stderr every ten seconds: of what is done, and how long the rest may take. Where
+    that is long, a line says so as soon as it is known: after the first units, which wait for
+    compilers."""
     done, ended, begun = [0], threading.Event(), time.monotonic()
+    times: list[float] = []
+
+    def remaining() -> float:
+        passed = time.monotonic() - begun
+        return passed * (total - done[0]) / done[0] if done[0] else 0.0
 
     def advance(count: int) -> None:
         done[0] += count
+        times.append(time.monotonic())
+        if len(times) == 2 and count:
+            left = (times[1] - times[0]) / count * (total - done[0])
+            if left > LONG_SECONDS:
+                say(f"{description}: {total:,} {unit}, some {left:.0f} s at the first ones' pace")
 
     def report() -> None:
         while not ended.wait(every):
-            passed = time.monotonic() - begun
-            left = passed * (total - done[0]) / done[0] if done[0] else 0
+            passed, left = time.monotonic() - begun, remaining()
             say(
                 f"{description}: {done[0]:,} of {total:,} {unit} after {passed:.0f} s"
                 + (f", some {left:.0f} s to go" if left > every else "")

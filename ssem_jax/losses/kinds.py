@@ -209,6 +209,28 @@ def supcl_terms(
     return found
 
 
+def sincere_terms(structure: ClassStructure, temperature: float) -> Terms:
+    """:class:`ssem_jax.losses.Sincere` by its terms: of every kind of positives one, which stands
+    alone against the other classes.
+
+    Args:
+        structure: classes of any size and views.
+        temperature: τ > 0.
+    """
+    check_temperature(temperature)
+    p, found, sizes = structure.num_views, Terms((), {}), Counter(structure.sizes)
+    anchors = sum(n * count for n, count in sizes.items() if n * p > 1)
+    for n, count in sizes.items():
+        counts = relations(structure, n)
+        for relation in (VIEW, WITHIN):
+            if pairs := sum(counts[relation].values()):
+                share = n * count * pairs / (n * p - 1) / anchors
+                against = {relation: 1 / pairs, BETWEEN: 1.0}
+                contrast = Contrast(share, against, {relation: 1.0})
+                found = found + _contrast(contrast, counts, temperature)
+    return found
+
+
 def spread_terms(structure: ClassStructure, share: float, temperature: float) -> Terms:
     r"""L_spread as its released code computes it: attract to a class, spread within it.
 

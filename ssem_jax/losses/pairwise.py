@@ -18,6 +18,8 @@ from jaxtyping import Array, Float
 from ssem_jax.geometry.similarities import Similarities
 from ssem_jax.losses.base import PreparedLoss, Scalar
 from ssem_jax.losses.contrast import SELF_PAIRS, softmax_contrast
+from ssem_jax.losses.kinds import sincere_terms
+from ssem_jax.losses.terms import Terms
 from ssem_jax.problem.arrays import AnyArray, Hyper
 from ssem_jax.problem.pytrees import pytree_dataclass
 from ssem_jax.problem.structure import ClassStructure
@@ -383,6 +385,10 @@ class Sincere(_ClassLoss):
         negatives = _log_sum_exp(gram, ~same_class, temperature)
         terms = jax.nn.softplus(negatives[:, None] - gram / temperature)
         return self.mean_over_anchors(terms, same_class & ~diagonal)
+
+    def terms(self, structure: ClassStructure) -> Terms:
+        """Over the kinds of classes, instances and views."""
+        return sincere_terms(structure, float(self.temperature))
 
 
 @pytree_dataclass

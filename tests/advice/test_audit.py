@@ -12,6 +12,7 @@ import pytest
 from pymanopt.optimizers import ConjugateGradient
 
 import ssem_jax as sx
+from ssem_jax.advice.inputs import read_batch
 from ssem_jax.certificate import certificates
 from ssem_jax.cli import main
 
@@ -146,6 +147,29 @@ def test_many_embeddings_are_bounded_by_the_minimum_alone(frugal, loss, monkeypa
     assert float(alone.gap) >= float(alone.value) - float(found.optimum.value)
 
 
+@pytest.mark.parametrize(
+    "labels", [pytest.param(ONE_THREE_FOUR, marks=pytest.mark.slow), TWO_BY_FOUR]
+)
+def test_many_embeddings_of_a_loss_that_says_its_terms(frugal, labels, monkeypatch):
+    """By what symmetry leaves, and without a factorisation where they are far from the minimum."""
+    for name in LIMITS[:2]:
+        monkeypatch.setattr(certificates, name, 4)
+    monkeypatch.setattr(audits, "DENSE_LIMIT", 4)
+    loss = sx.losses.Sincere(0.3)
+    found = sx.audit(rows_of(labels), labels, loss)
+    alone, structure = found.certificate, found.structure
+    assert found.optimum.certified
+    assert alone.lower == found.optimum.lower
+    assert alone.eigenvalue == -np.inf
+    assert float(alone.value) == pytest.approx(float(loss(rows_of(labels), structure)), rel=1e-13)
+    if structure.is_balanced:  # the least value is that of two opposite points
+        best = sx.audit(np.where(labels, 1.0, -1.0)[:, None] * [1, 0], labels, loss)
+        least = float(np.log1p(4 * np.exp(-2 / 0.3)))
+        assert float(found.optimum.value) == pytest.approx(least, abs=1e-9)
+        assert best.optimal
+        assert np.isfinite(float(best.certificate.eigenvalue))
+
+
 def test_many_embeddings_near_the_minimum_have_a_bound_of_their_own(frugal, monkeypatch):
     for name in LIMITS[:2]:
         monkeypatch.setattr(certificates, name, 4)
@@ -262,6 +286,13 @@ def test_the_key_reaches_probabilistic_certificates(monkeypatch):
         assert found.certificate.probabilistic
         assert not found.optimum.probabilistic
     assert keys[0] == keys[1] != keys[2]
+
+
+def test_what_many_embeddings_take_is_said_first(monkeypatch):
+    batch = read_batch(1e-200 * rows_of(TWO_BY_FOUR), TWO_BY_FOUR)
+    assert audits.expectation(batch) == ""
+    monkeypatch.setattr(audits, "OWN_LIMIT", 7)
+    assert audits.expectation(batch) == "28 pairs: 1 s or more"
 
 
 def test_rows_of_any_length_and_type():

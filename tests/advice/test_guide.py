@@ -154,9 +154,13 @@ MERGED = 2e-6
 def test_many_classes_are_solved_by_their_sizes(sizes, monkeypatch):
     """As by their classes, where there are few."""
     structure = sx.ClassStructure(sizes)
-    by_class: Any = guide(structure, 0.35, 0.3)
+    searched: list[int] = []
+    by_class: Any = guide(structure, 0.35, 0.3, progress=searched.append)
+    assert sum(searched) == len(set(sizes))
     monkeypatch.setattr(merged, "BRACKET_CLASS_LIMIT", 0)
-    by_size: Any = guide(structure, 0.35, 0.3)
+    told: list[int] = []
+    by_size: Any = guide(structure, 0.35, 0.3, progress=told.append)
+    assert sum(told) == len(set(sizes))
     assert abs(by_size.value - by_class.value) <= by_size.gap + by_class.gap
     assert by_size.gap < 1e-9
     np.testing.assert_allclose(by_size.thresholds, by_class.thresholds, rtol=0, atol=MERGED)

@@ -11,7 +11,7 @@ import warnings
 import jax
 import pytest
 
-from ssem_jax.cli import entry, main, streams
+from ssem_jax.cli import console, entry, main, streams
 from ssem_jax.cli.console import progress_lines
 from ssem_jax.cli.entry import app
 from ssem_jax.compute import cache
@@ -184,3 +184,13 @@ def test_without_a_terminal_there_is_a_line_now_and_then(capsys):
     with progress_lines("sweep", 10, "cells") as advance:
         advance(10)
     assert capsys.readouterr().err == ""
+
+
+def test_what_will_be_long_is_said_at_the_first_units(capsys, monkeypatch):
+    monkeypatch.setattr(console, "LONG_SECONDS", 0.0)
+    with progress_lines("sweep", 10**6, "cells") as advance:
+        for _ in range(3):
+            advance(1)
+            time.sleep(0.01)
+    told = capsys.readouterr().err
+    assert re.fullmatch(r"ssem: sweep: 1,000,000 cells, some \d+ s at the first ones' pace\n", told)

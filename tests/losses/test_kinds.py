@@ -6,7 +6,7 @@ import pytest
 
 from ssem_jax.certificate.symmetry import Program, solve_program
 from ssem_jax.certificate.symmetry import structures as built
-from ssem_jax.losses import SupCL, kinds
+from ssem_jax.losses import Sincere, SupCL, kinds
 from ssem_jax.losses.kinds import Contrast
 from ssem_jax.losses.terms import (
     BETWEEN,
@@ -41,6 +41,13 @@ def test_supcl_is_its_definition(structure, self_pairs, mean):
         built.classes(structure), kinds.supcl_terms(structure, 0.3, 0.2, self_pairs, mean)
     )
     x = np.random.default_rng(1).uniform(-1, 1, program.num_variables)
+    gram = gram_of(program, structure, x)
+    expected = float(oracles.supcl(gram, structure, SupCL(0.3, 0.2, self_pairs, mean)))
+    assert program.value(x) == pytest.approx(expected, abs=SAME)
+
+
+def gram_of(program, structure, x):
+    """Written out, row by row."""
     entries, rows = program.entries(x), oracles.labels(structure)
 
     def entry(a, b):
@@ -48,8 +55,16 @@ def test_supcl_is_its_definition(structure, self_pairs, mean):
         fibres = (str(structure.sizes[k]) for k in (a[0], b[0]))
         return 1.0 if a == b else entries[Kind(relation, *fibres)]
 
-    gram = [[entry(a, b) for b in rows] for a in rows]
-    expected = float(oracles.supcl(gram, structure, SupCL(0.3, 0.2, self_pairs, mean)))
+    return [[entry(a, b) for b in rows] for a in rows]
+
+
+@pytest.mark.parametrize("structure", [ClassStructure((3, 1, 2)), ClassStructure((3, 2, 3), 2)])
+def test_sincere_is_its_definition(structure):
+    """Of classes of one embedding, too, which are no anchors."""
+    loss = Sincere(0.4)
+    program = Program(built.classes(structure), loss.terms(structure))
+    x = np.random.default_rng(1).uniform(-1, 1, program.num_variables)
+    expected = float(loss.from_gram(np.array(gram_of(program, structure, x)), structure))
     assert program.value(x) == pytest.approx(expected, abs=SAME)
 
 
