@@ -161,7 +161,9 @@ def test_many_embeddings_of_a_loss_that_says_its_terms(frugal, labels, monkeypat
     assert found.optimum.certified
     assert alone.lower == found.optimum.lower
     assert alone.eigenvalue == -np.inf
-    assert float(alone.value) == pytest.approx(float(loss(rows_of(labels), structure)), rel=1e-13)
+    assert float(alone.value) == pytest.approx(
+        float(loss(jnp.asarray(rows_of(labels)), structure)), rel=1e-13
+    )
     if structure.is_balanced:  # the least value is that of two opposite points
         best = sx.audit(np.where(labels, 1.0, -1.0)[:, None] * [1, 0], labels, loss)
         least = float(np.log1p(4 * np.exp(-2 / 0.3)))

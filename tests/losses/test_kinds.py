@@ -1,5 +1,6 @@
 """Losses that say their terms are the losses that they say they are."""
 
+import jax.numpy as jnp
 import numpy as np
 import oracles
 import pytest
@@ -64,7 +65,8 @@ def test_sincere_is_its_definition(structure):
     loss = Sincere(0.4)
     program = Program(built.classes(structure), loss.terms(structure))
     x = np.random.default_rng(1).uniform(-1, 1, program.num_variables)
-    expected = float(loss.from_gram(np.array(gram_of(program, structure, x)), structure))
+    gram = jnp.asarray(gram_of(program, structure, x))
+    expected = float(loss.from_gram(gram, structure))
     assert program.value(x) == pytest.approx(expected, abs=SAME)
 
 
