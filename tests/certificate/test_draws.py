@@ -11,6 +11,8 @@ from ssem_jax.certificate.symmetry import Program, solve_program
 from ssem_jax.certificate.symmetry import structures as built
 from ssem_jax.certificate.symmetry.collapse import instance_slack
 from ssem_jax.certificate.symmetry.draws import _moments
+from ssem_jax.certificate.symmetry.interior import Local
+from ssem_jax.certificate.symmetry.program import Programs
 from ssem_jax.losses import kinds
 from ssem_jax.losses.drawn import drawn_batch_terms
 from ssem_jax.losses.terms import BETWEEN, VIEW, WITHIN, Drawn, Kind, Slot, Terms
@@ -83,11 +85,15 @@ def test_means_over_draws_are_those_of_all_batches(mean):
 def test_slope_and_curvature_are_differences():
     structure, step = ClassStructure((5, 3, 2), 2), 1e-5
     terms = drawn_batch_terms(structure, 5, 0.4, 0.5, "exclude", "anchors")
-    program = Program(built.classes(structure), terms)
-    x = np.random.default_rng(1).uniform(-0.3, 0.9, program.num_variables)
-    local = program.local(x)
+    lanes = Programs([Program(built.classes(structure), terms)])
+    x = np.random.default_rng(1).uniform(-0.3, 0.9, lanes.first.num_variables)
+
+    def expand(point):
+        return Local(*(leaf[0] for leaf in lanes.local(point[None], np.array([0]))))
+
+    local = expand(x)
     for place, change in enumerate(step * np.eye(len(x))):
-        ahead, behind = program.local(x + change), program.local(x - change)
+        ahead, behind = expand(x + change), expand(x - change)
         assert local.slope[place] == pytest.approx(
             (ahead.value - behind.value) / 2 / step, abs=1e-8
         )
