@@ -325,5 +325,5 @@ def upper_bound(
     shown = zip(present, with_class(direction), strict=True)
     most = reduce(jnp.maximum, (jnp.where(here, aim, -jnp.inf) for here, aim in shown))
     idle = reduce(jnp.logical_and, (aim == 0 for aim in direction))
-    search = _Search(point, most + 0 * measure, jnp.asarray(0), idle)
+    search = _Search(point, most, jnp.asarray(0), idle)
     return jax.lax.while_loop(lambda s: ~s.done & (s.steps < SEARCH_STEPS), body, search).best

@@ -170,6 +170,12 @@ def _least(values: np.ndarray) -> np.ndarray:
     return values.reshape(len(values), -1).min(axis=1)
 
 
+def _eigenvalues(matrices: np.ndarray) -> np.ndarray:
+    """Those of symmetric matrices; -∞ where entries have overflowed, on the boundary."""
+    finite = np.isfinite(matrices).all(axis=(-2, -1), keepdims=True)
+    return np.where(finite[..., 0], np.linalg.eigvalsh(np.where(finite, matrices, 0)), -np.inf)
+
+
 def _wide(numbers: np.ndarray) -> np.ndarray:
     """One number a lane, beside its blocks."""
     return numbers[:, None, None, None]
@@ -269,8 +275,9 @@ class System:
         least = np.min([_least(values) for values, _ in step.spectra], axis=0)
         lowest = np.zeros(len(least))
         for inverse, turn in zip(self.inverses, step.duals, strict=True):
-            moved = np.linalg.eigvalsh(_symmetric(inverse @ turn @ _transposed(inverse)))
-            lowest = np.minimum(lowest, _least(moved))
+            with np.errstate(over="ignore", invalid="ignore"):
+                moved = _symmetric(inverse @ turn @ _transposed(inverse))
+            lowest = np.minimum(lowest, _least(_eigenvalues(moved)))
         if self.excess is not None:
             least = np.minimum(least, step.room / self.at.room)
             lowest = np.minimum(lowest, step.weight / self.at.weight)
