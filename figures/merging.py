@@ -78,7 +78,7 @@ def draw(tables: Tables) -> object:
     shades = {"cmap": "Blues", "vmin": 0, "vmax": 130, "shading": "nearest", "rasterized": True}
     for ax, name in zip(axes[0], ("minority", "majority"), strict=True):
         ratios, decays, angles = _image(tables["cells"], name)
-        merged = ax.axvspan(ratios[0], ratios[-1], zorder=0, **HATCH)
+        ax.axvspan(ratios[0], ratios[-1], zorder=0, **HATCH)
         mesh = ax.pcolormesh(ratios, decays, angles, **shades)
         for which, style in (("minority", "-"), ("majority", (0, (4, 2)))):
             ax.plot(law["ratio"], law[which], color="white", lw=2.6)
@@ -103,7 +103,7 @@ def draw(tables: Tables) -> object:
         r"$n_A = N^2\lambda_W\lambda_H$",
         "merged: one weight",
     )
-    handles = [lines[1], lines[3], merged]
+    handles = [lines[1], lines[3], axes[0, 0].patches[0]]
     figure.legend(handles, labels, loc="outside upper center", ncols=3, columnspacing=1.4)
     return figure
 

@@ -172,8 +172,9 @@ def _least(values: np.ndarray) -> np.ndarray:
 
 def _eigenvalues(matrices: np.ndarray) -> np.ndarray:
     """Those of symmetric matrices; -∞ where entries have overflowed, on the boundary."""
-    finite = np.isfinite(matrices).all(axis=(-2, -1), keepdims=True)
-    return np.where(finite[..., 0], np.linalg.eigvalsh(np.where(finite, matrices, 0)), -np.inf)
+    finite = np.asarray(np.isfinite(matrices).all(axis=(-2, -1)))[..., None]
+    known = np.where(finite[..., None], matrices, 0)
+    return np.where(finite, np.linalg.eigvalsh(known), -np.inf)
 
 
 def _wide(numbers: np.ndarray) -> np.ndarray:
