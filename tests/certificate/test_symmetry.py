@@ -13,7 +13,13 @@ from ssem_jax.certificate import QUANTITIES, rounding
 from ssem_jax.certificate.symmetry import Level, Program, block_diagonalise, close, solve_program
 from ssem_jax.certificate.symmetry import structures as built
 from ssem_jax.certificate.symmetry.algebra import MOST_POINTS, Algebra, beside, copies, point
-from ssem_jax.certificate.symmetry.bounds import least_eigenvalue, minorant, upper_value
+from ssem_jax.certificate.symmetry.bounds import (
+    _point,
+    least_eigenvalue,
+    lower_bound,
+    minorant,
+    upper_value,
+)
 from ssem_jax.certificate.symmetry.colours import LISTED_LIMIT, algebra_of, in_colours
 from ssem_jax.certificate.symmetry.programs import (
     arranged,
@@ -336,6 +342,20 @@ def test_the_mean_over_all_anchors_is_another_loss():
     assert again.value == pytest.approx(solved.value, abs=GAP)
     within = made.entries(again.x)[Kind("within", "4", "4")]
     assert (1 - within) * 3 / 4 == pytest.approx(0.0790, abs=5e-5)  # δ² of the class of 4
+
+
+def test_only_multipliers_of_the_right_sign_prove_anything():
+    """A method that has lost its way may hand over any: bounds are those of the nearest allowed."""
+    structure = BALANCED(3, 2)
+    program = Program(built.classes(structure), kinds.supcl_terms(structure, 0.6, 0.3), lower=0.0)
+    solved = solve_program(program)
+    level, tilt = Level(program, solved.value + 1e-5, solved), np.eye(program.num_variables)[0]
+    path = solved.path
+    assert level.bound(path, tilt) >= solved.x[0]
+    for weight in (-1.0, 0.0, np.nan, np.inf):
+        assert level.bound(path._replace(weight=np.array([weight])), tilt) == np.inf
+    lost = path._replace(duals=[-dual for dual in path.duals])
+    assert lower_bound(program, _point(program, lost))[0] <= solved.value
 
 
 def test_brackets_are_outer_and_tight():

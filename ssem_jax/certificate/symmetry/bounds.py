@@ -195,7 +195,7 @@ def _point(program: Program, path: interior.Path) -> Point:
     if bounded.any():
         pairs = zip(path.factors, path.duals, strict=True)
         factor, dual = next(pair for pair in pairs if pair[0].shape[-1] == 1)
-        pushes[bounded] = (dual / factor**2)[0, -int(bounded.sum()) :, 0, 0]
+        pushes[bounded] = np.maximum((dual / factor**2)[0, -int(bounded.sum()) :, 0, 0], 0)
         pushes[path.x[0] - program.lower > ACTIVE] = 0
     return Point(path.x[0], pushes, float(path.weight[0]))
 
@@ -315,8 +315,8 @@ class Level:
     def bound(self, path: interior.Path, tilt: Float[np.ndarray, " O"]) -> float:
         """c·y ≤ c·x + k (level - here) + deficit, from where a lane is."""
         point = _point(self.program, path)
-        if not (np.isfinite(point.weight) and np.all(np.isfinite(point.x))):
-            return np.inf
+        if not (0 < point.weight < np.inf and np.all(np.isfinite(point.x))):
+            return np.inf  # what no multiplier proves
         dual = _dual(self.program, point.x, point.weight, tilt, point.pushes)
         room = self.level - dual.minorant.here
         bound = float(tilt @ point.x) + point.weight * room + dual.deficit
