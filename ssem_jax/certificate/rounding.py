@@ -64,12 +64,7 @@ def gamma(roundings: S) -> S:
 
 
 def kept(values: Array) -> Array:
-    """The same numbers, across which no compiler moves a sum.
-
-    XLA may still compute them again in another loop, with a rounding more or less: margins count
-    those of entries either way, and the multipliers, which have to be the same numbers wherever
-    they stand, are sums over rows, loops of their own.
-    """
+    """The same numbers, across which no compiler moves a sum; other loops may compute them again."""
     return jax.lax.optimization_barrier(values)
 
 
