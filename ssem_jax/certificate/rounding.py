@@ -64,7 +64,7 @@ def gamma(roundings: S) -> S:
 
 
 def kept(values: Array) -> Array:
-    """The same numbers, across which no compiler moves a sum; other loops may compute them again."""
+    """The same numbers, across which no compiler moves a sum; loops may compute them again."""
     return jax.lax.optimization_barrier(values)
 
 
