@@ -224,6 +224,14 @@ def random_cell(rng):
     return loss, sizes if len(sizes) > 1 else sizes * 2
 
 
+@pytest.mark.parametrize("norms", [Unit(0.10837684601264186), Balls(4.0, 4.0)])
+def test_labels_that_are_fitted_within_the_limits_leave_no_slope(norms):
+    """The least squared error is 0, and multipliers are nothing but rounding."""
+    found = solve_features(SquaredError(norms), (62, 25, 75, 75, 75))
+    assert 0 <= found.value < GAP_TOLERANCE
+    assert 0 <= found.gap <= GAP_TOLERANCE
+
+
 @pytest.mark.slow
 def test_500_cells_are_certified():
     rng = np.random.default_rng(0)

@@ -225,6 +225,19 @@ def lower_bound(
     return Dual(free - paid - margin, rows, pairing, rho, weights, features)
 
 
+def best_bound(
+    program: FeatureProgram,
+    x: Float[np.ndarray, " O"],
+    outputs: Float[np.ndarray, "D D+1"],
+) -> Dual:
+    """The better bound of two: of the multipliers of a point, and of one for all. Where labels are
+    fitted within the limits A vanishes, and what S X = 0 asks for is rounding."""
+    ones = np.ones(len(program.kinds.sizes))
+    candidates = (multipliers(program, x, outputs), (ones, ones))[: 1 + program.by_kind]
+    bounds = [lower_bound(program, outputs, *each) for each in candidates]
+    return max(bounds, key=lambda dual: dual.lower)
+
+
 def attained(program: FeatureProgram, x: Float[np.ndarray, " O"]) -> Float[np.ndarray, " O"]:
     """A point nearby that weights and features have: positive semidefinite, within the limits."""
     means, apart = program.blocks(x)

@@ -9,13 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ssem_jax.certificate.certificate import COLLAPSE_TOLERANCE
-from ssem_jax.certificate.features.bounds import (
-    Dual,
-    attained,
-    lower_bound,
-    multipliers,
-    upper_value,
-)
+from ssem_jax.certificate.features.bounds import Dual, attained, best_bound, upper_value
 from ssem_jax.certificate.features.brackets import FeatureBrackets, enclose
 from ssem_jax.certificate.features.outputs import SLIGHTLY
 from ssem_jax.certificate.features.program import FeatureProgram, Kinds, kinds_of
@@ -164,7 +158,7 @@ def solve_kinds(loss: LastLayer, kinds: Kinds) -> FeatureOptimum:
     program = FeatureProgram(loss, kinds)
     x = attained(program, program.minimised())
     outputs = program.outputs_at(x)
-    dual = lower_bound(program, outputs, *multipliers(program, x, outputs))
+    dual = best_bound(program, x, outputs)
     value = upper_value(program, x)
     gap = max(value - dual.lower, 0.0)
     off = SLIGHTLY * np.sum(program.copies * dual.rows.errors, axis=1)
