@@ -22,8 +22,9 @@ Verification needs float64: write ``jax.config.update("jax_enable_x64", True)`` 
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ssem_jax.later import attributes as _attributes
 
 if TYPE_CHECKING:
     from ssem_jax import advice as advice
@@ -67,38 +68,26 @@ if TYPE_CHECKING:
     from ssem_jax.sweeps.runs import sweep as sweep
     from ssem_jax.training.batch_loss import supcl_loss as supcl_loss
 
-_ROOMS: dict[str, tuple[str, ...]] = {
-    "advice": ("audit", "guide", "landscape"),
-    "balls": (),
-    "certificate": ("Certificate", "certify", "certify_embeddings", "export"),
-    "claims": ("Claim", "Verdict", "verify", "equal", "search", "Range", "Space"),
-    "compute": (),
-    "geometry": (),
-    "losses": ("GramLoss", "gram_loss", "SupCL"),
-    "problem": ("Phase", "Problem", "Solution", "Status", "ClassStructure"),
-    "show": (),
-    "solver": ("solve",),
-    "sweeps": ("read_run", "Grid", "sweep"),
-    "theory": (),
-    "training": ("supcl_loss",),
-}
-"""The rooms, and what the face has of each. A room is imported when it is first asked for, so that
+__getattr__, __dir__ = _attributes(
+    __name__,
+    {
+        "advice": ("audit", "guide", "landscape"),
+        "balls": (),
+        "certificate": ("Certificate", "certify", "certify_embeddings", "export"),
+        "claims": ("Claim", "Verdict", "verify", "equal", "search", "Range", "Space"),
+        "compute": (),
+        "geometry": (),
+        "losses": ("GramLoss", "gram_loss", "SupCL"),
+        "problem": ("Phase", "Problem", "Solution", "Status", "ClassStructure"),
+        "show": (),
+        "solver": ("solve",),
+        "sweeps": ("read_run", "Grid", "sweep"),
+        "theory": (),
+        "training": ("supcl_loss",),
+    },
+)
+"""A room is imported when it, or a name that the face has of it, is first asked for, so that
 `ssem --help` waits for none."""
-
-
-def __getattr__(name: str) -> Any:
-    """A room, or a name of one."""
-    if name in _ROOMS:
-        return import_module(f"ssem_jax.{name}")
-    for room, names in _ROOMS.items():
-        if name in names:
-            return getattr(import_module(f"ssem_jax.{room}"), name)
-    raise AttributeError(f"module 'ssem_jax' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_ROOMS, *__all__})
-
 
 __all__ = [
     "Certificate",

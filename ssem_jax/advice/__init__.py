@@ -7,8 +7,6 @@ landscapes (does an optimiser find the optimum?), inputs (labelled embeddings as
 files (where those stand).
 """
 
-import importlib
-
 from ssem_jax.advice.answers import Guide as Guide
 from ssem_jax.advice.answers import UnbalancedGuide as UnbalancedGuide
 from ssem_jax.advice.audits import Audit as Audit
@@ -23,23 +21,7 @@ from ssem_jax.advice.guides import guide as guide
 from ssem_jax.advice.random_batches import RandomGuide as RandomGuide
 from ssem_jax.advice.random_batches import guide_random_batches as guide_random_batches
 from ssem_jax.advice.thresholds import collapse_thresholds as collapse_thresholds
+from ssem_jax.later import attributes as _attributes
 
-LATER = ("Landscape", "landscape")
+__getattr__, __dir__ = _attributes(__name__, {"landscapes": ("Landscape", "landscape")})
 """What waits for tables and optimisers: imported when it is asked for."""
-
-
-def __getattr__(name: str) -> object:
-    """A landscape, imported when it is first asked for."""
-    if name in LATER:
-        return getattr(importlib.import_module(f"{__name__}.landscapes"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    """The public names, for completion and the reference."""
-    here = (name for name, value in globals().items() if _is_own(value) and name[0] != "_")
-    return [*here, *LATER]
-
-
-def _is_own(value: object) -> bool:
-    return str(getattr(value, "__module__", "")).startswith(__name__)

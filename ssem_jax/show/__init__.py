@@ -10,59 +10,47 @@ return the artists that carry the numbers; what begins with `draw_` makes a whol
 >>> show.draw_run(table, "phase", "phase.pdf")
 """
 
-from importlib import import_module
-from typing import Any
+from ssem_jax.later import attributes as _attributes
 
-FILES = {
-    "explorer": (),
-    "guide": ("draw_guide",),
-    "landscapes": ("draw_landscape",),
-    "maps": ("draw_gaps", "draw_phases", "gap_map", "phase_diagram", "phase_legend"),
-    "matrices": ("gram", "sphere", "write_numbers"),
-    "outcomes": ("draw_margins", "draw_outcomes", "outcome_map"),
-    "papers": ("draw_paper",),
-    "reference": (),
-    "report": (),
-    "runs": ("KINDS", "draw_run"),
-    "slices": ("SHOWN", "bracket_widths", "draw_slices", "slice_panel"),
-    "style": (
-        "COLORS",
-        "FORMATS",
-        "MARKERS",
-        "PlotError",
-        "VARIANCE_TICKS",
-        "animate",
-        "color_bar",
-        "house_style",
-        "new_figure",
-        "plain_log_ticks",
-        "save",
-        "series",
-    ),
-    "svg": ("inline_svg",),
-    "tables": (
-        "boundary_table",
-        "cell_edges",
-        "panels",
-        "slice_table",
-        "slice_values",
-        "with_parts",
-    ),
-    "ssem_jax.sweeps.words": ("ALPHA", "TAU", "WORDS", "axis", "plain", "short"),
-}
-"""The files that are asked for by name, and the public names that they give the room; words stand
-further down, where claims take theirs, too."""
-
-
-def __getattr__(name: str) -> Any:
-    """A public name or a file of the room, imported when it is first asked for."""
-    for file, names in FILES.items():
-        if name == file.rpartition(".")[2] or name in names:
-            module = import_module(file if "." in file else f"{__name__}.{file}")
-            return getattr(module, name) if name in names else module
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    """The public names, for completion and the reference."""
-    return [name for names in FILES.values() for name in names]
+__getattr__, __dir__ = _attributes(
+    __name__,
+    {
+        "explorer": (),
+        "guide": ("draw_guide",),
+        "landscapes": ("draw_landscape",),
+        "maps": ("draw_gaps", "draw_phases", "gap_map", "phase_diagram", "phase_legend"),
+        "matrices": ("gram", "sphere", "write_numbers"),
+        "outcomes": ("draw_margins", "draw_outcomes", "outcome_map"),
+        "papers": ("draw_paper",),
+        "reference": (),
+        "report": (),
+        "runs": ("KINDS", "draw_run"),
+        "slices": ("SHOWN", "bracket_widths", "draw_slices", "slice_panel"),
+        "style": (
+            "COLORS",
+            "FORMATS",
+            "MARKERS",
+            "PlotError",
+            "VARIANCE_TICKS",
+            "animate",
+            "color_bar",
+            "house_style",
+            "new_figure",
+            "plain_log_ticks",
+            "save",
+            "series",
+        ),
+        "svg": ("inline_svg",),
+        "tables": (
+            "boundary_table",
+            "cell_edges",
+            "panels",
+            "slice_table",
+            "slice_values",
+            "with_parts",
+        ),
+        "ssem_jax.sweeps.words": ("ALPHA", "TAU", "WORDS", "axis", "plain", "short"),
+    },
+)
+"""The files, and the public names that they give the room; words stand further down, where claims
+take theirs, too."""
