@@ -2,9 +2,9 @@
 
 Files: certificate (what is found), certificates (certify and its kin), dual (the dual matrix),
 rounding (every margin), eigenbound (λ_min from below), barrier and brackets (equal classes),
-class_blocks, class_program and class_brackets (classes of any size), places and exports (files that
-an independent program checks), reduced (towers, prototypes, batches, bounds of entries: losses that
-say their terms); the room symmetry, on which that stands: whatever has pairs that play equal parts;
+class_blocks and class_program (many classes of any size), places and exports (files that
+an independent program checks), reduced (towers, prototypes, batches, bounds of entries: what orbits
+of pairs leave); the room symmetry, on which that stands: whatever has pairs that play equal parts;
 and the room features: classifier weights and features, with what bounds their norms.
 """
 

@@ -61,8 +61,6 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ssem_jax.certificate import rounding
 from ssem_jax.certificate.brackets import Reduced, bound_cells, plan_of
 from ssem_jax.certificate.certificate import LOWEST, QUANTITIES, Certificate, decide_phase
-from ssem_jax.certificate.class_blocks import reducible
-from ssem_jax.certificate.class_brackets import bracket_quantities
 from ssem_jax.certificate.class_program import ReducedSolution
 from ssem_jax.certificate.dual import (
     Dual,
@@ -431,16 +429,13 @@ def _brackets(
     """Outer bounds of `QUANTITIES` for every cell.
 
     Three similarities are what symmetry leaves where classes are alike, bracketed in 10 µs a cell;
-    the orbits of any pairs take some 10 ms. A loss that does not say its terms has a point for each
-    class, which is compiled.
+    the orbits of any pairs take some 10 ms.
     """
     size = len(level)
     alike = structure.is_balanced and losses.like_classes
     fast = losses.convex and losses.symmetric and alike and not losses.solved_by_terms
     if has_program(losses, structure) and not fast:
         return bracket_program(losses, structure, level)
-    if not alike and reducible(losses, structure):
-        return bracket_quantities(losses, structure, level)
     if not (losses.convex and losses.symmetric and alike):
         return np.tile(LOWEST, (size, 1)), np.ones((size, len(QUANTITIES)))
     reduced = _bound_blocks(losses, structure, found, level)

@@ -11,7 +11,7 @@ import polars as pl
 
 from ssem_jax import theory
 from ssem_jax.certificate.certificate import GAP_TOLERANCE
-from ssem_jax.certificate.class_brackets import bracket_classes
+from ssem_jax.certificate.reduced import bracket_classes
 from ssem_jax.certificate.symmetry.programs import bracket_similarity
 from ssem_jax.claims.interval import Interval
 from ssem_jax.geometry.shares import full_dimension, rank_in

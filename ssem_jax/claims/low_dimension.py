@@ -46,13 +46,14 @@ import numpy as np
 from ssem_jax.balls.codes import least_in_dimension
 from ssem_jax.certificate.certificate import COLLAPSE_TOLERANCE, GAP_TOLERANCE
 from ssem_jax.certificate.certificates import certificate_key, certify
-from ssem_jax.certificate.class_blocks import reducible
-from ssem_jax.certificate.class_brackets import bracket_classes
+from ssem_jax.certificate.reduced import bracket_classes
+from ssem_jax.certificate.symmetry.programs import has_program
 from ssem_jax.claims.cells import Cells
 from ssem_jax.claims.interval import Interval, decided
 from ssem_jax.geometry.shares import multiplicities
 from ssem_jax.losses.base import GramLoss, loss_of
 from ssem_jax.losses.supcl import SupCL
+from ssem_jax.losses.terms import CLASSES
 from ssem_jax.problem.problem import Problem
 from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.problem.validation import check_count, check_type, shown
@@ -104,7 +105,7 @@ def rank_bounds(problem: Problem, seed: int = 0) -> tuple[np.ndarray, np.ndarray
         between = 1 - (view + instance + mean)
         parts = (view, instance, between, mean)
         shares: list[tuple[Interval, Any]] = list(zip(parts, taken, strict=True))
-    elif reducible(loss, structure):
+    elif has_program(loss, structure) and loss.roles == CLASSES:
         ends = bracket_classes(problem, -np.inf)  # at the minimum itself
         instance = Interval(*map(np.atleast_2d, ends))
         shares = [(instance[:, k], size - 1) for k, size in enumerate(structure.sizes)]

@@ -14,6 +14,8 @@ from jaxtyping import Array, Float, Int
 
 from ssem_jax.geometry.similarities import Similarities
 from ssem_jax.losses.base import PreparedLoss, Scalar
+from ssem_jax.losses.kinds import Contrast, denominator, of_fibre, relations
+from ssem_jax.losses.terms import SELF, VIEW, WITHIN, Terms
 from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.problem.validation import (
     check_choice,
@@ -186,6 +188,28 @@ class ClassContrast(PreparedLoss):
     def shares(self, blocks: Blocks) -> tuple[Any, Any]:
         """The part of all weight that L_sup and L_self have in a balanced structure."""
         return self.mixing
+
+    def terms(self, structure: ClassStructure) -> Terms:
+        """Over the kinds of classes, instances and views."""
+        anchors, p, found = self.prepare(structure), structure.num_views, Terms((), {})
+        sizes, included = np.asarray(structure.sizes), float(anchors.self_pairs)
+        first = np.searchsorted(structure.class_ids, np.arange(len(sizes)))
+        mixing = tuple(map(float, self.mixing))
+        sup = mixing[0] * anchors.sup[first] * sizes * p * (sizes - 1) * p
+        own = mixing[1] * anchors.own[first] * sizes * p * (p - 1 + included)
+        groups = sizes if self.like_classes else np.arange(len(sizes))
+        for group in dict.fromkeys(groups.tolist()):
+            chosen = groups == group
+            share = float(sup[chosen].sum() + own[chosen].sum())
+            if share:
+                of_own = float(own[chosen].sum()) / share
+                of_self = of_own * included / p
+                positives = {WITHIN: 1 - of_own, SELF: of_self, VIEW: of_own - of_self}
+                contrast = Contrast(share, denominator(self.self_pairs), positives)
+                alone = None if self.like_classes else group
+                counts = relations(structure, int(sizes[chosen][0]), alone)
+                found = found + of_fibre(contrast, counts, float(self.temperature))
+        return found
 
     def sensitivity(self, gram: Float[Array, "N N"], prepared: Anchors) -> Scalar:
         """2/τ: positive weights sum to 1 at most, and softmaxes to 1."""

@@ -28,6 +28,7 @@ from ssem_jax.losses.terms import (
     Slot,
     Term,
     Terms,
+    class_fibre,
     softmax_slots,
 )
 from ssem_jax.problem.structure import ClassStructure, check_structure
@@ -64,13 +65,17 @@ class Contrast(NamedTuple):
     positives: Mapping[str, Any]
 
 
-def relations(structure: ClassStructure, size: int) -> dict[str, dict[Kind, int]]:
-    """How many pairs of every kind an anchor in a class of some size has, by relation."""
+def relations(
+    structure: ClassStructure, size: int, alone: int | None = None
+) -> dict[str, dict[Kind, int]]:
+    """How many pairs of every kind an anchor in a class of some size has, by relation; its number
+    is given where every class plays a part of its own."""
     p, counts, fibre = structure.num_views, Counter(structure.sizes), str(size)
-    between = {
-        Kind(BETWEEN, fibre, str(other)): p * other * (count - (other == size))
-        for other, count in counts.items()
-    }
+    others = {str(other): other * (count - (other == size)) for other, count in counts.items()}
+    if alone is not None:
+        fibre = class_fibre(alone)
+        others = {class_fibre(k): n * (k != alone) for k, n in enumerate(structure.sizes)}
+    between = {Kind(BETWEEN, fibre, other): p * count for other, count in others.items()}
     return {
         SELF: {Kind(SELF, fibre, fibre): 1},
         VIEW: {Kind(VIEW, fibre, fibre): p - 1},
@@ -79,7 +84,7 @@ def relations(structure: ClassStructure, size: int) -> dict[str, dict[Kind, int]
     }
 
 
-def _contrast(
+def of_fibre(
     contrast: Contrast, counts: Mapping[str, Mapping[Kind, int]], temperature: float
 ) -> Terms:
     """The terms of anchors of one fibre."""
@@ -129,7 +134,7 @@ def contrast_by_kind(
         for size, count in sizes.items():
             share = contrast.share * size * count / structure.total_instances
             part = contrast._replace(share=share)
-            found = found + _contrast(part, relations(structure, size), temperature)
+            found = found + of_fibre(part, relations(structure, size), temperature)
     return found
 
 
@@ -205,7 +210,7 @@ def supcl_terms(
                 VIEW: (1 - own_self) * own / (sup + own),
             }
             counts = relations(structure, n)
-            found = found + _contrast(Contrast(sup + own, against, positives), counts, temperature)
+            found = found + of_fibre(Contrast(sup + own, against, positives), counts, temperature)
     return found
 
 
@@ -227,7 +232,7 @@ def sincere_terms(structure: ClassStructure, temperature: float) -> Terms:
                 share = n * count * pairs / (n * p - 1) / anchors
                 against = {relation: 1 / pairs, BETWEEN: 1.0}
                 contrast = Contrast(share, against, {relation: 1.0})
-                found = found + _contrast(contrast, counts, temperature)
+                found = found + of_fibre(contrast, counts, temperature)
     return found
 
 

@@ -54,6 +54,11 @@ class Kind(NamedTuple):
         return f"{self.relation} ({fibres})" if fibres else self.relation
 
 
+def class_fibre(number: int) -> str:
+    """The name of the points of a class that plays a part of its own."""
+    return f"class {number}"
+
+
 class Slot(NamedTuple):
     """Entries of a kind that count alike in a term.
 

@@ -18,17 +18,13 @@ from ssem_jax.certificate import (
     solve_reduced,
 )
 from ssem_jax.certificate.class_blocks import (
-    ClassBlocks,
     class_loss,
     class_rows,
-    gram_functionals,
-    instance_functionals,
-    reducible,
 )
-from ssem_jax.certificate.class_brackets import bracket_quantities, bracket_reduced
+from ssem_jax.certificate.reduced import bracket_classes
+from ssem_jax.certificate.symmetry.programs import bracket_program
 from ssem_jax.geometry import block_gram, class_similarities, class_variances, normalize, variances
 from ssem_jax.losses import GramLoss, SupCL, SupCon, WeightedSupCL
-from ssem_jax.losses.base import loss_of
 from ssem_jax.problem import ClassStructure, Phase, Problem, pytree_dataclass
 from ssem_jax.solver import solve
 from ssem_jax.theory.unequal import (
@@ -222,12 +218,6 @@ def test_the_block_bound_holds_at_points_that_are_not_critical(solved):
             assert dual.lower <= function(class_blocks.blocks_of(points))
 
 
-def functionals_of(structure):
-    m = structure.num_classes
-    parts = zip(instance_functionals(m), gram_functionals(m), strict=True)
-    return ClassBlocks(*(np.concatenate(pair) for pair in parts))
-
-
 def values_of(points, structure):
     first, second = np.triu_indices(structure.num_classes, 1)
     between = class_similarities(points @ points.T, structure).between
@@ -247,13 +237,17 @@ def test_brackets_contain_all_embeddings_of_that_loss(solved, case):
             SupCL(a, t, problem.loss.self_pairs, problem.loss.mean)(one, structure)
             for a, t, one in zip(ALPHAS, TAUS, points, strict=True)
         ]
-        low, high = bracket_reduced(problem, np.array(losses), functionals_of(structure))
+        sides = zip(
+            *(bracket_classes(problem, np.array(losses), products) for products in (False, True)),
+            strict=True,
+        )
+        low, high = (np.concatenate(side, axis=1) for side in sides)
         truth = np.array([values_of(one, structure) for one in points])
         assert np.all(low <= truth + ROUNDING)
         assert np.all(truth <= high + ROUNDING)
         if size == 0:
             assert np.max(high - low) <= BRACKET_WIDTH
-        quantities = bracket_quantities(problem.loss, structure, np.array(losses))
+        quantities = bracket_program(problem.loss, structure, np.array(losses))
         for cell, one in enumerate(points):
             found = variances(one, structure)
             for place, value in enumerate((found.view, found.delta2, found.mean_squared)):
@@ -398,11 +392,6 @@ def test_classes_of_equal_size_share_their_threshold():
 
 
 def test_what_is_not_reducible():
-    few = ClassStructure(tuple(range(2, 3 + class_blocks.BRACKET_CLASS_LIMIT)))
-    problem = Problem(few, 3, SupCL(0.5, 0.5))
-    assert not reducible(loss_of(problem), few)
-    with pytest.raises(ValueError, match=r"bracketed up to 12 classes; got 13\. Use solve"):
-        bracket_reduced(problem, 0.0, instance_functionals(few.num_classes))
     many = ClassStructure(tuple(range(2, 3 + class_blocks.CLASS_LIMIT)))
     with pytest.raises(ValueError, match=r"solved up to 128 classes; got 129\. Use solve and"):
         solve_reduced(Problem(many, None, SupCL(0.5, 0.5)))

@@ -17,8 +17,6 @@ from ssem_jax.certificate.symmetry.bounds import (
     _point,
     least_eigenvalue,
     lower_bound,
-    minorant,
-    upper_value,
 )
 from ssem_jax.certificate.symmetry.colours import LISTED_LIMIT, algebra_of, in_colours
 from ssem_jax.certificate.symmetry.programs import (
@@ -501,9 +499,9 @@ def test_values_and_minorants_are_right_to_their_margins(temperature):
     for _ in range(10):
         x = rng.uniform(-1, 1, program.num_variables)
         exact = float(exactly(program, x))
-        upper = upper_value(program, x)
+        upper = program.upper_value(x)
         assert exact <= upper <= exact + 1e-11 / temperature
-        cut = minorant(program, x)
+        cut = program.minorant(x)
         assert cut.here - cut.margin <= exact
         y = rng.uniform(-1, 1, program.num_variables)
         assert cut.here + cut.slope @ (y - x) - cut.margin <= float(exactly(program, y))

@@ -110,7 +110,7 @@ REFUSED = [
     (lambda: sx.solve(BOUNDED, 0), r"similarities are bounded by least = 0, which is kept by"),
     (lambda: sx.sweep([BOUNDED], witness="certificate"), r"bounded by least = 0"),
     (
-        lambda: certify_program(sx.Problem(PLAIN, 4, OTHER, least=0)),
+        lambda: certify_program(sx.Problem(BALANCED(2, 33), 66, OTHER, least=0)),
         r"Spectral does not say its terms, from which a program is made; SupCL does",
     ),
     (

@@ -24,8 +24,10 @@ the reduced loss is small. Three steps lead from a structure to bounds:
 >>> Level(program, solved.value + 1e-9, solved).bracket(functional)   # (low, high)
 
 Files: algebra (colours of pairs in integers, and how they are built), structures (classes, towers,
-prototypes), colours XX (certificates and brackets), programs
-(that of a problem, with its quantities).
+prototypes), colours (those of a list, searched for), blocks (of the algebra), program and draws (a
+loss by its terms), unsaid (a loss by its Gram matrix), interior (Newton steps), bounds
+(certificates and brackets), collapse (where instances part), programs (that of a problem, with its
+quantities).
 """
 
 from ssem_jax.certificate.symmetry.algebra import Algebra as Algebra

@@ -33,7 +33,7 @@ from jaxtyping import Float
 from ssem_jax.certificate import rounding
 from ssem_jax.certificate.symmetry import interior
 from ssem_jax.certificate.symmetry.algebra import Algebra
-from ssem_jax.certificate.symmetry.program import Program, Programs, alike
+from ssem_jax.certificate.symmetry.program import Minorant, OrbitProgram, alike
 
 SHIFT_GROWTH = 4.0
 """Factor between shifts that a Cholesky factorisation is tried with."""
@@ -90,50 +90,6 @@ def semidefinite(matrix: np.ndarray) -> float:
     return -np.inf
 
 
-class Minorant(NamedTuple):
-    """f(y) ≥ here + slope·(y - x) - margin for all entries |y| ≤ 1.
-
-    Attributes:
-        here: about f(x).
-        slope: γ.
-        margin: rounding of all that.
-    """
-
-    here: float
-    slope: Float[np.ndarray, " O"]
-    margin: float
-
-
-def minorant(program: Program, x: Float[np.ndarray, " O"]) -> Minorant:
-    """The minorant of the shares at x."""
-    rounding.check_numpy()
-    weights, logs, slopes, orbits = program.slots
-    _, shares = program.shares(x)
-    used = shares > 0
-    log_shares = np.log(np.where(used, shares, 1))
-    log_counts = np.where(used, logs, 0)
-    constant = float(weights @ np.sum(shares * (log_counts - log_shares), axis=1))
-    flat = (weights[:, None] * shares * slopes).ravel()
-    number = program.num_variables
-    pushes = np.bincount(orbits.ravel(), flat, number + 1)[:number]
-    slope = pushes - program.pulls
-    here = constant + program.terms.constant - float(slope @ (1 - x))
-    steep = np.max(np.abs(slopes), axis=1)
-    of_orbit = int(
-        np.bincount(orbits.ravel(), minlength=program.num_variables + 1)[:-1].max(initial=0)
-    )
-    margin = rounding.orbit_minorant(
-        max(sum(orbits.shape), of_orbit + number),
-        slopes.shape[1],
-        loose=float(weights @ (np.max(np.abs(log_counts), axis=1) + 2 * steep + 1)),
-        sizes=float(weights @ np.sum(shares * (np.abs(log_counts) - log_shares), axis=1))
-        + abs(program.terms.constant),
-        slopes=float(np.abs(pushes).sum() + np.abs(program.pulls).sum()),
-    )
-    drawn = program.draws.local(x)  # of these the tangent, as entries differ by 2 at most
-    return Minorant(here + drawn.value, slope + drawn.slope, margin + drawn.error + 2 * drawn.loose)
-
-
 class _Dual(NamedTuple):
     """k f(y) - c·y ≥ k here - c·x - deficit for all feasible y; and a lower bound ≤ 0 of λ_min."""
 
@@ -143,7 +99,7 @@ class _Dual(NamedTuple):
 
 
 def _dual(
-    program: Program,
+    program: OrbitProgram,
     x: np.ndarray,
     weight: float,
     tilt: np.ndarray,
@@ -158,7 +114,7 @@ def _dual(
         tilt: c.
         pushes: M ≥ 0, of the bounds; 0 where there is none.
     """
-    algebra, cut = program.algebra, minorant(program, x)
+    algebra, cut = program.algebra, program.minorant(x)
     slope = weight * cut.slope - tilt - pushes
     entries = slope / algebra.orbit_sizes
     products = np.append(entries * x, 0.0)[algebra.orbit_of] * algebra.valency
@@ -189,7 +145,7 @@ class Point(NamedTuple):
     weight: float
 
 
-def _point(program: Program, path: interior.Path) -> Point:
+def _point(program: OrbitProgram, path: interior.Path) -> Point:
     """Where a path of one lane is; the bounds are the last of the blocks of size 1."""
     pushes, bounded = np.zeros(program.num_variables), np.isfinite(program.lower)
     if bounded.any():
@@ -200,14 +156,14 @@ def _point(program: Program, path: interior.Path) -> Point:
     return Point(path.x[0], pushes, float(path.weight[0]))
 
 
-def lower_bound(program: Program, point: Point) -> tuple[float, float]:
+def lower_bound(program: OrbitProgram, point: Point) -> tuple[float, float]:
     """A lower bound of the loss over all embeddings, in all dimensions; and of the least eigenvalue
     of the dual matrix that shows it, never above 0."""
     dual = _dual(program, point.x, 1.0, np.zeros(program.num_variables), point.pushes)
     return dual.minorant.here - dual.deficit, dual.eigenvalue
 
 
-def attained(program: Program, x: Float[np.ndarray, " O"]) -> Float[np.ndarray, " O"]:
+def attained(program: OrbitProgram, x: Float[np.ndarray, " O"]) -> Float[np.ndarray, " O"]:
     """A point nearby that is proven to be a Gram matrix: shrunk towards orthogonal embeddings.
 
     With a bound l > 0 of entries it may miss that by as little.
@@ -215,30 +171,6 @@ def attained(program: Program, x: Float[np.ndarray, " O"]) -> Float[np.ndarray, 
     algebra = program.algebra
     least = least_eigenvalue(algebra, np.ones(len(algebra.points)), x)
     return x / (1 - least)
-
-
-def upper_value(program: Program, x: Float[np.ndarray, " O"]) -> float:
-    """The loss at x, rounded upwards."""
-    rounding.check_numpy()
-    weights, _, slopes, orbits = program.slots
-    logs, shares = program.shares(x)
-    arguments = np.abs(slopes) * np.append(1 - x, 0.0)[orbits]
-    return (
-        program.value(x)
-        + rounding.orbit_value(
-            len(orbits) + program.num_variables,
-            slopes.shape[1],
-            weights=float(weights.sum()),
-            arguments=float(weights @ np.sum(shares * arguments, axis=1)),
-            sizes=float(
-                weights
-                @ (np.abs(logs) + np.max(np.where(shares > 0, np.abs(program.slots.logs), 0), 1))
-                + np.abs(program.pulls) @ np.abs(1 - x)
-            )
-            + abs(program.terms.constant),
-        )
-        + program.draws.local(x).error
-    )
 
 
 class Solved(NamedTuple):
@@ -264,24 +196,24 @@ class Solved(NamedTuple):
         return self.value - self.lower
 
 
-def solve_program(program: Program) -> Solved:
+def solve_program(program: OrbitProgram) -> Solved:
     """Solve and certify the program that symmetry leaves."""
     return solve_programs([program])[0]
 
 
-def solve_programs(programs: Sequence[Program]) -> list[Solved]:
+def solve_programs(programs: Sequence[OrbitProgram]) -> list[Solved]:
     """Solve and certify programs; those that differ in numbers alone in lock step."""
     found: dict[int, Solved] = {}
     for places in alike(programs):
         some = [programs[place] for place in places]
         start = np.tile(some[0].start, (len(some), 1))
-        path = interior.minimise(Programs(some), start)
+        path = interior.minimise(some[0].joined(some), start)
         for lane, (place, program) in enumerate(zip(places.tolist(), some, strict=True)):
             own = path.at(np.array([lane]))
             point = _point(program, own)
             x = attained(program, point.x)
             lower, eigenvalue = lower_bound(program, point)
-            found[place] = Solved(x, upper_value(program, x), lower, own, eigenvalue)
+            found[place] = Solved(x, program.upper_value(x), lower, own, eigenvalue)
     return [found[place] for place in range(len(programs))]
 
 
@@ -294,7 +226,7 @@ class Level:
         solved: the program's solution, if at hand.
     """
 
-    def __init__(self, program: Program, level: float, solved: Solved | None = None) -> None:
+    def __init__(self, program: OrbitProgram, level: float, solved: Solved | None = None) -> None:
         self.program = program
         self.solved = solved or solve_program(program)
         value = self.solved.value
@@ -341,7 +273,8 @@ def upper_ends(
 
 def _ends(levels: list[Level], functionals: np.ndarray) -> Float[np.ndarray, "L K"]:
     number, count = len(functionals), len(levels)
-    programs = Programs([level.program for level in levels])
+    chosen = [level.program for level in levels]
+    programs = chosen[0].joined(chosen)
     top = np.array([level.level for level in levels])
     apart = top - [level.solved.lower for level in levels]
     # There the room up to the level is about ν as well: the analytic centre.
@@ -356,5 +289,5 @@ def _ends(levels: list[Level], functionals: np.ndarray) -> Float[np.ndarray, "L 
     def bound(lane: int, path: interior.Path) -> float:
         return levels[lanes[lane]].bound(path, tilts[lane])
 
-    spread = Programs([levels[lane].program for lane in lanes])
+    spread = chosen[0].joined([chosen[lane] for lane in lanes])
     return interior.reach(spread, path, tilts, top[lanes], bound).reshape(count, number)

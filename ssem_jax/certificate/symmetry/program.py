@@ -12,6 +12,7 @@ Its solution is that of :mod:`.interior`, many programs of one algebra in lock s
 
 from __future__ import annotations
 
+import abc
 import functools
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -20,11 +21,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from ssem_jax.certificate import rounding
 from ssem_jax.certificate.symmetry.algebra import Algebra
 from ssem_jax.certificate.symmetry.blocks import block_diagonalise
 from ssem_jax.certificate.symmetry.draws import Draws
 from ssem_jax.certificate.symmetry.draws import Local as Drawn
-from ssem_jax.certificate.symmetry.interior import LAST_BARRIER, Cone, Local, Stage, minimise
+from ssem_jax.certificate.symmetry.interior import (
+    LAST_BARRIER,
+    Cone,
+    Local,
+    Reduced,
+    Stage,
+    minimise,
+)
 from ssem_jax.losses.terms import Kind, Terms
 
 ONE = np.zeros(1, int)
@@ -49,8 +58,97 @@ class Slots(NamedTuple):
     orbits: Int[np.ndarray, "T K"]
 
 
-class Program:
-    """A loss over the orbits of an algebra.
+class Minorant(NamedTuple):
+    """f(y) ≥ here + slope·(y - x) - margin for all entries |y| ≤ 1.
+
+    Attributes:
+        here: about f(x).
+        slope: γ.
+        margin: rounding of all that.
+    """
+
+    here: float
+    slope: Float[np.ndarray, " O"]
+    margin: float
+
+
+class OrbitProgram(abc.ABC):
+    """A convex loss over the orbits of an algebra, whatever is known of it.
+
+    Args:
+        algebra: of the colours of pairs.
+        lower: entries of G are at least this, if given.
+
+    Raises:
+        ValueError: a bound that is not below 1.
+    """
+
+    def __init__(self, algebra: Algebra, lower: float | None = None) -> None:
+        if lower is not None and not lower < 1:
+            raise ValueError(
+                f"entries of a Gram matrix of unit vectors cannot all be at least {lower:g}, or "
+                "are all 1; give a bound below 1."
+            )
+        self.algebra = algebra
+        self.lower = np.full(len(algebra.orbits), -np.inf if lower is None else float(lower))
+
+    @property
+    @abc.abstractmethod
+    def shape(self) -> tuple[Any, ...]:
+        """What programs have in common that differ in numbers alone."""
+
+    @abc.abstractmethod
+    def joined(self, programs: Sequence[Any]) -> Reduced:
+        """Programs of this shape, a lane each."""
+
+    @abc.abstractmethod
+    def minorant(self, x: Float[np.ndarray, " O"]) -> Minorant:
+        """An affine function below f, near it at x."""
+
+    @abc.abstractmethod
+    def upper_value(self, x: Float[np.ndarray, " O"]) -> float:
+        """f(x), rounded upwards."""
+
+    @property
+    def num_variables(self) -> int:
+        """O."""
+        return len(self.algebra.orbits)
+
+    def variable(self, kind: Kind) -> int:
+        """The orbit of a kind of pairs; O on the diagonal."""
+        orbit = int(self.algebra.orbit_of[self.algebra.colour(kind)])
+        return orbit if orbit >= 0 else self.num_variables
+
+    def functional(self, entries: Mapping[Kind, float]) -> Float[np.ndarray, " O"]:
+        """(O,) coefficients of Σ_k c_k G_k; diagonal kinds, which are 1, do not count."""
+        found = np.zeros(self.num_variables + 1)
+        for kind, coefficient in entries.items():
+            found[self.variable(kind)] += coefficient
+        return found[:-1]
+
+    def entries(self, x: Float[np.ndarray, " O"]) -> dict[Kind, float]:
+        """The entry of G of every kind of pairs off the diagonal."""
+        orbit_of = self.algebra.orbit_of
+        return {
+            name: float(x[orbit])
+            for name, orbit in zip(self.algebra.names, orbit_of, strict=True)
+            if orbit >= 0
+        }
+
+    @property
+    def cone(self) -> Cone:
+        """The blocks that must be positive semidefinite."""
+        return _cone(self.algebra, self.lower.tobytes())
+
+    @cached_property
+    def start(self) -> Float[np.ndarray, " O"]:
+        """A point inside: orthogonal embeddings, or such that are a little alike."""
+        floor = np.maximum(self.lower, -1.0)
+        return np.where(floor < 0, 0.0, floor + INSIDE * (1 - floor))
+
+
+class Program(OrbitProgram):
+    """A loss that says its terms.
 
     Args:
         algebra: of the colours of pairs.
@@ -62,14 +160,8 @@ class Program:
     """
 
     def __init__(self, algebra: Algebra, terms: Terms, lower: float | None = None) -> None:
-        if lower is not None and not lower < 1:
-            raise ValueError(
-                f"entries of a Gram matrix of unit vectors cannot all be at least {lower:g}, or "
-                "are all 1; give a bound below 1."
-            )
-        self.algebra, self.terms = algebra, terms
-        number = len(algebra.orbits)
-        self.lower = np.full(number, -np.inf if lower is None else float(lower))
+        super().__init__(algebra, lower)
+        self.terms, number = terms, self.num_variables
         width = max((len(term.slots) for term in terms.terms), default=1)
         shape = len(terms.terms), width
         weights = np.array([term.weight for term in terms.terms], float)
@@ -77,38 +169,13 @@ class Program:
         orbits = np.full(shape, number)
         for t, term in enumerate(terms.terms):
             for s, (kind, log, slope) in enumerate(term.slots):
-                logs[t, s], slopes[t, s], orbits[t, s] = log, slope, self._variable(kind)
+                logs[t, s], slopes[t, s], orbits[t, s] = log, slope, self.variable(kind)
         self.slots = Slots(weights, logs, slopes, orbits)
-        self.draws = Draws(terms.draws, self._variable, number)
+        self.draws = Draws(terms.draws, self.variable, number)
         self.pulls = np.zeros(number)
         for kind, pull in terms.pulls.items():
-            if (orbit := self._variable(kind)) < number:
+            if (orbit := self.variable(kind)) < number:
                 self.pulls[orbit] += pull
-
-    def _variable(self, kind: Kind) -> int:
-        orbit = int(self.algebra.orbit_of[self.algebra.colour(kind)])
-        return orbit if orbit >= 0 else len(self.algebra.orbits)
-
-    @property
-    def num_variables(self) -> int:
-        """O."""
-        return len(self.algebra.orbits)
-
-    def functional(self, entries: Mapping[Kind, float]) -> Float[np.ndarray, " O"]:
-        """(O,) coefficients of Σ_k c_k G_k; diagonal kinds, which are 1, do not count."""
-        found = np.zeros(self.num_variables + 1)
-        for kind, coefficient in entries.items():
-            found[self._variable(kind)] += coefficient
-        return found[:-1]
-
-    def entries(self, x: Float[np.ndarray, " O"]) -> dict[Kind, float]:
-        """The entry of G of every kind of pairs off the diagonal."""
-        orbit_of = self.algebra.orbit_of
-        return {
-            name: float(x[orbit])
-            for name, orbit in zip(self.algebra.names, orbit_of, strict=True)
-            if orbit >= 0
-        }
 
     def exponents(self, x: Float[np.ndarray, " O"]) -> Float[np.ndarray, "T K"]:
         """log c - ς(1-x) of every slot."""
@@ -132,15 +199,59 @@ class Program:
         return Programs([self]).local(x[None], ONE).slope[0]
 
     @property
-    def cone(self) -> Cone:
-        """The blocks that must be positive semidefinite."""
-        return _cone(self.algebra, self.lower.tobytes())
+    def shape(self) -> tuple[Any, ...]:
+        """Algebra, bounds, and which slots there are."""
+        orbits, drawn = self.slots.orbits, bool(self.draws.terms)
+        return id(self.algebra), self.lower.tobytes(), orbits.shape, orbits.tobytes(), drawn
 
-    @cached_property
-    def start(self) -> Float[np.ndarray, " O"]:
-        """A point inside: orthogonal embeddings, or such that are a little alike."""
-        floor = np.maximum(self.lower, -1.0)
-        return np.where(floor < 0, 0.0, floor + INSIDE * (1 - floor))
+    def joined(self, programs: Sequence[Program]) -> Programs:
+        """Programs of this shape, a lane each."""
+        return Programs(programs)
+
+    def minorant(self, x: Float[np.ndarray, " O"]) -> Minorant:
+        """That of Gibbs, of the shares at x; of draws the tangent."""
+        rounding.check_numpy()
+        weights, logs, slopes, orbits = self.slots
+        _, shares = self.shares(x)
+        used = shares > 0
+        log_shares = np.log(np.where(used, shares, 1))
+        log_counts = np.where(used, logs, 0)
+        constant = float(weights @ np.sum(shares * (log_counts - log_shares), axis=1))
+        flat = (weights[:, None] * shares * slopes).ravel()
+        number = self.num_variables
+        pushes = np.bincount(orbits.ravel(), flat, number + 1)[:number]
+        slope = pushes - self.pulls
+        here = constant + self.terms.constant - float(slope @ (1 - x))
+        steep = np.max(np.abs(slopes), axis=1)
+        of_orbit = int(np.bincount(orbits.ravel(), minlength=number + 1)[:-1].max(initial=0))
+        margin = rounding.orbit_minorant(
+            max(sum(orbits.shape), of_orbit + number),
+            slopes.shape[1],
+            loose=float(weights @ (np.max(np.abs(log_counts), axis=1) + 2 * steep + 1)),
+            sizes=float(weights @ np.sum(shares * (np.abs(log_counts) - log_shares), axis=1))
+            + abs(self.terms.constant),
+            slopes=float(np.abs(pushes).sum() + np.abs(self.pulls).sum()),
+        )
+        drawn = self.draws.local(x)  # entries differ by 2 at most
+        margin = margin + drawn.error + 2 * drawn.loose
+        return Minorant(here + drawn.value, slope + drawn.slope, margin)
+
+    def upper_value(self, x: Float[np.ndarray, " O"]) -> float:
+        """f(x), rounded upwards."""
+        rounding.check_numpy()
+        weights, _, slopes, orbits = self.slots
+        logs, shares = self.shares(x)
+        arguments = np.abs(slopes) * np.append(1 - x, 0.0)[orbits]
+        counts = np.max(np.where(shares > 0, np.abs(self.slots.logs), 0), axis=1)
+        sizes = float(weights @ (np.abs(logs) + counts) + np.abs(self.pulls) @ np.abs(1 - x))
+        error = rounding.orbit_value(
+            len(orbits) + self.num_variables,
+            slopes.shape[1],
+            weights=float(weights.sum()),
+            arguments=float(weights @ np.sum(shares * arguments, axis=1)),
+            sizes=sizes + abs(self.terms.constant),
+        )
+        return self.value(x) + error + self.draws.local(x).error
 
 
 @functools.lru_cache(maxsize=64)
@@ -230,14 +341,12 @@ class Programs:
         return Local(value, slope, bend)
 
 
-def alike(programs: Sequence[Program]) -> list[Int[np.ndarray, " B"]]:
-    """Which programs differ in numbers alone: places of those of every kind."""
-    kinds: dict[tuple[Any, ...], list[int]] = {}
+def alike(programs: Sequence[OrbitProgram]) -> list[Int[np.ndarray, " B"]]:
+    """Which programs differ in numbers alone: places of those of every shape."""
+    shapes: dict[tuple[Any, ...], list[int]] = {}
     for place, program in enumerate(programs):
-        orbits, drawn = program.slots.orbits, bool(program.draws.terms)
-        shape = id(program.algebra), program.lower.tobytes(), orbits.shape, orbits.tobytes(), drawn
-        kinds.setdefault(shape, []).append(place)
-    return [np.array(places) for places in kinds.values()]
+        shapes.setdefault(program.shape, []).append(place)
+    return [np.array(places) for places in shapes.values()]
 
 
 def minimised(program: Program, last: float = LAST_BARRIER) -> Float[np.ndarray, " O"]:

@@ -28,27 +28,28 @@ from ssem_jax.certificate.symmetry.bounds import (
     upper_ends,
 )
 from ssem_jax.certificate.symmetry.colours import LISTED_LIMIT, common_closure, in_colours
-from ssem_jax.certificate.symmetry.program import Program
+from ssem_jax.certificate.symmetry.program import OrbitProgram, Program
+from ssem_jax.certificate.symmetry.unsaid import UNSAID_LIMIT, UnsaidProgram
 from ssem_jax.compute.kernels import one_thread
 from ssem_jax.losses.base import PROVEN, GramLoss, convexity_of
 from ssem_jax.losses.structured import RELATIONS, relation_matrix
 from ssem_jax.losses.terms import (
     BETWEEN,
+    CLASSES,
     LISTED,
     OTHER,
-    PROTOTYPES,
     SELF,
     TOWERS,
     VIEW,
     WITHIN,
     Kind,
     Terms,
+    class_fibre,
 )
 from ssem_jax.problem.structure import ClassStructure
 
-SIZES_LIMIT = 8
-"""Different class sizes up to which brackets are computed: k of them leave some k²/2 variables, and
-8 take a second a cell."""
+SIZES_LIMIT = 12
+"""Kinds of classes up to which brackets are computed: k of them leave some k²/2 variables."""
 
 
 class Arrangement(NamedTuple):
@@ -58,12 +59,14 @@ class Arrangement(NamedTuple):
         algebra: of their colours.
         relations: of every colour to the class structure: self, view, within or between.
         sizes: (F,) instances of the class of every fibre.
+        of_class: (m,) the fibre of every class, where these alone have fibres.
         parts: of a loss that is written out: its parts at τ = 1, in colours.
     """
 
     algebra: Algebra
     relations: tuple[str, ...]
     sizes: Int[np.ndarray, " F"]
+    of_class: Int[np.ndarray, " m"] = np.zeros(0, int)
     parts: tuple[Terms, ...] = ()
 
 
@@ -76,16 +79,25 @@ def _relation_of(kind: Kind) -> str:
 
 
 @functools.lru_cache(maxsize=256)
-def _built(roles: str, structure: ClassStructure) -> Arrangement:
-    pairs = ClassStructure(structure.sizes)
+def _built(roles: str, structure: ClassStructure, merge: bool = True) -> Arrangement:
+    pairs, sizes = ClassStructure(structure.sizes), structure.sizes
+    if roles == CLASSES:
+        algebra = built.classes(structure, merge=merge)
+        names = [str(n) if merge else class_fibre(k) for k, n in enumerate(sizes)]
+        of_class = np.array([algebra.fibres.index(name) for name in names])
+        of_fibre = np.zeros(len(algebra.fibres), int)
+        of_fibre[of_class] = sizes
+        return Arrangement(algebra, _relations(algebra), of_fibre, of_class)
     if roles == TOWERS:
         algebra, beside = built.towers(built.classes(pairs), swap=True), 0
-    elif roles == PROTOTYPES:
-        algebra, beside = built.prototypes(tuple(n - 1 for n in structure.sizes)), 1
     else:
-        algebra, beside = built.classes(structure), 0
-    sizes = [int(re.findall(r"\d+", fibre)[-1]) + beside for fibre in algebra.fibres]
-    return Arrangement(algebra, tuple(map(_relation_of, algebra.names)), np.array(sizes))
+        algebra, beside = built.prototypes(tuple(n - 1 for n in sizes)), 1
+    of_fibre = np.array([int(re.findall(r"\d+", fibre)[-1]) + beside for fibre in algebra.fibres])
+    return Arrangement(algebra, _relations(algebra), of_fibre)
+
+
+def _relations(algebra: Algebra) -> tuple[str, ...]:
+    return tuple(map(_relation_of, algebra.names))
 
 
 @functools.lru_cache(maxsize=32)
@@ -99,25 +111,26 @@ def _written(tree: Any, structure: ClassStructure) -> Arrangement:
     owners = first[algebra.diagonal] // len(colours)
     sizes = np.asarray(structure.sizes)[structure.class_ids[owners]]
     parts = tuple(in_colours(one, colours, algebra) for one in losses)
-    return Arrangement(algebra, named, sizes, parts)
+    return Arrangement(algebra, named, sizes, parts=parts)
 
 
 def arranged(loss: GramLoss, structure: ClassStructure) -> Arrangement:
     """The pairs of a structure in the roles that a loss gives its embeddings.
 
     Raises:
-        ValueError: the loss does not say its terms; or it is written out, for more embeddings than
-            colours are searched for.
+        ValueError: the loss does not say its terms, and averages may raise it, or its embeddings
+            are many; or it is written out, for more embeddings than colours are searched for.
     """
-    if not says_terms(loss):
+    if not (says_terms(loss) or is_averaged(loss, structure)):
         raise ValueError(
             f"{type(loss).__name__} does not say its terms, from which a program is made; SupCL "
             "does, and CrossModal, NormFace, KindContrast, Spread and means over batches in "
-            "ssem_jax.losses. Use solve and certify."
+            f"ssem_jax.losses. Without them a loss has to be convex and symmetric, with up to "
+            f"{UNSAID_LIMIT} embeddings. Use solve and certify."
         )
-    if loss.roles == LISTED:
+    if loss.roles == LISTED and says_terms(loss):
         return _written(jax.tree.structure(loss), structure)
-    return _built(loss.roles, structure)
+    return _built(loss.roles, structure, loss.like_classes)
 
 
 def says_terms(loss: GramLoss) -> bool:
@@ -126,13 +139,27 @@ def says_terms(loss: GramLoss) -> bool:
     return known and convexity_of(loss) == PROVEN
 
 
+def is_averaged(loss: GramLoss, structure: ClassStructure) -> bool:
+    """Whether a loss that does not say its terms is reduced by its Gram matrix."""
+    few = structure.num_embeddings <= UNSAID_LIMIT
+    return loss.convex and loss.symmetric and few and loss.roles == CLASSES
+
+
+def num_kinds(loss: GramLoss, structure: ClassStructure) -> int:
+    """Kinds of classes: sizes, unless every class plays a part of its own."""
+    return len(set(structure.sizes)) if loss.like_classes else structure.num_classes
+
+
 def has_program(loss: GramLoss, structure: ClassStructure) -> bool:
     """Whether the program of a loss is small enough to bracket its quantities."""
     small = structure.num_embeddings <= LISTED_LIMIT or loss.roles != LISTED
-    return says_terms(loss) and small and len(set(structure.sizes)) <= SIZES_LIMIT
+    known = (says_terms(loss) and small) or is_averaged(loss, structure)
+    return known and num_kinds(loss, structure) <= SIZES_LIMIT
 
 
-def program_of(loss: GramLoss, structure: ClassStructure, least: float | None = None) -> Program:
+def program_of(
+    loss: GramLoss, structure: ClassStructure, least: float | None = None
+) -> OrbitProgram:
     """The program that symmetry leaves of one cell.
 
     Args:
@@ -141,6 +168,8 @@ def program_of(loss: GramLoss, structure: ClassStructure, least: float | None = 
         least: the least that similarities may be, if bounded.
     """
     arrangement = arranged(loss, structure)
+    if not says_terms(loss):
+        return UnsaidProgram(arrangement.algebra, arrangement.of_class, loss, structure, least)
     terms = _mixed(loss, arrangement.parts) if arrangement.parts else loss.terms(structure)
     return Program(arrangement.algebra, cast(Terms, terms), least)
 
@@ -182,14 +211,14 @@ def quantities_of(arrangement: Arrangement, structure: ClassStructure) -> Functi
     total, p = algebra.num_points, structure.num_views
     pairs = algebra.sizes / total
     weights = {
-        "view_variance": -np.where(np.isin(relations, (SELF, VIEW)), pairs / p, 0),
+        "view_variance": -np.where(np.isin(relations, (SELF, VIEW)), pairs / p, 0) * (p > 1),
         "delta2": _instance_weights(arrangement, structure)[0],
         "mean_squared": pairs / total,
         "within_similarity": _mean_over(algebra, relations == WITHIN),
         "between_similarity": _mean_over(algebra, relations == BETWEEN),
     }
     slopes, constants = _functionals(arrangement, np.stack([weights[q] for q in QUANTITIES]))
-    lone = {"view_variance": 1.0, "within_similarity": float(WITHIN not in relations)}
+    lone = {"view_variance": float(p > 1), "within_similarity": float(WITHIN not in relations)}
     return Functionals(slopes, constants + [lone.get(name, 0.0) for name in QUANTITIES])
 
 
@@ -228,8 +257,7 @@ def class_functionals(
         The functionals, and which one is that of every class or pair.
     """
     algebra = arrangement.algebra
-    fibre_of = {int(name): place for place, name in enumerate(algebra.fibres)}
-    fibres = np.array([fibre_of[size] for size in structure.sizes])
+    fibres = arrangement.of_class
     if not products:
         found = instance_variances(arrangement, structure)
         return Functionals(found.slopes[1:], found.constants[1:]), fibres
@@ -297,7 +325,7 @@ def similarity_of(arrangement: Arrangement, name: str) -> Functionals:
 
 def solved_cells(
     losses: GramLoss, structure: ClassStructure, size: int, least: float | None = None
-) -> list[tuple[Program, Solved]]:
+) -> list[tuple[OrbitProgram, Solved]]:
     """The program of every cell, solved.
 
     Args:
@@ -308,7 +336,7 @@ def solved_cells(
     """
     programs = []
     for cell in range(size):
-        one = jax.tree.map(lambda leaf, cell=cell: float(leaf[cell]), losses)
+        one = jax.tree.map(lambda leaf, cell=cell: np.asarray(leaf)[cell].tolist(), losses)
         programs.append(program_of(one, structure, least))
     return list(zip(programs, solve_programs(programs), strict=True))
 

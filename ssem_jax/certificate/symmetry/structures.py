@@ -11,7 +11,7 @@ from collections import Counter
 from functools import reduce
 
 from ssem_jax.certificate.symmetry.algebra import Algebra, beside, copies, point, product
-from ssem_jax.losses.terms import BETWEEN, FEATURE, OTHER, PROTOTYPE, VIEW, WITHIN
+from ssem_jax.losses.terms import BETWEEN, FEATURE, OTHER, PROTOTYPE, VIEW, WITHIN, class_fibre
 from ssem_jax.problem.structure import ClassStructure, check_structure
 from ssem_jax.problem.validation import check_count
 
@@ -38,7 +38,7 @@ def classes(structure: ClassStructure, *, merge: bool = True) -> Algebra:
         counts = sorted(Counter(structure.sizes).items(), reverse=True)
         kinds = [copies(block(str(size), size), count, BETWEEN) for size, count in counts]
     else:
-        kinds = [block(f"class {number}", size) for number, size in enumerate(structure.sizes)]
+        kinds = [block(class_fibre(number), size) for number, size in enumerate(structure.sizes)]
     return reduce(lambda one, other: beside(one, other, BETWEEN), kinds)
 
 
