@@ -11,7 +11,7 @@ from ssem_jax.certificate.symmetry import Program, solve_program
 from ssem_jax.certificate.symmetry import structures as built
 from ssem_jax.certificate.symmetry.collapse import instance_slack
 from ssem_jax.certificate.symmetry.draws import _moments
-from ssem_jax.certificate.symmetry.interior import Local
+from ssem_jax.certificate.symmetry.newton import Local
 from ssem_jax.certificate.symmetry.program import Programs
 from ssem_jax.losses import kinds
 from ssem_jax.losses.drawn import drawn_batch_terms

@@ -32,7 +32,9 @@ import numpy as np
 from jaxtyping import Float
 
 from ssem_jax.certificate.features.outputs import Outputs, outputs_of
-from ssem_jax.certificate.symmetry.interior import Cone, Local, minimise
+from ssem_jax.certificate.symmetry.cones import Cone, group_of
+from ssem_jax.certificate.symmetry.interior import minimise
+from ssem_jax.certificate.symmetry.newton import Local
 from ssem_jax.losses.features import Balls, Budget, LastLayer, Ridge, Unit
 
 START = 0.4
@@ -235,15 +237,12 @@ class FeatureProgram:
         """The blocks that must be positive semidefinite; room in the limits comes last."""
         pairs = [self.blocks(x) for x in np.eye(self.num_variables)]
         means = np.stack([whole for whole, _ in pairs])
-        groups: list[tuple[np.ndarray, np.ndarray]]
-        groups = [(np.zeros((1, *means.shape[1:])), means[None])]
+        groups = [group_of(np.zeros((1, *means.shape[1:])), means[None])]
         if len(self.several):
             apart = np.stack([rest[self.several] for _, rest in pairs], axis=1)
-            groups.append((np.zeros((len(self.several), 2, 2)), apart))
+            groups.append(group_of(np.zeros((len(self.several), 2, 2)), apart))
         functions, most = self.limits
-        if len(most):
-            groups.append((most[:, None, None], -functions[:, :, None, None]))
-        return Cone(groups)
+        return Cone(groups, self.num_variables, (most, -functions))
 
     def lifted(self, x: Float[np.ndarray, " O"], amount: float) -> Float[np.ndarray, " O"]:
         """x with as much more on the diagonal of every block."""

@@ -2,8 +2,11 @@ r"""Block-diagonalisation: which small matrices are positive semidefinite iff a 
 
 A symmetric X of the algebra, drawn at random, has an eigenspace for every row of every irreducible
 block. So the vectors that the algebra makes of one eigenvector of T(X) span an irreducible module;
-with an orthonormal basis Q of it, X ↦ QᵀT(X)Q is a block. Blocks are equal iff their characters
-are; and the multiplicities m_κ, with which they fill N dimensions, are read off the traces
+with an orthonormal basis Q of it, X ↦ QᵀT(X)Q is a block. Every vector of Q is taken from one
+fibre, and so is the eigenvector: a colour then has entries in the rows of its source and the
+columns of its target alone, and eigenvectors of pairs within a fibre are enough. Blocks are equal
+iff they have an eigenvalue of X in common; and the multiplicities m_κ, with which they fill N
+dimensions, are read off the traces
 
 .. math:: \operatorname{tr}(A_c) = \sum_\kappa m_\kappa \operatorname{tr}(B_\kappa(A_c)),
 
@@ -17,7 +20,7 @@ import functools
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from ssem_jax.certificate.symmetry.algebra import Algebra, Piece
 
@@ -29,24 +32,39 @@ SEPARATION = 1e-9
 INDEPENDENCE = 1e-7
 """Singular values below this, of the largest, are rounding: images are scaled by their norms."""
 LIKENESS = 1e-6
-"""Characters that differ by less, of scaled matrices, are equal; as do integers found."""
+"""Eigenvalues and traces that differ by less, of scaled matrices, are equal; as do integers
+found."""
+ZERO = 1e-12
+"""Entries of scaled matrices below this are rounding."""
 
 
 class Block(NamedTuple):
-    """An irreducible block.
+    """An irreducible block, by its nonzero entries.
 
     Attributes:
         multiplicity: m_κ.
-        matrices: (r, d, d) of every colour.
+        fibres: (d,) the fibre of every row.
+        colour: of an entry.
+        row, column: of an entry.
+        value: of an entry, of the matrix of its colour.
     """
 
     multiplicity: int
-    matrices: Float[np.ndarray, "r d d"]
+    fibres: Int[np.ndarray, " d"]
+    colour: Int[np.ndarray, " E"]
+    row: Int[np.ndarray, " E"]
+    column: Int[np.ndarray, " E"]
+    value: Float[np.ndarray, " E"]
 
     @property
     def dim(self) -> int:
         """d."""
-        return self.matrices.shape[1]
+        return len(self.fibres)
+
+    def matrix(self, coefficients: Float[np.ndarray, " r"]) -> Float[np.ndarray, "d d"]:
+        """That of an element of the algebra."""
+        places, entries = self.row * self.dim + self.column, coefficients[self.colour] * self.value
+        return np.bincount(places, entries, self.dim**2).reshape(self.dim, self.dim)
 
 
 @functools.lru_cache(maxsize=64)
@@ -73,49 +91,89 @@ def block_diagonalise(algebra: Algebra, seed: int = 0) -> list[Block]:
     )
 
 
-def _modules(
-    algebra: Algebra, scale: np.ndarray, rng: np.random.Generator
-) -> list[Float[np.ndarray, "r d d"]]:
-    """A block, of matrices divided by `scale`, for every irreducible module."""
+def _modules(algebra: Algebra, scale: np.ndarray, rng: np.random.Generator) -> list[Block]:
+    """A block for every irreducible module; multiplicities are still to be found."""
     drawn = rng.standard_normal(algebra.num_colours)
-    element = (drawn + drawn[algebra.transpose]) / scale
-    found: list[np.ndarray] = []
-    for piece in algebra.pieces:
-        values, vectors = np.linalg.eigh(piece.matrix(element))
-        apart = SEPARATION * max(1.0, float(np.abs(values).max()))
-        cuts = np.flatnonzero(np.diff(values) > apart) + 1
-        for space in np.split(vectors, cuts, axis=1):
-            block = _module(piece, space @ rng.standard_normal(space.shape[1]), scale)
-            if not any(_alike(block, known) for known in found):
-                found.append(block)
+    within = algebra.source == algebra.target
+    element = np.where(within, (drawn + drawn[algebra.transpose]) / scale, 0.0)
+    known: list[list[float]] = [[] for _ in algebra.fibres]  # eigenvalues of the blocks found
+    found: list[Block] = []
+    for fibre, piece in enumerate(algebra.pieces):
+        own = np.flatnonzero(algebra.source[piece.colours] == fibre)
+        values, vectors = np.linalg.eigh(piece.matrix(element)[np.ix_(own, own)])
+        apart = max(1.0, float(np.abs(values).max()))
+        cuts = np.flatnonzero(np.diff(values) > SEPARATION * apart) + 1
+        spaces = zip(np.split(values, cuts), np.split(vectors, cuts, axis=1), strict=True)
+        for near, space in spaces:
+            if any(abs(value - near[0]) <= LIKENESS * apart for value in known[fibre]):
+                continue
+            vector = np.zeros(piece.size)
+            vector[own] = space @ rng.standard_normal(space.shape[1])
+            block = _module(algebra, piece, vector / np.linalg.norm(vector), scale)
+            whole = block.matrix(element)
+            for other in np.unique(block.fibres).tolist():
+                rows = np.flatnonzero(block.fibres == other)
+                part = whole[np.ix_(rows, rows)]
+                known[other] += np.linalg.eigvalsh((part + part.T) / 2).tolist()
+            found.append(block)
     return found
 
 
-def _module(piece: Piece, vector: np.ndarray, scale: np.ndarray) -> Float[np.ndarray, "r d d"]:
-    """The block on the module that one vector makes."""
-    images = piece.images(vector / np.linalg.norm(vector), len(scale)) / scale[:, None]
-    _, sizes, rows = np.linalg.svd(images, full_matrices=False)
-    basis = rows[sizes > INDEPENDENCE * sizes[0]]
-    moved = np.stack([piece.images(row, len(scale)) for row in basis])  # (d, r, size)
-    return np.einsum("ks,lrs->rkl", basis, moved) / scale[:, None, None]
+def _module(
+    algebra: Algebra, piece: Piece, vector: Float[np.ndarray, " size"], scale: np.ndarray
+) -> Block:
+    """The block on the module that one vector makes, of pairs within the fibre of a piece."""
+    moved = piece.images(vector, algebra.num_colours)[piece.colours]
+    images = moved / scale[piece.colours, None]
+    sources = algebra.source[piece.colours]
+    sizes = np.linalg.norm(images, axis=1)
+    least = INDEPENDENCE * sizes.max()
+    basis: list[np.ndarray] = []
+    fibres: list[np.ndarray] = []
+    for fibre in np.unique(sources[sizes > least]).tolist():
+        part = images[sources == fibre]
+        _, lengths, rows = np.linalg.svd(part, full_matrices=False)
+        basis.append(rows[lengths > least])
+        fibres.append(np.full(len(basis[-1]), fibre))
+    vectors, owners = np.concatenate(basis), np.concatenate(fibres)
+    numbers = np.bincount(owners, minlength=len(algebra.fibres))
+    starts = np.cumsum(numbers) - numbers
+    parts: list[np.ndarray] = [np.zeros((4, 0))]
+    for first in range(numbers.max()):
+        for second in range(numbers.max()):
+            used = (numbers[algebra.source] > first) & (numbers[algebra.target] > second)
+            chosen = used[piece.colour]
+            colour = piece.colour[chosen]
+            left = vectors[starts[algebra.source[colour]] + first, piece.row[chosen]]
+            right = vectors[starts[algebra.target[colour]] + second, piece.column[chosen]]
+            sums = np.bincount(colour, left * piece.value[chosen] * right, len(scale))
+            kept = np.flatnonzero(used & (np.abs(sums) > ZERO * scale))
+            rows, columns = (
+                starts[ends[kept]] + turn
+                for ends, turn in ((algebra.source, first), (algebra.target, second))
+            )
+            parts.append(np.stack([kept, rows, columns, sums[kept]]))
+    whole = np.concatenate(parts, axis=1)
+    colour, row, column = whole[:3].astype(int)
+    return Block(0, owners, colour, row, column, whole[3])
 
 
-def _alike(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether two blocks have one character."""
-    if one.shape != other.shape:
-        return False
-    traces = [np.trace(block, axis1=1, axis2=2) for block in (one, other)]
-    return bool(np.allclose(*traces, rtol=0, atol=LIKENESS * one.shape[1]))
-
-
-def _counted(algebra: Algebra, scale: np.ndarray, found: list[np.ndarray]) -> list[Block] | None:
+def _counted(algebra: Algebra, scale: np.ndarray, found: list[Block]) -> list[Block] | None:
     """The blocks with their multiplicities; None unless all adds up."""
+    within = np.flatnonzero(algebra.source == algebra.target)
     traces = np.zeros(algebra.num_colours)
     traces[algebra.diagonal] = algebra.points / algebra.num_points
-    characters = np.stack([np.trace(block, axis1=1, axis2=2) for block in found], axis=1)
+
+    def character(block: Block) -> np.ndarray:
+        own = block.row == block.column
+        whole = np.bincount(block.colour[own], block.value[own], algebra.num_colours)
+        return (whole / scale)[within]
+
+    characters = np.stack([character(block) for block in found], axis=1)
+    traces = traces[within]
     shares = np.linalg.lstsq(characters, traces, rcond=None)[0]
     multiplicities = np.rint(shares * algebra.num_points).astype(int)
-    dims = np.array([block.shape[1] for block in found])
+    dims = np.array([block.dim for block in found])
     good = (
         np.abs(characters @ (multiplicities / algebra.num_points) - traces).max() <= LIKENESS
         and multiplicities.min() >= 1
@@ -125,7 +183,5 @@ def _counted(algebra: Algebra, scale: np.ndarray, found: list[np.ndarray]) -> li
     )
     if not good:
         return None
-    return [
-        Block(int(m), block * scale[:, None, None])
-        for m, block in zip(multiplicities, found, strict=True)
-    ]
+    pairs = zip(multiplicities.tolist(), found, strict=True)
+    return [block._replace(multiplicity=number) for number, block in pairs]

@@ -146,12 +146,10 @@ class Point(NamedTuple):
 
 
 def _point(program: OrbitProgram, path: interior.Path) -> Point:
-    """Where a path of one lane is; the bounds are the last of the blocks of size 1."""
+    """Where a path of one lane is; the bounds are the last of the blocks."""
     pushes, bounded = np.zeros(program.num_variables), np.isfinite(program.lower)
     if bounded.any():
-        pairs = zip(path.factors, path.duals, strict=True)
-        factor, dual = next(pair for pair in pairs if pair[0].shape[-1] == 1)
-        pushes[bounded] = np.maximum((dual / factor**2)[0, -int(bounded.sum()) :, 0, 0], 0)
+        pushes[bounded] = np.maximum((path.duals[-1] / path.factors[-1] ** 2)[0, :, 0, 0], 0)
         pushes[path.x[0] - program.lower > ACTIVE] = 0
     return Point(path.x[0], pushes, float(path.weight[0]))
 
@@ -264,7 +262,7 @@ def upper_ends(
     for places in alike([level.program for level in levels]):
         some = [levels[place] for place in places]
         cone = some[0].program.cone
-        at_once = max(1, CAPACITY // max(1, cone.rows * functionals.shape[1] * number))
+        at_once = max(1, CAPACITY // max(1, 4 * cone.width**2 * number))
         for first in range(0, len(some), at_once):
             chosen = places[first : first + at_once]
             found[chosen] = _ends([levels[place] for place in chosen], functionals)

@@ -13,7 +13,6 @@ Its solution is that of :mod:`.interior`, many programs of one algebra in lock s
 from __future__ import annotations
 
 import abc
-import functools
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -23,17 +22,11 @@ from jaxtyping import Float, Int
 
 from ssem_jax.certificate import rounding
 from ssem_jax.certificate.symmetry.algebra import Algebra
-from ssem_jax.certificate.symmetry.blocks import block_diagonalise
+from ssem_jax.certificate.symmetry.cones import Cone, cone_of
 from ssem_jax.certificate.symmetry.draws import Draws
 from ssem_jax.certificate.symmetry.draws import Local as Drawn
-from ssem_jax.certificate.symmetry.interior import (
-    LAST_BARRIER,
-    Cone,
-    Local,
-    Reduced,
-    Stage,
-    minimise,
-)
+from ssem_jax.certificate.symmetry.interior import LAST_BARRIER, Reduced, Stage, minimise
+from ssem_jax.certificate.symmetry.newton import Local
 from ssem_jax.losses.terms import Kind, Terms
 
 ONE = np.zeros(1, int)
@@ -138,7 +131,7 @@ class OrbitProgram(abc.ABC):
     @property
     def cone(self) -> Cone:
         """The blocks that must be positive semidefinite."""
-        return _cone(self.algebra, self.lower.tobytes())
+        return cone_of(self.algebra, self.lower.tobytes())
 
     @cached_property
     def start(self) -> Float[np.ndarray, " O"]:
@@ -254,29 +247,6 @@ class Program(OrbitProgram):
         return self.value(x) + error + self.draws.local(x).error
 
 
-@functools.lru_cache(maxsize=64)
-def _cone(algebra: Algebra, floors: bytes) -> Cone:
-    """The blocks of an algebra; and bounds of entries, the last ones of size 1."""
-    groups: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
-    for block in block_diagonalise(algebra):
-        base = block.matrices[algebra.diagonal].sum(axis=0)
-        along = [sum(block.matrices[c] for c in {*pair}) for pair in algebra.orbits]
-        slopes = np.reshape(along, (-1, block.dim, block.dim))
-        halves = (base + base.T) / 2, (slopes + slopes.transpose(0, 2, 1)) / 2
-        groups.setdefault(block.dim, []).append(halves)
-    lower = np.frombuffer(floors)
-    for orbit in np.flatnonzero(np.isfinite(lower)):
-        slope = np.zeros((len(lower), 1, 1))
-        slope[orbit] = 1
-        groups.setdefault(1, []).append((np.array([[-lower[orbit]]]), slope))
-    return Cone(
-        [
-            (np.stack([base for base, _ in group]), np.stack([slope for _, slope in group]))
-            for group in groups.values()
-        ]
-    )
-
-
 class Programs:
     """Programs that differ in numbers alone, a lane each, for :mod:`.interior`.
 
@@ -293,7 +263,8 @@ class Programs:
         self.pulls = np.stack([program.pulls for program in programs])
         self.constants = np.array([program.terms.constant for program in programs], float)
         self.orbits, number = first.slots.orbits, first.num_variables
-        self.of_slots = (self.orbits.reshape(-1, 1) == np.arange(number)).astype(float)
+        rows = np.arange(len(self.orbits))[:, None]
+        self.of_terms = (rows * (number + 1) + self.orbits).ravel()
 
     @property
     def cone(self) -> Cone:
@@ -326,19 +297,30 @@ class Programs:
         """f, its gradient and its Hessian."""
         value, shares = self._shares(x, lanes)
         weights, slopes = self.weights[lanes], self.slopes[lanes]
-        (count, terms, width), number = shares.shape, x.shape[1]
+        (count, terms, _), number = shares.shape, x.shape[1]
         steep = shares * slopes
-        of_slots = self.of_slots.reshape(terms, width, number)
-        means = (steep[:, :, None, :] @ of_slots)[:, :, 0]
-        squares = (weights[..., None] * steep * slopes).reshape(count, -1) @ self.of_slots
-        bend = squares[:, :, None] * np.eye(number)
-        bend = bend - np.swapaxes(means * weights[..., None], 1, 2) @ means
+        means = _summed(steep, self.of_terms, terms * (number + 1))
+        means = means.reshape(count, terms, number + 1)[..., :-1]
+        squares = _summed(weights[..., None] * steep * slopes, self.orbits.ravel(), number + 1)
+        roots = np.sqrt(weights)[..., None] * means
+        bend = -np.swapaxes(roots, 1, 2) @ roots
+        bend[:, np.arange(number), np.arange(number)] += squares[:, :-1]
         slope = np.einsum("bt,bto->bo", weights, means) - self.pulls[lanes]
         if drawn := self._drawn(x, lanes):
             value = value + np.array([each.value for each in drawn])
             slope = slope + np.stack([each.slope for each in drawn])
             bend = bend + np.stack([each.bend for each in drawn])
         return Local(value, slope, bend)
+
+
+def _summed(
+    numbers: Float[np.ndarray, "B T K"], places: Int[np.ndarray, " TK"], width: int
+) -> Float[np.ndarray, "B width"]:
+    """Sums of the numbers of each lane by place."""
+    lanes = len(numbers)
+    every = (np.arange(lanes)[:, None] * width + places).ravel()
+    sums = np.bincount(every, numbers.ravel(), lanes * width)
+    return sums.astype(float, copy=False).reshape(lanes, width)  # of no number they are integers
 
 
 def alike(programs: Sequence[OrbitProgram]) -> list[Int[np.ndarray, " B"]]:

@@ -18,7 +18,8 @@ from jaxtyping import Array, Float, Int
 
 from ssem_jax.certificate import rounding
 from ssem_jax.certificate.symmetry.algebra import Algebra
-from ssem_jax.certificate.symmetry.interior import Cone, Local
+from ssem_jax.certificate.symmetry.cones import Cone
+from ssem_jax.certificate.symmetry.newton import Local
 from ssem_jax.certificate.symmetry.program import Minorant, OrbitProgram
 from ssem_jax.compute.kernels import Kernel, map_first
 from ssem_jax.losses.base import GramLoss

@@ -1,0 +1,311 @@
+r"""Newton steps of an interior method, in units of the point where they are taken.
+
+**Digits.** Near an optimum blocks lose rank, and G, summed up from entries near 1, would have no
+digit of an eigenvalue of 1e-16. So a lane carries a factor R of G = R Rᵀ, and its dual as
+:math:`\tilde Z = R^\top Z R`, which is about νI: a step is :math:`\Delta G = R D R^\top`, R becomes
+R (I + D)^{1/2}, and an eigenvalue keeps its digits however small it gets. In x the system has
+directions of curvature 1e20 beside others of 1. In D it is
+
+.. math:: \sum_\kappa \langle D, D \tilde Z \rangle + k \, (L D)^\top \nabla^2 f \, L D,
+          \qquad \Delta x = L D,
+
+where the first part is about ν and the second one at most that of the loss; and where the columns
+of R are orthogonal, what is small in L is small by columns, so that a diagonal scaling is all that
+Cholesky factors need. D must keep the ties of the cone (:mod:`.cones`), whose multipliers are few;
+they are added as stiff springs first, so that no curvature along them is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from ssem_jax.certificate.symmetry.cones import Cone, Scaled, folded
+
+INVERTED = 96
+"""Unknowns up to which systems of all lanes are inverted at once; larger ones are factored."""
+SHIFT = 2.0**-50
+"""Added to the diagonal of a scaled system, whose entries are rounded."""
+TINY = float(np.finfo(float).tiny)
+
+
+class Local(NamedTuple):
+    """Losses at points, a lane each: values, gradients and Hessians."""
+
+    value: Float[np.ndarray, " B"]
+    slope: Float[np.ndarray, "B O"]
+    bend: Float[np.ndarray, "B O O"]
+
+
+class Path(NamedTuple):
+    """Where lanes are, primal and dual.
+
+    Attributes:
+        x: inside.
+        factors: R of every group of blocks.
+        duals: Z̃ = Rᵀ Z R.
+        weight: k, of the loss; 1 where it is minimised.
+        room: of the level; 1 where there is none.
+    """
+
+    x: Float[np.ndarray, "B O"]
+    factors: list[np.ndarray]
+    duals: list[np.ndarray]
+    weight: Float[np.ndarray, " B"]
+    room: Float[np.ndarray, " B"]
+
+    def at(self, lanes: np.ndarray) -> Path:
+        """Some of them."""
+        factors, duals = ([one[lanes] for one in each] for each in (self.factors, self.duals))
+        return Path(self.x[lanes], factors, duals, self.weight[lanes], self.room[lanes])
+
+    def put(self, lanes: np.ndarray, other: Path) -> None:
+        """Replace some of them."""
+        mine = (self.x, *self.factors, *self.duals, self.weight, self.room)
+        theirs = (other.x, *other.factors, *other.duals, other.weight, other.room)
+        for one, new in zip(mine, theirs, strict=True):
+            one[lanes] = new
+
+
+def _transposed(matrices: np.ndarray) -> np.ndarray:
+    return np.swapaxes(matrices, -1, -2)
+
+
+def _symmetric(matrices: np.ndarray) -> np.ndarray:
+    return (matrices + _transposed(matrices)) / 2
+
+
+def _spectrum(matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues and vectors of symmetric matrices."""
+    if matrices.shape[-1] == 1:
+        return matrices[..., 0], np.ones_like(matrices)
+    values, vectors = np.linalg.eigh(_symmetric(matrices))
+    return values, vectors
+
+
+def _ordered(factor: np.ndarray, dual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """R with orthogonal columns, and the Z̃ of that."""
+    if factor.shape[-1] == 1:
+        return factor, dual
+    left, sizes, turn = np.linalg.svd(factor)
+    return left * sizes[..., None, :], _symmetric(turn @ dual @ _transposed(turn))
+
+
+def _lowest(dual: np.ndarray, turn: np.ndarray) -> np.ndarray:
+    """The least eigenvalue of Z̃^{-1/2} ΔZ̃ Z̃^{-1/2} of each lane; -∞ where that overflows."""
+    values, vectors = _spectrum(dual)
+    inverse = _transposed(vectors) / np.sqrt(np.maximum(values, TINY))[..., None]
+    with np.errstate(over="ignore", invalid="ignore"):
+        moved = inverse @ turn @ _transposed(inverse)
+    finite = np.asarray(np.isfinite(moved).all(axis=(1, 2, 3)))
+    known = _spectrum(np.where(_wide(finite), moved, 0.0))[0]
+    return np.where(finite, _least(known), -np.inf)
+
+
+def _least(values: np.ndarray) -> np.ndarray:
+    """The least number of the blocks of each lane."""
+    return values.reshape(len(values), -1).min(axis=1)
+
+
+def _wide(numbers: np.ndarray) -> np.ndarray:
+    """One number a lane, beside its blocks."""
+    return numbers[:, None, None, None]
+
+
+class Step(NamedTuple):
+    """A change of a :class:`Path`: D of the factors, with its eigenvalues and vectors, and of the
+    scaled duals."""
+
+    x: np.ndarray
+    factors: list[np.ndarray]
+    spectra: list[Any]
+    duals: list[np.ndarray]
+    weight: np.ndarray
+    room: np.ndarray
+
+
+class System:
+    """The Newton system of some lanes.
+
+    Args:
+        cone: of their blocks.
+        at: where they are.
+        local: the losses there.
+        tilt: c of every lane; None where losses are minimised.
+        level: what they may be at most.
+    """
+
+    def __init__(
+        self,
+        cone: Cone,
+        at: Path,
+        local: Local,
+        tilt: Float[np.ndarray, "B O"] | None = None,
+        level: Float[np.ndarray, " B"] | None = None,
+    ) -> None:
+        turned = [_ordered(*pair) for pair in zip(at.factors, at.duals, strict=True)]
+        at = at._replace(factors=[r for r, _ in turned], duals=[z for _, z in turned])
+        self.at, self.local, self.tilt = at, local, tilt
+        self.excess = None if level is None else local.value + at.room - level
+        self.scaled = Scaled(cone, at.factors)
+        whole = self.scaled.pulled(at.weight[:, None, None] * local.bend)
+        whole = self.scaled.pulled(_transposed(whole))
+        self.scaled.barrier(at.duals, whole)
+        self._solve = _solver(whole, self.scaled.ties())
+        if level is not None:
+            self._solve = self._with_level(self._solve)
+
+    def _pulled(self, vectors: Float[np.ndarray, "B O"]) -> Float[np.ndarray, "B M"]:
+        return self.scaled.pulled(vectors[:, None])[:, 0]
+
+    def _with_level(self, solve: Solve) -> Solve:
+        """With the curvature of the level's own barrier, along the slope of the loss."""
+        found, along = solve(self._pulled(self.local.slope))
+        room = self.at.room / self.at.weight + np.sum(along * found, axis=1)
+
+        def both(right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            plain, rest = solve(right)
+            pull = np.sum(along * plain, axis=1) / room
+            return plain - pull[:, None] * found, rest - pull[:, None] * along
+
+        return both
+
+    def curvature(self, vectors: Float[np.ndarray, "B O"]) -> Float[np.ndarray, " B"]:
+        """v·x, of the x that solves the system for v."""
+        right = self._pulled(vectors)
+        return np.sum(right * self._solve(right)[0], axis=1)
+
+    def step(
+        self, nu: Float[np.ndarray, " B"], before: Step | None = None, size: Any = 0.0
+    ) -> Step:
+        """The step to ν; with the second-order terms of a step `before` of that size."""
+        at, local = self.at, self.local
+        square = np.asarray(size) ** 2
+        wanted = [np.broadcast_to(_wide(nu) * np.eye(z.shape[-1]), z.shape) for z in at.duals]
+        if before is not None:
+            pairs = zip(wanted, before.factors, before.duals, strict=True)
+            wanted = [w - _wide(square) * _symmetric(d @ z) for w, d, z in pairs]
+        right = -at.weight[:, None] * local.slope
+        pull = excess = np.zeros(len(at.x))
+        if self.excess is not None:
+            lag, excess = nu - at.weight * at.room, self.excess
+            if before is not None:
+                curved = np.einsum("bop,bp->bo", local.bend, before.x)
+                lag = lag - square * before.weight * before.room
+                excess = excess + square / 2 * np.sum(curved * before.x, axis=1)
+                right = right - (square * before.weight)[:, None] * curved
+            pull = (lag + at.weight * excess) / at.room
+            right = right - pull[:, None] * local.slope
+        if self.tilt is not None:
+            right = right + self.tilt
+        pulled = self._pulled(right)
+        for part, one in zip(self.scaled.cone.parts, wanted, strict=True):
+            pulled[:, part] += folded(one)
+        steps = self._solve(pulled)[0]
+        factors = self.scaled.matrices(steps)
+        x = self.scaled.moved(factors, steps)
+        duals = [
+            w - z - _symmetric(z @ d) for w, z, d in zip(wanted, at.duals, factors, strict=True)
+        ]
+        spectra = [_spectrum(d) for d in factors]
+        if self.excess is not None:
+            rise = np.sum(local.slope * x, axis=1)
+            pull, excess = pull + at.weight / at.room * rise, -excess - rise
+        return Step(x, factors, spectra, duals, pull, excess)
+
+    def reach(self, step: Step) -> tuple[np.ndarray, np.ndarray]:
+        """How many steps lead to the boundary, primal and dual."""
+        least = np.min([_least(values) for values, _ in step.spectra], axis=0)
+        pairs = zip(self.at.duals, step.duals, strict=True)
+        lowest = np.minimum(0.0, np.min([_lowest(z, turn) for z, turn in pairs], axis=0))
+        if self.excess is not None:
+            least = np.minimum(least, step.room / self.at.room)
+            lowest = np.minimum(lowest, step.weight / self.at.weight)
+        return 1 / np.maximum(-least, TINY), 1 / np.maximum(-lowest, TINY)
+
+    def moved(self, step: Step, size: np.ndarray, dual_size: np.ndarray) -> Path:
+        """Where steps lead."""
+        at, factors, duals = self.at, [], []
+        pairs = zip(at.factors, at.duals, step.spectra, step.duals, strict=True)
+        for factor, dual, (values, vectors), turn in pairs:
+            root = np.sqrt(np.maximum(1 + _wide(size)[..., 0] * values, TINY))
+            root = vectors * root[:, :, None]
+            factors.append(factor @ root)
+            duals.append(_transposed(root) @ _symmetric(dual + _wide(dual_size) * turn) @ root)
+        return Path(
+            at.x + size[:, None] * step.x,
+            factors,
+            duals,
+            at.weight + dual_size * step.weight,
+            at.room + size * step.room,
+        )
+
+    def product(self, step: Step | None = None, size: Any = 0.0) -> Float[np.ndarray, " B"]:
+        """Σ ⟨G, Z⟩ + k·room, here or after a step."""
+        at = self.at
+        if step is None:
+            found = np.sum([np.trace(z, axis1=-2, axis2=-1).sum(-1) for z in at.duals], axis=0)
+            return found + (0.0 if self.excess is None else at.weight * at.room)
+        found = np.zeros(len(at.x))
+        for z, d, turn in zip(at.duals, step.factors, step.duals, strict=True):
+            both = (np.eye(z.shape[-1]) + _wide(size) * d) * (z + _wide(size) * turn)
+            found = found + both.sum(axis=(1, 2, 3))
+        room = (at.weight + size * step.weight) * (at.room + size * step.room)
+        return found + (0.0 if self.excess is None else room)
+
+
+Solve = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""(B, M) right-hand sides to solutions that keep ties, and to what the ties leave of them."""
+
+
+def _solver(whole: Float[np.ndarray, "B M M"], ties: Float[np.ndarray, "B K M"]) -> Solve:
+    """Solves with a symmetric matrix on the steps that keep the ties."""
+    every = np.arange(whole.shape[1])
+    with np.errstate(over="ignore", invalid="ignore"):
+        stiff = np.sum(ties**2, axis=1).max(axis=1)
+        diagonal = whole[:, every, every]
+        spring = np.where(stiff > 0, diagonal.max(axis=1) / np.maximum(stiff, TINY), 0.0)
+        whole += spring[:, None, None] * (_transposed(ties) @ ties)
+        scale = 1 / np.sqrt(np.maximum(whole[:, every, every], TINY))
+        whole *= scale[:, :, None]
+        whole *= scale[:, None, :]
+    lost = np.asarray(~np.isfinite(whole).all(axis=(1, 2)))
+    whole[lost], scale[lost] = np.eye(len(every)), 0.0
+    whole[:, every, every] += SHIFT
+    plain = _inverse(whole)
+    tied = scale[:, None, :] * ties
+    bent = _transposed(plain(_transposed(tied)))
+    core = bent @ _transposed(tied)
+    core[lost] = np.eye(core.shape[1])
+    core = np.linalg.inv(core)
+
+    def once(right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        first = plain((scale * right)[..., None])
+        pulls = core @ (tied @ first)
+        found = scale * (first - _transposed(bent) @ pulls)[..., 0]
+        return found, right - (_transposed(ties) @ pulls)[..., 0]
+
+    def solve(right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        # What the ties hold may be all but 1e-16 of what is given: it goes first.
+        return once(once(right)[1])
+
+    return solve
+
+
+def _inverse(matrices: Float[np.ndarray, "B M M"]) -> Callable[[np.ndarray], np.ndarray]:
+    """Multiplies (B, M, k) with inverses of positive definite matrices."""
+    if matrices.shape[1] <= INVERTED:
+        inverse = np.linalg.inv(matrices)
+        return lambda right: inverse @ right
+    from scipy.linalg import lu_factor, lu_solve  # later: half a second
+
+    factors = [lu_factor(one, check_finite=False) for one in matrices]
+
+    def solve(right: np.ndarray) -> np.ndarray:
+        pairs = zip(factors, right, strict=True)
+        return np.stack([lu_solve(one, each, check_finite=False) for one, each in pairs])
+
+    return solve
