@@ -13,13 +13,14 @@ weights W_ij of the positive pairs, of row sums a_i, the loss of unit rows u_i s
   instance), and pairs of a group spread as its members do about their mean, Huygens' identity.
 * The first is swept over tiles of the Gram matrix on and above the diagonal. Each tile serves its
   rows and, transposed, its columns; :math:`e^{(G_{ij} - 1)/\tau}` is one number for both. The
-  gradient forms the tiles again instead of storing them, unless there is only one:
+  gradient forms the tiles again instead of storing them, unless rows are few:
 
 .. math::
    \frac{\partial}{\partial u_i} \sum_k a_k \ell_k
    = \frac1\tau \sum_j (a_i e^{-\ell_i} + a_j e^{-\ell_j}) e^{(G_{ij} - 1)/\tau} u_j.
 
-Together that is two matrix products' worth of arithmetic. The common shift of 1 underflows only
+Together that is two matrix products' worth of arithmetic; one and a half where exponentials are
+kept, for which there are a few wide panels instead of tiles. The common shift of 1 underflows only
 where a row has nobody near, itself included; then the sweep keeps a log-sum-exp for each row.
 
 Where a batch is sharded over devices, each of them gathers all rows, O(N d) memory, and sweeps an
@@ -60,15 +61,22 @@ Scalar = Float[Array, ""]
 BLOCK_SIZE, LARGE_BLOCK_SIZE = 512, 4096
 """Rows of a tile. On a CPU it fills 1 MiB in float32 and stays in a core's cache between its uses;
 an accelerator has to be filled: 64 MiB."""
-SINGLE_TILE = 1024
-"""Rows up to which there is one tile, whose exponentials are kept for the gradient: 4 MiB."""
+KEPT_ROWS = 2048
+"""Rows up to which the exponentials are kept for the gradient: 10 MiB in float32. Of more rows they
+are sooner formed anew, in the cache."""
+PANELS, PANEL_ROWS = 4, 256
+"""Panels in which they are formed, of so many rows at least, each against its own rows and all that
+follow: four leave out three pairs in eight. More leave out more, but are smaller products."""
+
+
+def tile_rows(num_rows: int) -> int:
+    """Rows of a tile that suit the platform."""
+    return min(num_rows, BLOCK_SIZE if jax.default_backend() == "cpu" else LARGE_BLOCK_SIZE)
 
 
 def default_block_size(num_rows: int) -> int:
-    """Rows of a tile where nobody says: what suits the platform, or all of them."""
-    if num_rows <= SINGLE_TILE:
-        return num_rows
-    return BLOCK_SIZE if jax.default_backend() == "cpu" else LARGE_BLOCK_SIZE
+    """Rows of a tile where nobody says: all, if their exponentials are kept."""
+    return num_rows if num_rows <= KEPT_ROWS else tile_rows(num_rows)
 
 
 def blockwise_supcl(
@@ -108,7 +116,8 @@ def blockwise_supcl(
         temperature: τ > 0.
         self_pairs: "include" or "exclude" the pairs (i, i), or "decouple" instances.
         mean: over positive "pairs", over "anchors" that have one, or over "all" anchors.
-        block_size: rows of a tile of the Gram matrix; as many as suit the platform by default.
+        block_size: rows of a tile of the Gram matrix; by default as many as suit the platform. Of
+            no more rows than that, and of `KEPT_ROWS` by default, exponentials are kept.
         axis_name: the mesh axis over which the batch is sharded, as many rows on each device; ids
             then hold for the whole batch. None: the rows at hand are the batch.
         row_weights: (N,) of anchors, alike within a class, as :class:`ssem_jax.losses.
@@ -195,14 +204,13 @@ class Contrast:
     self_pairs: str = dataclasses.field(metadata={"static": True})
     instances: Integer[Array, " N"]
 
-    def holds(self, row: Array, column: Array, blocks: Integer[Array, "n b"]) -> Array | bool:
-        """(b, b) whether the rows of one block contrast with those of another."""
+    def holds(self, rows: Integer[Array, " b"], columns: Integer[Array, " c"]) -> Array | bool:
+        """(b, c) whether rows contrast with others; those beyond the last one are like it."""
         if self.self_pairs == "include":
             return True
         if self.self_pairs == "decouple":
-            return blocks[row][:, None] != blocks[column][None, :]
-        within = jnp.arange(blocks.shape[1])
-        return (row != column) | (within[:, None] != within[None, :])
+            rows, columns = self.instances[rows], self.instances[columns]
+        return rows[:, None] != columns[None, :]
 
 
 class _Tile(NamedTuple):
@@ -240,15 +248,16 @@ def _sweep(
 ) -> Array:
     """`step` for every tile on or above the diagonal, on a carry of one block for each of U; with
     an axis, for this device's share of the tiles."""
-    blocks, instances = _blocks(unit, block_size), _blocks(contrast.instances, block_size)
+    blocks = _blocks(unit, block_size)
     num_blocks, block, _ = blocks.shape
     within = jnp.arange(block)
 
     def visit(carry: Array, place: tuple[Array, Array]) -> tuple[Array, None]:
         row, column = place
         left, right = blocks[row], blocks[column]
-        i, j = row * block + within[:, None], column * block + within[None, :]
-        kept = (i < len(unit)) & (j < len(unit)) & contrast.holds(row, column, instances)
+        i, j = row * block + within, column * block + within
+        real = (i < len(unit))[:, None] & (j < len(unit))[None, :]
+        kept = real & contrast.holds(i, j)
         exponents = jnp.where(kept, (product(left, right.T) - 1) / temperature, -jnp.inf)
         return step(carry, _Tile(row, column, left, right, exponents)), None
 
@@ -292,78 +301,122 @@ def _log_totals(
     axis_name: str | None = None,
 ) -> Float[Array, " N"]:
     """ℓ of this module's docstring."""
-    if _is_single(unit, block_size, axis_name):
-        return _single_tile(unit, temperature, contrast)[0]
-
-    def across(reduce: Callable[..., Array], of_device: Array) -> Array:
-        return of_device if axis_name is None else reduce(of_device, axis_name)
+    if _keeps(unit, block_size, axis_name):
+        return _panels(unit, temperature, contrast)[0]
 
     def add(sums: Array, tile: _Tile) -> Array:
         scores = jnp.exp(tile.exponents)
         sums = sums.at[tile.row].add(jnp.sum(scores, axis=1))
         return sums.at[tile.column].add(tile.mirrored(jnp.sum(scores, axis=0)))
 
-    def add_logs(logs: Array, tile: _Tile) -> Array:
+    hyper = (unit, temperature, contrast, block_size, axis_name)
+    totals = jnp.log(_across(jax.lax.psum, _swept(add, 0.0, *hyper), axis_name))
+    careful = partial(_swept_logs, *hyper)
+    return _distinct(jax.lax.cond(_is_plain(totals), lambda: totals, careful), unit)
+
+
+def _swept_logs(
+    unit: Array, temperature: Array, contrast: Contrast, block_size: int, axis_name: str | None
+) -> Float[Array, " N"]:
+    """ℓ where exponentials underflow: a log-sum-exp for each row."""
+
+    def add(logs: Array, tile: _Tile) -> Array:
         of_rows, of_columns = (jax.nn.logsumexp(tile.exponents, axis=axis) for axis in (1, 0))
         logs = logs.at[tile.row].set(jnp.logaddexp(logs[tile.row], of_rows))
         of_columns = tile.mirrored(of_columns, -jnp.inf)
         return logs.at[tile.column].set(jnp.logaddexp(logs[tile.column], of_columns))
 
-    def swept(step: Callable[[Array, _Tile], Array], start: float) -> Float[Array, " N"]:
-        carry = jnp.full_like(_blocks(unit[:, 0], block_size), start)
-        carry = _sweep(step, carry, unit, temperature, contrast, block_size, axis_name)
-        return carry.ravel()[: len(unit)]
-
-    def careful() -> Float[Array, " N"]:
-        logs = swept(add_logs, -jnp.inf)
-        most = across(jax.lax.pmax, logs)
-        return jnp.log(across(jax.lax.psum, jnp.exp(logs - most))) + most
-
-    totals = jnp.log(across(jax.lax.psum, swept(add, 0.0)))
-    return _distinct(jax.lax.cond(_is_plain(totals), lambda: totals, careful), unit)
+    logs = _swept(add, -jnp.inf, unit, temperature, contrast, block_size, axis_name)
+    most = _across(jax.lax.pmax, logs, axis_name)
+    return jnp.log(_across(jax.lax.psum, jnp.exp(logs - most), axis_name)) + most
 
 
-def _is_single(unit: Array, block_size: int, axis_name: str | None) -> bool:
-    """Whether one tile of one device holds all pairs."""
+def _swept(
+    step: Callable[[Array, _Tile], Array],
+    start: float,
+    unit: Float[Array, "N d"],
+    temperature: Scalar,
+    contrast: Contrast,
+    block_size: int,
+    axis_name: str | None,
+) -> Float[Array, " N"]:
+    """:func:`_sweep` for one number a row."""
+    carry = jnp.full_like(_blocks(unit[:, 0], block_size), start)
+    carry = _sweep(step, carry, unit, temperature, contrast, block_size, axis_name)
+    return carry.ravel()[: len(unit)]
+
+
+def _across(reduce: Callable[..., Array], of_device: Array, axis_name: str | None) -> Array:
+    return of_device if axis_name is None else reduce(of_device, axis_name)
+
+
+def _keeps(unit: Array, block_size: int, axis_name: str | None) -> bool:
+    """Whether exponentials are kept: of the rows of one device, where they are few."""
     return axis_name is None and len(unit) <= block_size
 
 
-def _single_tile(
+def _panel_rows(num_rows: int) -> list[slice]:
+    """The rows of every panel."""
+    size = max(-(-num_rows // PANELS), PANEL_ROWS)
+    return [slice(first, min(first + size, num_rows)) for first in range(0, num_rows, size)]
+
+
+def _panels(
     unit: Float[Array, "N d"], temperature: Scalar, contrast: Contrast
-) -> tuple[Float[Array, " N"], Float[Array, "N N"]]:
-    """ℓ and the exponentials, without a sweep."""
-    instances = contrast.instances[None]
-    kept = contrast.holds(jnp.asarray(0), jnp.asarray(0), instances)
-    exponents = jnp.where(kept, (product(unit, unit.T) - 1) / temperature, -jnp.inf)
-    scores = jnp.exp(exponents)
-    totals = jnp.log(jnp.sum(scores, axis=1))
-    careful = partial(jax.nn.logsumexp, exponents, axis=1)
-    return jax.lax.cond(_is_plain(totals), lambda: totals, careful), scores
+) -> tuple[Float[Array, " N"], list[Array]]:
+    """ℓ, and the exponentials of the rows of every panel with those and all that follow."""
+    numbers, panels, sums = jnp.arange(len(unit)), [], jnp.zeros_like(unit[:, 0])
+    for rows in _panel_rows(len(unit)):
+        kept = contrast.holds(numbers[rows], numbers[rows.start :])
+        exponents = (product(unit[rows], unit[rows.start :].T) - 1) / temperature
+        scores = jnp.exp(jnp.where(kept, exponents, -jnp.inf))
+        sums = sums.at[rows].add(jnp.sum(scores, axis=1))
+        later = jnp.sum(scores[:, rows.stop - rows.start :], axis=0)
+        sums = sums.at[rows.stop :].add(later)
+        panels.append(scores)
+    totals, block_size = jnp.log(sums), tile_rows(len(unit))
+    careful = partial(_swept_logs, unit, temperature, contrast, block_size, None)
+    return jax.lax.cond(_is_plain(totals), lambda: totals, careful), panels
+
+
+def _pulled_back(
+    unit: Float[Array, "N d"], pulls: Float[Array, " N"], panels: list[Array]
+) -> Float[Array, "N d"]:
+    """:func:`_pulled` of the rows themselves, from the exponentials that were kept."""
+    of_unit = jnp.zeros_like(unit)
+    for rows, scores in zip(_panel_rows(len(unit)), panels, strict=True):
+        pairs = (pulls[rows][:, None] + pulls[rows.start :][None, :]) * scores
+        of_unit = of_unit.at[rows].add(product(pairs, unit[rows.start :]))
+        later = product(pairs[:, rows.stop - rows.start :].T, unit[rows])
+        of_unit = of_unit.at[rows.stop :].add(later)
+    return of_unit
 
 
 def _log_totals_forward(unit: Array, temperature: Array, contrast: Contrast, *static: Any):
-    if _is_single(unit, *static):
-        totals, scores = _single_tile(unit, temperature, contrast)
+    if _keeps(unit, *static):
+        totals, panels = _panels(unit, temperature, contrast)
     else:
-        totals, scores = _log_totals(unit, temperature, contrast, *static), None
-    return totals, (unit, temperature, contrast, totals, scores)
+        totals, panels = _log_totals(unit, temperature, contrast, *static), None
+    return totals, (unit, temperature, contrast, totals, panels)
 
 
 def _log_totals_backward(
     block_size: int, axis_name: str | None, residuals: tuple, of_totals: Array
 ):
-    unit, temperature, contrast, totals, scores = residuals
+    unit, temperature, contrast, totals, panels = residuals
+    if panels is not None:
+        block_size = tile_rows(len(unit))
     cotangent = of_totals if axis_name is None else jax.lax.psum(of_totals, axis_name)
 
     def swept() -> Array:
         hyper = (temperature, totals, cotangent, contrast, block_size, axis_name)
         return _pulled(unit, unit, *hyper)
 
-    def at_once() -> Array:
-        pulls = cotangent * jnp.exp(-totals)
-        return product((pulls[:, None] + pulls[None, :]) * scores, unit)
-
-    of_unit = swept() if scores is None else jax.lax.cond(_is_plain(totals), at_once, swept)
+    if panels is None:
+        of_unit = swept()
+    else:
+        at_once = partial(_pulled_back, unit, cotangent * jnp.exp(-totals), panels)
+        of_unit = jax.lax.cond(_is_plain(totals), at_once, swept)
     of_unit = of_unit / temperature
     # Each ℓ depends on τ through (G - 1)/τ alone, whose derivatives along U are at hand.
     of_temperature = jnp.sum(of_totals) / temperature - jnp.sum(unit * of_unit) / 2
@@ -485,7 +538,7 @@ def blockwise_value(
     """The value at embeddings, in a quarter of the work of :func:`blockwise_dual` and with its
     arguments; multipliers and norm are left at 0."""
     if block_size is None:
-        block_size = default_block_size(structure.num_embeddings)
+        block_size = tile_rows(structure.num_embeddings)
     unit, pairs = normalize(embeddings), loss.prepare(structure)
     of_sup, of_own = (jnp.asarray(share, unit.dtype) for share in loss.mixing)
     temperature = jnp.asarray(loss.temperature, unit.dtype)

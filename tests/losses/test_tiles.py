@@ -13,7 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ssem_jax.losses import SupCL
-from ssem_jax.losses.tiles import BLOCK_SIZE, blockwise_dual, blockwise_supcl
+from ssem_jax.losses.tiles import (
+    BLOCK_SIZE,
+    _panel_rows,
+    blockwise_dual,
+    blockwise_supcl,
+    default_block_size,
+)
 from ssem_jax.problem import ClassStructure
 
 ROUNDINGS = 4
@@ -164,6 +170,16 @@ def test_many_blocks_in_float32(self_pairs):
     rows = random_rows(structure.num_embeddings, 32).astype(np.float32)
     expected = dense(rows, structure, loss)
     assert_same(blockwise(rows, structure, loss, 128), expected, 0.07, jnp.float32)
+
+
+@pytest.mark.parametrize("self_pairs", ["include", "exclude", "decouple"])
+def test_panels_of_kept_exponentials(self_pairs):
+    """Three panels, the last of one row."""
+    structure, loss = ClassStructure((200, 313), 1), SupCL(0.0, 0.3, self_pairs)
+    assert len(_panel_rows(513)) == 3
+    rows = random_rows(513, 3)
+    found = blockwise(rows, structure, loss, default_block_size(513))
+    assert_same(found, dense(rows, structure, loss), 0.3, jnp.float64)
 
 
 def test_a_zero_row_is_no_nan():
