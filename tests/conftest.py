@@ -25,6 +25,7 @@ os.environ.setdefault("XLA_FLAGS", " ".join(flags))
 
 import hypothesis  # noqa: E402
 import jax  # noqa: E402
+import pytest  # noqa: E402
 
 if os.environ.get("SSEM_CHECKED", "1") != "0":
     from jaxtyping import install_import_hook
@@ -36,3 +37,11 @@ jax.config.update("jax_enable_x64", True)
 
 hypothesis.settings.register_profile("ssem", deadline=None, derandomize=True, max_examples=25)
 hypothesis.settings.load_profile("ssem")
+
+
+@pytest.fixture(autouse=True)
+def traced_anew(monkeypatch):
+    """Kernels are traced in every process: tests change constants that no identity sees."""
+    from ssem_jax.compute import programs
+
+    monkeypatch.setattr(programs, "FOLDER", None)

@@ -90,7 +90,7 @@ TESTS: dict[str, tuple[int, tuple[str, ...], tuple[str, ...]]] = {
         ),
         ("declared", "convexity"),
     ),
-    "table": (8, ("sweeps/table.py", "sweeps/identity.py"), ("table", "identity", "sweep")),
+    "table": (8, ("sweeps/table.py", "compute/identity.py"), ("table", "identity", "sweep")),
     "sweep": (
         12,
         ("sweeps/grid.py", "sweeps/batches.py", "sweeps/folder.py", "sweeps/runs.py"),

@@ -33,6 +33,7 @@ from ssem_jax.balls.enclosures import enclose_loss
 from ssem_jax.balls.minima import enclose_local_minimum
 from ssem_jax.certificate.certificate import GAP_TOLERANCE
 from ssem_jax.certificate.certificates import certify
+from ssem_jax.compute.identity import digest, own_code
 from ssem_jax.losses.base import GramLoss
 from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.arrays import Seed
@@ -51,7 +52,6 @@ from ssem_jax.solver.attempts import solve
 from ssem_jax.solver.descents import METHODS, RATES, STARTS, Descents, curvature, descend
 from ssem_jax.sweeps.folder import RunFolder
 from ssem_jax.sweeps.grid import admitting_dimension
-from ssem_jax.sweeps.identity import digest, own_code
 
 SAME_VALUE = 1e-9
 """Losses of one critical point, relative to the largest: gradients are polished to rounding."""

@@ -19,7 +19,7 @@ from ssem_jax.claims.collection import Report, verify
 from ssem_jax.claims.judgements import Judgement
 from ssem_jax.claims.paper import Paper, Statement, claims_of
 from ssem_jax.compute import cache
-from ssem_jax.sweeps.identity import own_code
+from ssem_jax.compute.identity import own_code
 
 FILE = "papers.json"
 """In the cache folder: the verdicts last judged, and of which code."""

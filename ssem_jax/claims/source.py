@@ -9,10 +9,10 @@ from pathlib import Path
 
 import polars as pl
 
+from ssem_jax.compute.identity import NoIdentityError
 from ssem_jax.problem.problem import Problem
 from ssem_jax.sweeps.batches import num_cells, split
 from ssem_jax.sweeps.folder import identity_of
-from ssem_jax.sweeps.identity import NoIdentityError
 from ssem_jax.sweeps.runs import sweep
 
 LOG = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ Progress = Callable[[int], None]
 class Source:
     """Certified cells, each batch solved once: from memory, from a folder, or anew.
 
-    Cells of a loss without identity (:mod:`ssem_jax.sweeps.identity`) are solved anew each time
+    Cells of a loss without identity (:mod:`ssem_jax.compute.identity`) are solved anew each time
     and kept nowhere; a line in the log says so.
 
     Args:

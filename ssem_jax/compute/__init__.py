@@ -24,14 +24,16 @@ thread, or set that variable to 1:
 
 `cluster.scheduler_address` is what ``--scheduler`` takes. Under MPI,
 ``mpiexec -n 9 python -m mpi4py.futures script.py`` with ``executor=MPIPoolExecutor()`` does that,
-too. Compiled kernels are kept in the user's cache folder; ``SSEM_CACHE=folder`` moves it,
-``SSEM_CACHE=off`` switches it off.
+too. Compiled kernels are kept in the user's cache folder, and are not traced again as long as they
+and all that they call are the same; ``SSEM_CACHE=folder`` moves it, ``SSEM_CACHE=off`` switches it
+off.
 
 Where JAX finds an accelerator, the cells of a chunk are solved and certified side by side, and
 chunks are of thousands: `ssem_jax.solve` of a large grid keeps a GPU busy (a part of a sweep has
 256 cells, which is less than it could take). `SSEM_BATCHED` (1 or 0) overrides the platform.
 
-Files: kernels, workers (executors), cache, sizes (what a computation would take).
+Files: kernels, workers (executors), cache, programs (compiled kernels that another process finds),
+identity (what a stored result is of), sizes (what a computation would take).
 """
 
 from ssem_jax.compute.cache import set_up_jax as set_up_jax

@@ -18,6 +18,8 @@ from typing import Any
 
 import jax
 
+from ssem_jax.compute import programs
+
 VARIABLE = "SSEM_CACHE"
 """Environment variable: a folder, or "off"."""
 
@@ -73,6 +75,7 @@ def set_up_jax() -> None:
     if os.environ.get("JAX_COMPILATION_CACHE_DIR") and not os.environ.get(VARIABLE):
         return
     path = folder()
+    programs.FOLDER = None if path is None else path / "programs"
     if path is not None and _can_write(path / "kernels"):
         jax.config.update("jax_compilation_cache_dir", str(path / "kernels"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", KEPT_SECONDS)

@@ -22,6 +22,7 @@ from __future__ import annotations
 import gc
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, nullcontext
@@ -38,6 +39,7 @@ from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 from jaxtyping import Array
 from threadpoolctl import threadpool_limits
 
+from ssem_jax.compute import programs
 from ssem_jax.problem.arrays import AnyArray
 from ssem_jax.problem.validation import in_64_bits, precision
 
@@ -217,6 +219,7 @@ class Room:
         self.lock = threading.Lock()
         self.epoch = 0
         """How often the kernels were forgotten."""
+        self.kernels: weakref.WeakSet[Kernel] = weakref.WeakSet()
 
     def make(self) -> None:
         """Forget every compiled kernel of this process if half of its mappings are in use."""
@@ -224,6 +227,8 @@ class Room:
             if MAPS.exists() and MAPS_LIMIT.exists():
                 limit = int(MAPS_LIMIT.read_text())
                 if MAPS.read_bytes().count(b"\n") > limit // 2:
+                    for kernel in list(self.kernels):
+                        kernel.ready.clear()
                     jax.clear_caches()
                     gc.collect()
                     self.epoch += 1
@@ -258,14 +263,16 @@ class Kernel:
     """A jitted function that one thread compiles while the others wait for it.
 
     Threads that meet a function of JAX for the first time would each compile it: the same work on
-    every core, and several writers of one entry of the cache on disk.
+    every core, and several writers of one entry of the cache on disk. One that an earlier process
+    compiled is not even traced: :mod:`ssem_jax.compute.programs`.
     """
 
     def __init__(self, function: Callable[..., Any], static_argnums: tuple[int, ...] = ()) -> None:
         self.traced = function
         self.static = static_argnums
         self.lock = threading.RLock()
-        self.ready: set[Any] = set()
+        self.ready: dict[Any, Callable[..., Any]] = {}
+        ROOM.kernels.add(self)
 
     @cached_property
     def function(self) -> Any:
@@ -279,24 +286,46 @@ class Kernel:
 
     def _jitted(self, function: Callable[..., Any]) -> Any:
         options = compiler_options()
-        return jax.jit(function, static_argnums=self.static, compiler_options=options)
+        # Programs are told apart by what is lowered, which should show every argument.
+        return jax.jit(
+            function, static_argnums=self.static, compiler_options=options, keep_unused=True
+        )
 
     def __call__(self, *arguments: Any) -> Any:
         static = tuple(arguments[place] for place in self.static)
-        traced = [each for place, each in enumerate(arguments) if place not in self.static]
-        leaves, tree = jax.tree.flatten(traced)
-        shapes = tuple((np.shape(leaf), getattr(leaf, "dtype", type(leaf))) for leaf in leaves)
-        lanes = batched()
-        name = (ROOM.epoch, static, tree, shapes, default_device(), in_64_bits(), lanes)
-        function = self.function_of_lanes if lanes else self.function
-        if name not in self.ready:
+        leaves, tree = jax.tree.flatten(self._given(arguments))
+        how = (static, in_64_bits(), batched())
+        name = (ROOM.epoch, *how, tree, tuple(map(programs.form, leaves)), default_device())
+        run = self.ready.get(name)
+        if run is None:
             with self.lock:
-                if name not in self.ready:  # no other thread has compiled it meanwhile
+                run = self.ready.get(name)
+                if run is None:  # no other thread has compiled it meanwhile
                     ROOM.make()
-                    results = jax.block_until_ready(function(*arguments))
-                    self.ready.add(name)
+                    run = self._compiled(arguments, how)
+                    results = jax.block_until_ready(run(*arguments))
+                    self.ready[name] = run
                     return results
-        return function(*arguments)
+        return run(*arguments)
+
+    def _given(self, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The arguments that are not static."""
+        return tuple(each for place, each in enumerate(arguments) if place not in self.static)
+
+    def _compiled(self, arguments: tuple[Any, ...], how: tuple[Any, ...]) -> Callable[..., Any]:
+        """What to call with such arguments: a program that is kept, or the jitted function."""
+
+        def function() -> Any:
+            return self.function_of_lanes if batched() else self.function
+
+        named = (getattr(self.traced, name, "") for name in ("__module__", "__qualname__"))
+        made_of = (self.traced, *named, how)
+        program = programs.program(
+            made_of, self._given(arguments), lambda: function().lower(*arguments)
+        )
+        if program is None:
+            return function()
+        return lambda *arguments: program(*self._given(arguments))
 
 
 def whole(array: Any) -> Any:

@@ -1,8 +1,8 @@
-"""Many cells: grids, tidy tables, identities, run folders.
+"""Many cells: grids, tidy tables, run folders.
 
-Files: grid, table (row ↔ Problem, both ways), identity (what a result is of), batches, folder (the
-only run folder), runs (`sweep`), selection (conditions on cells, several tables), document (JSON
-that every reader knows), words (what columns and symbols are called).
+Files: grid, table (row ↔ Problem, both ways), batches, folder (the only run folder), runs
+(`sweep`), selection (conditions on cells, several tables), document (JSON that every reader knows),
+words (what columns and symbols are called).
 """
 
 from ssem_jax.sweeps.batches import num_cells as num_cells

@@ -23,11 +23,11 @@ from typing import IO, Any
 import polars as pl
 
 from ssem_jax.certificate.certificate import GAP_TOLERANCE
+from ssem_jax.compute.identity import NoIdentityError, digest, own_code
 from ssem_jax.losses.base import loss_of
 from ssem_jax.problem.problem import Problem
 from ssem_jax.problem.validation import check_type, shown
 from ssem_jax.sweeps.batches import num_cells
-from ssem_jax.sweeps.identity import NoIdentityError, digest, own_code
 from ssem_jax.sweeps.table import join, static_fields, text_of, worst_gap
 
 try:

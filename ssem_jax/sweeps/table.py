@@ -58,11 +58,11 @@ import numpy as np
 import polars as pl
 
 from ssem_jax.certificate.certificate import QUANTITIES, Certificate
+from ssem_jax.compute.identity import NoIdentityError, digest
 from ssem_jax.losses.base import GramLoss
 from ssem_jax.problem.problem import Phase, Problem
 from ssem_jax.problem.solution import Solution, Status
 from ssem_jax.problem.structure import ClassStructure
-from ssem_jax.sweeps.identity import NoIdentityError, digest
 
 SCHEMA: dict[str, Any] = {
     "sizes": pl.String,

@@ -13,9 +13,9 @@ from typing import Any
 import polars as pl
 from threadpoolctl import threadpool_limits
 
+from ssem_jax.compute.identity import digest, own_code
 from ssem_jax.compute.kernels import in_threads
 from ssem_jax.sweeps.folder import RunFolder
-from ssem_jax.sweeps.identity import digest, own_code
 
 PARTS_AT_ONCE = 2
 """While one part is in a compiled kernel, the other compiles, or fits its probes."""

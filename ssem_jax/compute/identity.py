@@ -64,7 +64,7 @@ _NOT_OF_CLASS = """
     __dict__ __weakref__ __doc__ __module__ __qualname__ __firstlineno__ __static_attributes__
     __annotations__ __annotate__ __annotate_func__ __annotations_cache__ __abstractmethods__
     _abc_impl __dataclass_fields__ __dataclass_params__ __match_args__ __parameters__
-    __orig_bases__ __slots__
+    __orig_bases__ __slots__ __slotnames__
 """.split()  # noqa: SIM905
 """Attributes of a class that say where it stands or what it is called, not what it does."""
 _DESCRIPTORS = (types.GetSetDescriptorType, types.MemberDescriptorType)

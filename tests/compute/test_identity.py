@@ -19,10 +19,10 @@ import numpy as np
 import pytest
 
 import ssem_jax as sx
+from ssem_jax.compute import identity
+from ssem_jax.compute.identity import NoIdentityError, digest
 from ssem_jax.problem import pytree_dataclass
-from ssem_jax.sweeps import identity
 from ssem_jax.sweeps.folder import identity_of as batch_identity
-from ssem_jax.sweeps.identity import NoIdentityError, digest
 
 SOURCE = '''
 import enum, functools
