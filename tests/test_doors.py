@@ -210,6 +210,7 @@ REFUSED = {
     ],
     "alpha must lie in [0, 1]": [
         "theory.random_delta2(2, 2, 1, 4, 2, .5)",
+        "theory.random_loss(2, 2, 1, 4, 2, .5, None)",
         "theory.tau_v(2, 2, 1, 2)",
         "theory.majority_guideline(2, 2, 1, 2, .5)",
         "sx.SupCL(np.nan, .5)",
@@ -651,6 +652,7 @@ REFUSED = {
         'sx.Claim("a", "s", M, None)',
         'sx.Claim("a", "s", M, sx.Space)',
         'sx.Claim("a", "s", M, P)',
+        'sx.Claim("a", "s", M, sx.Grid([S], [3], [0], [1]))',
     ],
     "the expected verdict of a must be one of 'HOLDS', 'PROVEN', 'REFUTED',": [
         'sx.Claim("a", "s", M, SP, expected="maybe")',
@@ -983,6 +985,7 @@ ROOMS = [
 TOOLS = {
     "problem": "every check of input itself; the other rooms trust what passed",
     "compute": "schedulers of kernels, which get what was checked",
+    "later": "how packages wait for their names",
     "cli": "the command line, whose doors are options; imported by whoever runs it",
     "geometry": {"inner", "largest_delta2", "multiplicities", "normalize", "product", "project"}
     | {"random_points", "rank_in", "rescaled", "retract"},  # plain arithmetic

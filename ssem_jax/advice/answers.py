@@ -15,7 +15,7 @@ from ssem_jax.advice.merged import delta2_along
 from ssem_jax.certificate.certificate import COLLAPSE_TOLERANCE
 from ssem_jax.geometry.shares import ClassVariances, rank_in
 from ssem_jax.losses.supcl import SupCL
-from ssem_jax.problem.display import Told
+from ssem_jax.problem.display import Told, count_text, share_text
 from ssem_jax.problem.problem import PHASES, Phase
 from ssem_jax.problem.structure import ClassStructure
 
@@ -25,7 +25,7 @@ NEAR = 0.9
 """Cosine of two class means from which on a model can hardly tell the classes apart."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Guide(Told):
     """The answer for a balanced batch.
 
@@ -69,6 +69,14 @@ class Guide(Told):
     minimum: float
     batch: tuple[dict[str, Any], ...]
 
+    __repr__ = Told.in_a_line
+
+    def said(self) -> Iterator[str]:
+        """The batch, α and τ, what is optimal there."""
+        yield f"{self.structure}, self pairs {self.self_pairs}d"
+        yield chosen_text(self)
+        yield f"{self.phase.name.lower()}, δ² = {share_text(self.delta2)}"
+
     @property
     def landmarks(self) -> Landmarks:
         """Losses of collapsed classes and of equal rows."""
@@ -111,19 +119,18 @@ class Guide(Told):
         """The answer in words, batch table included."""
         n, dim = self.structure.num_instances, needed_dimension(self)
         yield f"A batch of {self.structure}, self pairs {self.self_pairs}d."
-        yield f"  α = {self.alpha:.4g}{self._why('alpha')}, τ = {self.temperature:.4g}" + self._why(
-            "temperature"
-        )
+        yield f"  {chosen_text(self)}"
         yield ""
         yield f"  phase            {PHASES[self.phase]}"
-        yield f"  δ² (within)      {self.delta2:.4f} of a total variance of 1"
+        yield f"  δ² (within)      {share_text(self.delta2)} of a total variance of 1"
         yield f"  minimal loss     {self.minimum:.6f}"
         yield f"  for comparison   {losses_text(self.landmarks)}"
         if self.view_variance:
             yield f"  view variance    {self.view_variance:.4f}"
-        yield f"  α_c at this τ    {self.alpha_c:.4f}   (collapse up to it)"
+        yield f"  α_c at this τ    {share_text(self.alpha_c)}   (collapse up to it)"
         if self.alpha_v:
-            yield f"  α_v at this τ    {self.alpha_v:.4f}   (views of an instance part below it)"
+            alpha_v = share_text(self.alpha_v)
+            yield f"  α_v at this τ    {alpha_v}   (views of an instance part below it)"
         yield f"  τ_c at this α    {self._tau_c()}"
         yield ""
         yield f"To have δ² = {self.wanted:.4g}:"
@@ -132,10 +139,10 @@ class Guide(Told):
         yield f"The same α and τ with other batches (largest δ² here: {self.largest:.4f}):"
         yield "  classes  instances     α_c     τ_c      δ²"
         for row in self.batch:
-            tau_c = f"{row['tau_c']:.4f}" if math.isfinite(row["tau_c"]) else "-"
             yield (
-                f"  {row['num_classes']:7d}  {row['num_instances']:9d}  {row['alpha_c']:.4f}"
-                f"  {tau_c:>6}  {row['delta2']:.4f}"
+                f"  {row['num_classes']:7d}  {row['num_instances']:9d}"
+                f"  {share_text(row['alpha_c'])}  {tau_text(row['tau_c']):>6}"
+                f"  {share_text(row['delta2'])}"
             )
         yield ""
         yield (
@@ -156,9 +163,6 @@ class Guide(Told):
                 f"be 0, and the {n} instances of a class collapse at every τ."
             )
 
-    def _why(self, name: str) -> str:
-        return " (chosen)" if name in self.chosen else ""
-
     def _tau_c(self) -> str:
         if self.tau_c == 0:
             return "none: at this α classes collapse at every τ"
@@ -170,7 +174,9 @@ class Guide(Told):
         if self.alpha_for_wanted is None:
             yield "no α is admitted but 0: add views, or include self pairs."
             return
-        yield f"at τ = {self.temperature:.4g}: α = {self.alpha_for_wanted:.4f}"
+        nearly = self.alpha_for_wanted == 1 and self.wanted < self.largest
+        alpha = "1 but for a rounding" if nearly else share_text(self.alpha_for_wanted)
+        yield f"at τ = {self.temperature:.4g}: α = {alpha}"
         found = " or ".join(f"{tau:.4g}" for tau in self.temperatures_for_wanted)
         if found:
             note = "; of two the lower is the usual regime" * (
@@ -185,7 +191,7 @@ class Guide(Told):
             yield f"at α = {self.alpha:.4g}: out of reach; δ² is {only} at every τ"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class UnbalancedGuide(Told):
     """The answer for classes of different size, by class in the order of the structure.
 
@@ -220,6 +226,14 @@ class UnbalancedGuide(Told):
     value: float
     gap: float
     total_variance: float
+
+    __repr__ = Told.in_a_line
+
+    def said(self) -> Iterator[str]:
+        """The batch, α and τ, what is optimal there."""
+        yield f"{self.structure}, self pairs {self.self_pairs}d, mean over {self.mean}"
+        yield chosen_text(self)
+        yield f"{self.phase}, δ² = {share_text(self.delta2)}"
 
     @property
     def landmarks(self) -> Landmarks:
@@ -298,20 +312,22 @@ class UnbalancedGuide(Told):
         why = " (chosen for the balanced batch of the mean class size)" if self.chosen else ""
         yield (
             f"A batch of {len(sizes)} classes with {sizes.min()} to {sizes.max()} instances, "
-            f"{self.structure.num_views} views, self pairs {self.self_pairs}d, mean over "
-            f"{self.mean}."
+            f"{count_text(self.structure.num_views, 'view')}, self pairs {self.self_pairs}d, mean "
+            f"over {self.mean}."
         )
-        yield f"  α = {self.alpha:.4g}, τ = {self.temperature:.4g}{why}"
+        alpha = share_text(self.alpha, ".4g")
+        yield f"  α = {alpha}, τ = {self.temperature:.4g}{why}"
         total = self.total_variance
-        yield f"  δ² (within)      {self.delta2:.4f} of a total variance of {total:.4f}"
+        yield f"  δ² (within)      {share_text(self.delta2)} of a total variance of {total:.4f}"
         yield f"  minimal loss     {self.value:.6f}, certified to {self.gap:.0e}"
         yield f"  for comparison   {losses_text(self.landmarks)}"
         yield ""
         yield "  class         size   collapses up to α      δ² here"
         for k in np.argsort(-sizes, kind="stable"):
             threshold = self.thresholds[k]
-            limit = "always" if np.isnan(threshold) else f"{threshold:.4f}"
-            state = "collapsed" if self.collapsed[k] else f"{self.class_variances.delta2[k]:.4f}"
+            limit = "always" if np.isnan(threshold) else share_text(threshold)
+            delta2 = self.class_variances.delta2[k]
+            state = "collapsed" if self.collapsed[k] else share_text(delta2)
             yield f"  {self.names[k]:<12.12} {sizes[k]:5d}   {limit:>17}    {state:>9}"
         yield ""
         pairs = self.near_pairs()
@@ -339,6 +355,21 @@ class UnbalancedGuide(Told):
             "not reach it, smaller random batches have other class sizes, and nothing here speaks "
             "of generalisation."
         )
+
+
+def chosen_text(answer: Any) -> str:
+    """α and τ of a guide, and which of them it chose."""
+
+    def why(name: str) -> str:
+        return " (chosen)" if name in answer.chosen else ""
+
+    alpha, tau = share_text(answer.alpha, ".4g"), f"{answer.temperature:.4g}"
+    return f"α = {alpha}{why('alpha')}, τ = {tau}{why('temperature')}"
+
+
+def tau_text(tau_c: float) -> str:
+    """A collapse temperature in a table: none where classes collapse at every τ, or at no τ."""
+    return f"{tau_c:.4f}" if 0 < tau_c < math.inf else "none"
 
 
 def losses_text(known: Landmarks) -> str:

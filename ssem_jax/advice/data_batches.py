@@ -18,6 +18,7 @@ from typing import Any, cast
 import numpy as np
 
 from ssem_jax import theory
+from ssem_jax.advice.landmarks import Landmarks
 from ssem_jax.advice.random_batches import MODERATE, USUAL_TEMPERATURE, RandomGuide
 from ssem_jax.certificate.symmetry.bounds import Level, Solved, solve_program
 from ssem_jax.certificate.symmetry.collapse import instance_slack
@@ -33,7 +34,8 @@ from ssem_jax.compute.kernels import one_thread
 from ssem_jax.losses.base import GramLoss
 from ssem_jax.losses.batched import RandomBatches
 from ssem_jax.losses.supcl import SupCL
-from ssem_jax.losses.terms import Terms
+from ssem_jax.losses.terms import BETWEEN, Terms
+from ssem_jax.problem.display import share_text
 from ssem_jax.problem.structure import ClassStructure, check_structure
 from ssem_jax.problem.validation import check_count, check_mixing, check_temperature
 
@@ -52,7 +54,7 @@ Loss = Callable[[float, float], GramLoss]
 """The loss at α and τ."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class DataGuide(RandomGuide):
     """The answer for random batches of a data set with classes of any size.
 
@@ -74,7 +76,7 @@ class DataGuide(RandomGuide):
 
     def _title(self) -> str:
         sizes = ", ".join(f"{row['number']} of {row['size']}" for row in self.classes)
-        return f"{self.num_classes} classes ({sizes})"
+        return f"{self.num_classes:,} classes ({sizes})"
 
     def _meant(self) -> str:
         return (
@@ -92,7 +94,7 @@ class DataGuide(RandomGuide):
         yield ""
         yield "  class size   classes   δ² within them"
         for row in self.classes:
-            yield f"  {row['size']:10d}  {row['number']:8d}   {row['delta2']:.4f}"
+            yield f"  {row['size']:10d}  {row['number']:8d}   {share_text(row['delta2'])}"
         yield ""
         low, high = self.bracket
         yield (
@@ -187,11 +189,22 @@ def guide_data_batches(
         collapse_temperature(random, structure, alpha, tau),
         values[0],
         _stratified(structure, batch, plain, alpha, tau, positives),
+        solved.value,
+        *_landmarks(program, structure.num_classes),
         classes=tuple(rows),
         bracket=(max(float(low[0, 0]), 0.0), min(float(high[0, 0]), 1.0)),
         gap=solved.gap,
         rounded=rounded,
     )
+
+
+def _landmarks(program: Program, num_classes: int) -> Landmarks:
+    """Losses of collapsed and of equal rows."""
+    equal = np.ones(program.num_variables)
+    between = [kind for kind in program.algebra.names if kind.relation == BETWEEN]
+    apart = program.functional(dict.fromkeys(between, 1.0)) > 0
+    collapsed = np.where(apart, -1 / (num_classes - 1), equal)
+    return Landmarks(program.value(collapsed), program.value(equal))
 
 
 def few_sizes(sizes: Sequence[int], most: int) -> tuple[tuple[int, ...], float]:

@@ -210,9 +210,11 @@ def advice(finding: Finding) -> Iterator[str]:
             "they lie on a cap of the sphere. Centre the features, or train longer."
         )
     if found.view - wanted.view > NOTICEABLE:
+        loss = finding.loss
+        larger = "a larger alpha or " * (isinstance(loss, SupCL) and float(loss.alpha) < 1)
         yield (
             f"Views of an instance differ (variance {float(found.view):.3f}, at the optimum "
-            f"{float(wanted.view):.3f}): a larger alpha or weaker augmentations draw them together."
+            f"{float(wanted.view):.3f}): {larger}weaker augmentations draw them together."
         )
     surplus = float(found.delta2 - wanted.delta2)
     if abs(surplus) > NOTICEABLE:

@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from ssem_jax import theory
-from ssem_jax.advice.answers import finite_or_none
-from ssem_jax.problem.display import Told
+from ssem_jax.advice.answers import chosen_text, finite_or_none, losses_text, tau_text
+from ssem_jax.advice.landmarks import Landmarks
+from ssem_jax.problem.display import Told, count_text, share_text
 from ssem_jax.problem.validation import check_count, check_mixing, check_temperature
 
 MODERATE = 0.3
@@ -23,7 +24,7 @@ USUAL_TEMPERATURE = 0.1
 """Chosen if τ is not given: what SupCon and its heirs use."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class RandomGuide(Told):
     """The answer for random batches of a large data set, beside that for one stratified batch.
 
@@ -41,6 +42,9 @@ class RandomGuide(Told):
         delta2: δ² of the data set at its optimum.
         stratified: the same of one batch of B instances that has as many of every class that it
             has, two at least, with its "num_classes" and "num_instances".
+        minimum: the least mean loss.
+        collapsed_loss: that of collapsed classes.
+        all_equal_loss: that of rows that are all equal.
     """
 
     num_classes: int
@@ -55,6 +59,17 @@ class RandomGuide(Told):
     tau_c: float
     delta2: float
     stratified: dict[str, Any]
+    minimum: float
+    collapsed_loss: float
+    all_equal_loss: float
+
+    __repr__ = Told.in_a_line
+
+    def said(self) -> Iterator[str]:
+        """The batches, α and τ, what is optimal there."""
+        yield f"random batches of {self.batch} of {self.num_classes:,} classes"
+        yield chosen_text(self)
+        yield f"{self.phase}, δ² = {share_text(self.delta2)}"
 
     @property
     def phase(self) -> str:
@@ -68,7 +83,7 @@ class RandomGuide(Told):
         return found | {"tau_c": finite_or_none(self.tau_c), "stratified": stratified}
 
     def _title(self) -> str:
-        return f"{self.num_classes} classes"
+        return f"{self.num_classes:,} classes"
 
     def _meant(self) -> str:
         return (
@@ -82,22 +97,23 @@ class RandomGuide(Told):
     def lines(self) -> Iterator[str]:
         """The answer in words."""
         one = self.stratified
-
-        def why(name: str) -> str:
-            return " (chosen)" if name in self.chosen else ""
-
         yield (
-            f"Random batches of {self.batch} instances, {self.num_views} view(s) each, of "
-            f"{self._title()}, self pairs {self.self_pairs}d."
+            f"Random batches of {self.batch} instances, {count_text(self.num_views, 'view')} each, "
+            f"of {self._title()}, self pairs {self.self_pairs}d."
         )
-        yield (
-            f"  α = {self.alpha:.4g}{why('alpha')}, τ = {self.temperature:.4g}{why('temperature')}"
-        )
+        yield f"  {chosen_text(self)}"
+        yield f"  minimal loss     {self.minimum:.6f}"
+        losses = Landmarks(self.collapsed_loss, self.all_equal_loss)
+        yield f"  for comparison   {losses_text(losses)}"
         yield ""
         yield f"                   random   {self._beside()}"
-        yield f"  α_c at this τ    {self.alpha_c:.4f}   {one['alpha_c']:.4f}   (collapse up to it)"
-        yield f"  τ_c at this α    {self.tau_c:.4f}   {one['tau_c']:.4f}   (collapse from it on)"
-        yield f"  δ² (within)      {self.delta2:.4f}   {one['delta2']:.4f}   of a variance of 1"
+        for name, form, values, meant in (
+            ("α_c at this τ", share_text, (self.alpha_c, one["alpha_c"]), "(collapse up to it)"),
+            ("τ_c at this α", tau_text, (self.tau_c, one["tau_c"]), "(collapse from it on)"),
+            ("δ² (within)", share_text, (self.delta2, one["delta2"]), "of a variance of 1"),
+        ):
+            random, stratified = map(form, values)
+            yield f"  {name:<15}  {random:<6}   {stratified:<6}   {meant}"
         yield ""
         yield (
             f"Random: the mean loss over all batches of {self._meant()} in it, by itself. A "
@@ -162,6 +178,11 @@ def guide_random_batches(
         "tau_c": float(theory.tau_c(*one, alpha, self_pairs)),
         "delta2": float(theory.delta2(*one, alpha, tau, self_pairs)),
     }
+    convention = self_pairs, mean
+    delta2 = theory.random_delta2(*counts, alpha, tau, *convention)
+    losses = (
+        theory.random_loss(*counts, alpha, tau, place, *convention) for place in (delta2, 0.0, None)
+    )
     return RandomGuide(
         num_classes,
         batch,
@@ -171,8 +192,9 @@ def guide_random_batches(
         float(alpha),
         float(tau),
         chosen,
-        theory.random_alpha_c(*counts, tau, self_pairs, mean),
-        theory.random_tau_c(*counts, alpha, self_pairs, mean),
-        theory.random_delta2(*counts, alpha, tau, self_pairs, mean),
+        theory.random_alpha_c(*counts, tau, *convention),
+        theory.random_tau_c(*counts, alpha, *convention),
+        delta2,
         stratified,
+        *losses,
     )

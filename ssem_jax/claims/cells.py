@@ -118,7 +118,8 @@ class Cells:
         columns = self.table.columns
         brackets = [name for name in self.BRACKETS if f"{name}_lo" in columns]
         own = [name for name in vars(Cells) if not name.startswith("_") and name.islower()]
-        return list(dict.fromkeys((*brackets, *own, *columns)))
+        names = dict.fromkeys((*brackets, *own, *columns))
+        return [name for name in names if not name.startswith("_")]
 
     @property
     def found(self) -> pl.DataFrame:

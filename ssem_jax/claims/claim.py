@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ssem_jax.certificate.certificate import GAP_TOLERANCE
 from ssem_jax.losses.base import GramLoss
 from ssem_jax.losses.supcl import SupCL
+from ssem_jax.problem.display import count_text
 from ssem_jax.problem.problem import Problem
 from ssem_jax.problem.validation import check_choice, check_count, check_type, shown
 from ssem_jax.sweeps.grid import Grid
@@ -166,9 +167,11 @@ class Claim:
         for what in ("where", "exclude"):
             if getattr(self, what) is not None:
                 _check_function(self.name, what, getattr(self, what))
-        if not callable(getattr(self.domain, "problems", None)) or isinstance(self.domain, type):
+        one_size = isinstance(self.domain, (type, Grid))
+        if one_size or not callable(getattr(self.domain, "problems", None)):
             raise ValueError(
-                f"{self.name}: its domain must be a Space or a Domain; got {shown(self.domain)}."
+                f"{self.name}: its domain must be a Space or a Domain, as Domain((grid,)); got "
+                f"{shown(self.domain)}."
             )
         object.__setattr__(self, "window", check_count(f"{self.name}: window", self.window, 1))
         for what in ("source", "quantity", *(("along",) if self.along is not None else ())):
@@ -216,8 +219,8 @@ class Proof:
     @property
     def looked_at(self) -> str:
         """What was decided or not, counted in words."""
-        counts = [(getattr(self, name), name) for name in _ONE]
-        return ", ".join(count_text(count, name) for count, name in counts if count) or "no cells"
+        counts = [(getattr(self, names), name, names) for names, name in _ONE.items()]
+        return ", ".join(count_text(*each) for each in counts if each[0]) or "no cells"
 
     @property
     def left_open(self) -> str:
@@ -244,11 +247,6 @@ class Proof:
 
 
 _ONE = {"boxes": "box", "enclosures": "enclosure", "signs": "sign", "cells": "cell"}
-
-
-def count_text(count: int, names: str) -> str:
-    """For example "1,234 boxes"."""
-    return f"{count:,} {_ONE[names] if count == 1 else names}"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ from ssem_jax.certificate.certificate import GAP_TOLERANCE
 from ssem_jax.claims.cells import Cells, attainable
 from ssem_jax.claims.claim import SIZES, Claim, Theorem, check_distinct, each_of, unique_domains
 from ssem_jax.claims.judgements import Judgement, judge, judge_theorem
-from ssem_jax.problem.display import Told, counts_text
+from ssem_jax.problem.display import Told, count_text, counts_text
 from ssem_jax.problem.validation import check_choice
 from ssem_jax.sweeps.batches import num_cells
 from ssem_jax.sweeps.exports import Checked
@@ -61,7 +61,8 @@ class Report(Told):
         """How many claims came out how."""
         verdicts = counts_text(str(judgement.verdict) for judgement in self.judgements)
         as_expected = "as expected" if self.as_expected else "not all as expected"
-        yield f"{len(self.judgements)} claims, {verdicts or 'none judged'}: {as_expected}"
+        claims = count_text(len(self.judgements), "claim")
+        yield f"{claims}, {verdicts or 'none judged'}: {as_expected}"
         yield f"{len(self.table):,} cells, {self.seconds:.0f} s"
 
     def lines(self) -> Iterator[str]:

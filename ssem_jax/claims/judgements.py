@@ -28,8 +28,6 @@ A conjecture is a claim of which no verdict is expected yet.
 from __future__ import annotations
 
 import dataclasses
-import os
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -37,12 +35,13 @@ import numpy as np
 import polars as pl
 
 from ssem_jax.claims.cells import Cells, ClaimError, Condition
-from ssem_jax.claims.claim import Claim, Proof, Theorem, Verdict, count_text
+from ssem_jax.claims.claim import Claim, Proof, Theorem, Verdict
 from ssem_jax.claims.interval import Equality, Interval
+from ssem_jax.claims.places import place_of
 from ssem_jax.claims.reasons import why_undecided
 from ssem_jax.losses.base import DECLARED, NOT_CONVEX, PROVEN, GramLoss
 from ssem_jax.losses.supcl import SupCL
-from ssem_jax.problem.display import INDENT, Told
+from ssem_jax.problem.display import INDENT, Told, count_text
 from ssem_jax.problem.validation import check_type
 from ssem_jax.sweeps.table import LEAST, fixed_columns, hyper_names, in_order
 from ssem_jax.sweeps.words import typed
@@ -109,7 +108,7 @@ class Judgement(Told):
     @property
     def looked_at(self) -> str:
         """What the verdict rests on, counted in words: cells, boxes or enclosures."""
-        return count_text(self.cells, "cells") if self.proof is None else self.proof.looked_at
+        return count_text(self.cells, "cell") if self.proof is None else self.proof.looked_at
 
     __repr__ = Told.in_a_line
 
@@ -303,11 +302,9 @@ def _call(claim: Claim, what: str, function: Callable[..., Any], *cells: Cells) 
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        place = traceback.extract_tb(error.__traceback__)[-1]
         line = " ".join(str(error).split())
         raise ClaimError(
-            f"{claim.name}: {what} raised {type(error).__name__}: {line} "
-            f"({os.path.basename(place.filename)}, line {place.lineno})"
+            f"{claim.name}: {what} raised {type(error).__name__}: {line} ({place_of(error)})"
         ) from error
 
 

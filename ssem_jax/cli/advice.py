@@ -226,7 +226,8 @@ def audit_command(
     from ssem_jax.advice.audits import audit_batch, expectation
     from ssem_jax.advice.files import embeddings_in, labels_in
     from ssem_jax.advice.inputs import read_batch
-    from ssem_jax.losses.conventions import named_loss
+    from ssem_jax.losses.conventions import named_loss, scaled_elsewhere
+    from ssem_jax.problem.display import loss_text
 
     chosen = named_loss(loss, tau, alpha, self_pairs, mean)
     points, given = embeddings_in(embeddings), labels_in(labels)
@@ -240,6 +241,7 @@ def audit_command(
         unlabeled_label=unlabeled_label,
     )
     echo(f"embeddings: {points.words}", f"labels: {batch.words[0]}{given.words}", *batch.words[1:])
+    echo(f"loss: {loss_text(chosen)}")
     if expected := expectation(batch):
         say(expected)
     result = audit_batch(batch, chosen, jax.random.key(seed), tolerance)
@@ -248,6 +250,13 @@ def audit_command(
     if as_json:
         return Answer(code, found)
     _show_audit(found, result.verdict)
+    for theirs, factor in scaled_elsewhere(loss, batch.structure, tau):
+        least, equal = found["diagnosis"]["minimum"], found["diagnosis"]["all_equal_loss"]
+        known = "" if equal is None else f", of equal rows {factor * equal:.6g}"
+        print(
+            f"{theirs} shows {factor:.6g} times these: {factor * found['loss']:.6g}, "
+            f"minimal {factor * least:.6g}{known}"
+        )
     for line in result.diagnosis.lines() if result.diagnosis else ():
         print(line)
     return code
@@ -258,14 +267,15 @@ def _show_audit(audited: dict[str, Any], verdict: str) -> None:
     print(f"loss {audited['loss']:.12g}, no embedding below {audited['lower']:.12g}")
     print(f"gap {audited['gap']:.3e}: {verdict} (tolerance {audited['gap_tolerance']:.0e})")
     print(f"phase of the optimum: {audited['optimal_phase']}")
-    table = Table("variance", "found", "predicted", "bracket at this loss", box=None)
+    predicted = audited["predicted"]
+    known = () if predicted is None else ("predicted",)
+    table = Table("variance", "found", *known, "bracket at this loss", box=None)
     for name, value in audited["found"].items():
-        predicted = audited["predicted"]
         bracket = audited["brackets"].get(name)
         table.add_row(
             name,
             f"{value:.6g}",
-            "" if predicted is None else f"{predicted[name]:.6g}",
+            *(() if predicted is None else (f"{predicted[name]:.6g}",)),
             "" if bracket is None else f"[{bracket[0]:.6g}, {bracket[1]:.6g}]",
         )
     console_of().print(table)

@@ -9,6 +9,7 @@ another error, 130 interrupted, 141 nobody reads the answer.
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import traceback
 from contextlib import nullcontext, redirect_stdout
@@ -82,7 +83,7 @@ def _run(arguments: list[str] | None) -> Answer | int:
         if message.startswith("Usage:"):  # a command without its arguments: the help itself
             print(message)
             return BAD_USAGE
-        return _refuse(f"{message} Try 'ssem --help'.")
+        return _refuse(f"{message.rstrip('.')}. Try 'ssem --help'.")
     if found == INTERRUPTED:  # caught above, or by some versions of Typer
         message = "interrupted; finished parts in --out are kept, repeat the command to go on."
         say(message)
@@ -92,9 +93,24 @@ def _run(arguments: list[str] | None) -> Answer | int:
 
 def _refuse(message: str) -> Answer:
     """An error: a line on stderr, and the document."""
-    message = " ".join(message.split())
+    message = as_typed(" ".join(message.split()))
     say(f"error: {message}")
     return Answer(BAD_USAGE, {"error": message})
+
+
+OPTIONS = {
+    r'\bview_order "(\w+)"': r"--view-order \1",
+    r'\bunlabeled "(\w+)"': r"--unlabeled \1",
+    r"\bnum_views=(\d+)": r"--views \1",
+}
+"""What messages say of arguments in Python, and how they are typed here."""
+
+
+def as_typed(message: str) -> str:
+    """A message that tells what to give, in the words of the command line."""
+    for argument, option in OPTIONS.items():
+        message = re.sub(argument, option, message)
+    return message
 
 
 def _cut_off() -> int:

@@ -165,10 +165,12 @@ def sweep_command(
 
 def _show_summary(summary: dict[str, Any]) -> None:
     worst = number_text(summary["worst_gap"]) or "none"
-    print(f"{summary['certified']} of {summary['cells']} cells certified, worst gap {worst}.")
+    certified, cells = summary["certified"], summary["cells"]
+    print(f"{certified:,} of {cells:,} cells certified, worst gap {worst}.")
     for what in ("phases", "status"):
-        counts = ", ".join(f"{count} {name}" for name, count in summary[what].items())
-        print(f"{what}: {counts or 'none'}")
+        counts = ", ".join(f"{count:,} {name}" for name, count in summary[what].items())
+        if counts:  # theory's own optimum has no status of a solver
+            print(f"{what}: {counts}")
 
 
 def _show_dimensions(table: pl.DataFrame) -> None:
@@ -212,7 +214,7 @@ def info(
         summary = summarize(table) | {"run": str(run), "where": where}
         if as_json:
             return Answer(AS_EXPECTED, summary)
-        print(f"{run}: {len(table)} cells where {where}")
+        print(f"{run}: {len(table):,} cells where {where}")
         _show_summary(summary)
         return AS_EXPECTED
     summary = summarize(table) | {"run": str(run), "planned": manifest["cells"]}
@@ -221,7 +223,7 @@ def info(
     finished, planned = summary["cells"], summary["planned"]
     state = "complete" if finished == planned else "interrupted; repeat its command to go on"
     print(
-        f"{run}: {finished} of {planned} cells ({state}), witness {manifest['witness']}, "
+        f"{run}: {finished:,} of {planned:,} cells ({state}), witness {manifest['witness']}, "
         f"seed {manifest['seed']}"
     )
     for shape in dict.fromkeys(manifest["shapes"]):
@@ -244,8 +246,8 @@ def _compared(
     if as_json:
         return Answer(code, found)
     print(
-        f"{found['common']} cells in both runs, {found['only_first']} in {runs[0]} alone, "
-        f"{found['only_second']} in {runs[1]} alone."
+        f"{found['common']:,} cells in both runs, {found['only_first']:,} in {runs[0]} alone, "
+        f"{found['only_second']:,} in {runs[1]} alone."
     )
     if not found["common"]:
         return code

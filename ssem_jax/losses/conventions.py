@@ -145,6 +145,33 @@ CONVENTIONS = (
 """The table of this module's docstring."""
 
 
+BASE_TEMPERATURE = 0.07
+"""What SupContrast divides its temperature by, unless told otherwise."""
+
+
+def scaled_elsewhere(
+    name: str, structure: ClassStructure, temperature: float
+) -> list[tuple[str, float]]:
+    """Libraries that show a multiple of a loss of `NAMES`, each with the factor.
+
+    Args:
+        name: of the loss, as :func:`named_loss` takes it.
+        structure: of the embeddings.
+        temperature: τ.
+    """
+    made = {_plain(each): loss for each, loss in NAMES.items()}.get(_plain(name))
+    scaled = [
+        (one.theirs, one.factor(structure, temperature, BASE_TEMPERATURE))
+        for one in CONVENTIONS
+        if one.ours is made and one.views in (None, structure.num_views)
+    ]
+    return [(theirs, factor) for theirs, factor in scaled if abs(factor - 1) > ROUNDING]
+
+
+ROUNDING = 1e-12
+"""What a factor may differ from 1 by, and is none."""
+
+
 class Tower(NamedTuple):
     """How a library computes a loss of two towers.
 

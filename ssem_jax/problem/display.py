@@ -39,8 +39,9 @@ class Told:
 
 
 def as_html(lines: Iterable[str]) -> str:
-    """Lines as a notebook shows them: letters of one width, as in a terminal."""
-    return f"<pre>{html.escape(chr(10).join(lines))}</pre>"
+    """Lines as a notebook shows them: letters of one width, as in a terminal, and long lines in
+    several."""
+    return f"<pre style='white-space: pre-wrap'>{html.escape(chr(10).join(lines))}</pre>"
 
 
 def numbers_text(values: Any, digits: int = 6) -> str:
@@ -53,6 +54,23 @@ def numbers_text(values: Any, digits: int = 6) -> str:
         return "none"
     low, high = (f"{end:.{digits}g}" for end in (array.min(), array.max()))
     return low if low == high else f"{low} to {high}"
+
+
+NOISE = 1e-9
+"""What is nearer to 0 is a rounding of a solver, and is 0 to a reader."""
+
+
+def share_text(value: float, form: str = ".4f") -> str:
+    """A number from 0 to 1, which is never shown as an end that it only comes near."""
+    text = format(value, form)
+    if not NOISE < value < 1 or 0 < float(text) < 1:
+        return text
+    return f"{value:.0e}" if value < 0.5 else f"1 - {1 - value:.0e}"
+
+
+def count_text(count: int, unit: str, units: str = "") -> str:
+    """ "1 class", "3 classes": a count and what is counted."""
+    return f"{count:,} {unit if count == 1 else units or f'{unit}s'}"
 
 
 def counts_text(names: Iterable[str]) -> str:

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ssem_jax.problem.display import count_text
 from ssem_jax.problem.validation import on_host, shown
 
 EXACT = 2.0**53
@@ -126,9 +127,9 @@ def described(classes: np.ndarray, counts: np.ndarray) -> str:
         least, most = int(counts.min()), int(counts.max())
         sizes = f"{least} each" if least == most else f"{least} to {most} of a class"
         listed = ", ".join([*names[: LISTED - 1], "…", names[-1]])
-        return f"{len(names)} classes, {sizes}: {listed}"
+        return f"{len(names):,} classes, {sizes}: {listed}"
     pairs = (f"{name} × {count}" for name, count in zip(names, counts, strict=True))
-    return f"{len(names)} classes: {', '.join(pairs)}"
+    return f"{count_text(len(names), 'class', 'classes')}: {', '.join(pairs)}"
 
 
 def _one_for_each(given: Any) -> str:

@@ -222,15 +222,17 @@ def _map_axes(ax: Axes, grid: CellGrid) -> None:
 
 
 def phase_legend(
-    figure: Figure, marginal: bool = True, excluded: bool = False, title: str = ""
+    figure: Figure, theory: bool = True, excluded: bool = False, title: str = ""
 ) -> None:
-    """The key of a phase diagram, over its panels."""
-    entries: list[Any] = [Line2D([], [], color="black", lw=1.3, label=f"theory {short('alpha_c')}")]
-    if excluded:
+    """The key of a phase diagram, over its panels: with the lines of theory where it has some."""
+    entries: list[Any] = []
+    if theory:
+        entries.append(Line2D([], [], color="black", lw=1.3, label=f"theory {short('alpha_c')}"))
+    if theory and excluded:
         entries.append(
             Line2D([], [], color="black", ls=(0, (4, 1.5)), label=f"theory {short('alpha_v')}")
         )
-    if marginal:
+    if theory:
         entries.append(
             Line2D(
                 [],

@@ -43,6 +43,7 @@ weights and features).
 from ssem_jax.theory.batches import random_alpha_c as random_alpha_c
 from ssem_jax.theory.batches import random_alpha_for_delta2 as random_alpha_for_delta2
 from ssem_jax.theory.batches import random_delta2 as random_delta2
+from ssem_jax.theory.batches import random_loss as random_loss
 from ssem_jax.theory.batches import random_tau_c as random_tau_c
 from ssem_jax.theory.batches import stratified_alpha_c as stratified_alpha_c
 from ssem_jax.theory.batches import stratified_alpha_v as stratified_alpha_v

@@ -373,6 +373,55 @@ def random_delta2(
     return (low + high) / 2
 
 
+def random_loss(
+    num_classes: int,
+    num_instances: int | None,
+    num_views: int,
+    batch: int,
+    alpha: float,
+    temperature: float,
+    delta2: float | None,
+    self_pairs: str = "include",
+    mean: str = "all",
+) -> float:
+    r"""The mean loss over random batches, of class means on a simplex and instances about them.
+
+    .. math::
+       L = (1-\alpha) \operatorname{E} \omega_k \Bigl[\log p (w + k x + l y)
+           + \frac{q n}{(n-1) \tau}\Bigr] + \alpha \operatorname{E} \log p (w + k x + l y)
+
+    with x, y and ω_k of :func:`random_delta2`, at which q = δ² it is least.
+
+    Args:
+        num_classes: m ≥ 2.
+        num_instances: n ≥ 2 per class in the data set; None for infinitely many.
+        num_views: p ≥ 1 per instance, all in the batch; those of an instance coincide.
+        batch: B ≥ 2 instances.
+        alpha: α in [0, 1].
+        temperature: τ > 0.
+        delta2: δ² ≥ 0, 0 where classes collapse; None where all rows are equal.
+        self_pairs: "include", "exclude" or "decouple".
+        mean: "all", "anchors" or "pairs" of :func:`random_alpha_c`.
+
+    Raises:
+        ValueError: a δ² that no embeddings have, or what :func:`random_alpha_c` raises.
+    """
+    check_mixing(alpha)
+    check_temperature(temperature)
+    found = _random(num_classes, num_instances, num_views, batch, self_pairs, mean)
+    largest = _largest(found)
+    if delta2 is not None and not 0 <= delta2 <= largest:
+        raise ValueError(
+            f"delta2 must be at least 0, class collapse, and at most {largest:.6g}, that of the "
+            f"simplex; got {delta2:g}."
+        )
+    q, tau = delta2 or 0.0, float(temperature)
+    x, y = (1.0, 1.0) if delta2 is None else _falls(found, q, tau)
+    below = num_views * _below(found, x, y)
+    of_sup = float(np.sum(found.chance * found.sup * (np.log(below) + q * found.stretch / tau)))
+    return (1 - alpha) * of_sup + alpha * float(np.sum(found.chance * np.log(below)))
+
+
 def random_alpha_for_delta2(
     num_classes: int,
     num_instances: int | None,
@@ -413,13 +462,21 @@ def random_alpha_for_delta2(
 
 def _pushes(family: _Random, q: float, tau: float) -> tuple[float, float]:
     """How much the denominators of L_sup and of L_self gain by spreading instances, at δ² = q."""
-    m = family.num_classes
-    x = math.exp(-q * family.stretch / tau)
-    y = math.exp(-(m - q) / ((m - 1) * tau))
+    x, y = _falls(family, q, tau)
     push = family.own * x - family.kappa * family.others * y
-    below = np.maximum(family.weight + family.own * x + family.others * y, 1e-300)
-    parts = family.chance * push / below
+    parts = family.chance * push / _below(family, x, y)
     return float(np.sum(parts * family.sup)), float(np.sum(parts))
+
+
+def _falls(family: _Random, q: float, tau: float) -> tuple[float, float]:
+    """x and y: what a pair within a class, and one of two classes, weighs in a denominator."""
+    m = family.num_classes
+    return math.exp(-q * family.stretch / tau), math.exp(-(m - q) / ((m - 1) * tau))
+
+
+def _below(family: _Random, x: float, y: float) -> np.ndarray:
+    """(B,) denominators of an instance's pairs."""
+    return np.maximum(family.weight + family.own * x + family.others * y, 1e-300)
 
 
 def _largest(family: _Random) -> float:

@@ -311,7 +311,9 @@ def test_rows_of_any_length_and_type():
     audited = sx.audit(jnp.asarray(rows, jnp.bfloat16), TWO_BY_FOUR, loss)
     assert re.fullmatch(r"<Audit of 2 classes × 4: gap \d\.\d{3}e\+00>", repr(audited))
     shown = audited._repr_html_()
-    assert shown.startswith("<pre>2 classes × 4\n2 classes: 0 × 4, 1 × 4\nloss ")
+    assert shown.startswith(
+        "<pre style='white-space: pre-wrap'>2 classes × 4\n2 classes: 0 × 4, 1 × 4\nloss "
+    )
     assert "not certified as optimal (tolerance 1e-09)\nphase of the optimum: " in shown
     assert re.search(r"\ndelta2 0\.\d+, predicted \d.*\n", shown)
     assert re.search(r"\nminimal loss \d.*, of equal rows \d.*\nNC1 .*, uniformity -\d", shown)

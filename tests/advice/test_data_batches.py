@@ -26,6 +26,13 @@ def test_equal_classes_have_their_closed_forms():
     delta2 = theory.random_delta2(*counts, 0.7, 0.5, mean="all")
     assert found.delta2 == pytest.approx(delta2, abs=ROOT)
     assert found.bracket[0] <= delta2 <= found.bracket[1]
+    for loss, place in (
+        (found.minimum, delta2),
+        (found.collapsed_loss, 0.0),
+        (found.all_equal_loss, None),
+    ):
+        there = theory.random_loss(*counts, 0.7, 0.5, place, mean="all")
+        assert loss == pytest.approx(there, rel=1e-9)
     one = found.stratified
     assert one["alpha_c"] == pytest.approx(float(theory.alpha_c(4, 2, 1, 0.5)), abs=ROOT)
     assert one["tau_c"] == pytest.approx(float(theory.tau_c(4, 2, 1, 0.7)), rel=ROOT)

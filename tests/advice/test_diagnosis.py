@@ -128,6 +128,10 @@ def finding(**changes):
             {"found": Variances(0.1, 0.1, 0.8, 0.0)},
             ["Views of an instance differ", "are closer together than at the optimum"],
         ),
+        (
+            {"found": Variances(0.1, 0.0, 0.9, 0.0), "loss": sx.losses.info_nce(0.3)},
+            [r"0\.000\): weaker augmentations draw", "closer together"],  # α is 1 already
+        ),
         ({"found": Variances(0.0, 0.3, 0.7, 0.0)}, ["Instances of a class spread more"]),
         (
             {"phase": sx.Phase.COLLAPSE, "loss": sx.SupCL(0.2, 0.3)},

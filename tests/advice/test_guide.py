@@ -46,7 +46,9 @@ def test_given_both_it_predicts():
     assert (document["phase"], document["chosen"]) == ("spread", [])
     assert "spread: the instances of a class stay apart" in text
     assert "d ≥ 11 here" in text
-    assert answer._repr_html_().startswith("<pre>A batch of 3 classes × 4 × 2 views")
+    assert answer._repr_html_().startswith(
+        "<pre style='white-space: pre-wrap'>A batch of 3 classes × 4 × 2 views"
+    )
     rows = {(row["num_classes"], row["num_instances"]): row for row in document["batch"]}
     assert set(rows) == {(3, 2), (3, 4), (6, 4), (3, 8)}  # half of 3 classes is no batch
     assert rows[6, 4]["tau_c"] == float(theory.tau_c(6, 4, 2, 0.7))
@@ -192,6 +194,15 @@ def test_merged_minorities_are_warned_of():
     assert document["near_pairs"] == [["1", "2"]]
     assert "the means of 1 and 2 have a cosine of" in text
     assert document["phase"] == "collapse"
+
+
+def test_a_guide_in_a_line():
+    equal = sx.guide(sx.ClassStructure.balanced(2, 2), 0.5, 0.005)
+    assert repr(equal) == (
+        "<Guide: 2 classes × 2, self pairs included; α = 0.5, τ = 0.005; collapse, δ² = 0.0000>"
+    )
+    # What reaches δ² = 0.3 is so near 1 that no float64 lies between, and that is said.
+    assert "α = 1 but for a rounding" in "\n".join(equal.lines())
 
 
 def test_bad_wishes():

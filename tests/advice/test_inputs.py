@@ -89,7 +89,7 @@ LABEL_FILES = [
     ("txt", lines(["01", "1", "01", "1"]), "the same", "2 classes: '01' × 2, '1' × 2"),
     ("txt", lines(["1_0", "10"]), "the same", "2 classes: '10' × 1, '1_0' × 1"),
     ("txt", "cat\n\ndog\n", "2 labels", "of 3 labels row 1 is empty; give unlabeled"),
-    ("txt", "cat dog cat dog", "4 labels", "1 classes: 'cat dog cat dog' × 1"),
+    ("txt", "cat dog cat dog", "4 labels", "1 class: 'cat dog cat dog' × 1"),
     ("txt", b"caf\xe9\nthe\n", "cannot be decoded", "line 1 is not UTF-8 .byte 0xe9."),
     ("txt", "", "holds no labels", "holds no labels; write one a line"),
     ("csv", "label\n" + lines(NAMES), "'label', a third class", f"{CAT_AND_DOG}, column 'label'"),
@@ -585,6 +585,7 @@ def test_what_was_understood_is_said_first(tmp_path, capsys, monkeypatch):
         "ssem: labels: 2 classes: 'cat' × 2, 'dog' × 1, column 'label'",
         "ssem: 1 of 4 without a label are left out",
         "ssem: 2 views, along the second axis",
+        "ssem: loss: SupCL(alpha=0.5, temperature=0.3, self_pairs='include', mean='pairs')",
         "ssem: error: computed",
     ]
 
@@ -614,3 +615,16 @@ def test_the_loss_is_named(tmp_path, capsys, monkeypatch):
     with pytest.raises(SystemExit, match="2"):
         main(common)
     assert capsys.readouterr().err.startswith("ssem: error: supcl needs alpha")
+
+
+def test_what_to_give_is_said_as_it_is_typed(tmp_path, capsys):
+    embeddings = write(tmp_path, "e", "npy", npy(ROWS))
+    labels = write(tmp_path, "y", "txt", lines([0, 1, 0, 1]))
+    common = ["audit", str(embeddings), "--labels", str(labels), "--loss", "supcon", "--tau", ".3"]
+    for options, words in [
+        ([], "give --views 2"),
+        (["--views", "2"], "say how rows are ordered: --view-order instance where"),
+    ]:
+        with pytest.raises(SystemExit, match="2"):
+            main([*common, *options])
+        assert words in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """What is answered of random batches is what theory says of them."""
 
 import json
+import math
 
 import pytest
 
@@ -20,6 +21,11 @@ def test_random_batches_beside_a_stratified_one():
     assert told["chosen"] == []
     stratified = told["stratified"]
     assert (stratified["num_classes"], stratified["num_instances"]) == (10, 6)
+    assert told["minimum"] <= told["collapsed_loss"] < told["all_equal_loss"] == math.log(64)
+    assert repr(answer) == (
+        f"<RandomGuide: random batches of 64 of 10 classes; α = 0.6, τ = 0.5; {told['phase']}, "
+        f"δ² = {told['delta2']:.4f}>"
+    )
     assert stratified["alpha_c"] == pytest.approx(float(theory.alpha_c(10, 6, 1, 0.5)))
 
 

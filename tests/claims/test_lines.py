@@ -24,7 +24,7 @@ PLACE = "m=2, n=3, p=1, d=5, alpha=0.5, tau=0.25, self_pairs=include, mean=pairs
 def test_a_judgement():
     assert repr(REFUTED) == "<Judgement: REFUTED spreads, 9 cells>"
     assert REFUTED._repr_html_() == (
-        "<pre>REFUTED    spreads: δ² &gt; 0.\n"
+        "<pre style='white-space: pre-wrap'>REFUTED    spreads: δ² &gt; 0.\n"
         "           8 certified cells, 2 excluded, worst margin -0.25, worst gap 1.0e-12\n"
         f"           A reason.\n           counterexample: {PLACE}</pre>"
     )

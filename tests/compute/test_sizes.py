@@ -23,7 +23,7 @@ ABSURD = [
     (["sweep", *CELL, "--instances", "1e30"], r"at most 9.01e\+15 embeddings, .*; got 3e\+30"),
     (["sweep", *CELL, "--dim", "1000000000000"], "12 embeddings in 1000000000000 dimensions would"),
     (["sweep", *CELL, "--instances", "1000000"], "3000000 embeddings .* at least .* TB of memory"),
-    (["sweep", *CELL, "--seed", "1" * 23], "Invalid value for '--seed'"),
+    (["sweep", *CELL, "--seed", "1" * 23], "Invalid value for '--seed': .*7. Try 'ssem"),
     (["train", "mixture", "--seeds", "9999999999"], "Invalid value for '--seeds'"),
     (["guide", "--classes", "1000000000", "--instances", "2"], "num_classes must be at most 10,0"),
     (

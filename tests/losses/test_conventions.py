@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 import ssem_jax as sx
-from ssem_jax.losses.conventions import CONVENTIONS, NAMES, TOWERS, named_loss
+from ssem_jax.losses.conventions import (
+    CONVENTIONS,
+    NAMES,
+    TOWERS,
+    named_loss,
+    scaled_elsewhere,
+)
 
 ROUNDING = 1e-12
 """Two sums of a few dozen terms near 1, in float64."""
@@ -190,3 +196,12 @@ def test_losses_by_name():
     ]:
         with pytest.raises(ValueError, match=message):
             named_loss(*arguments)
+
+
+def test_what_a_library_shows_of_a_loss():
+    structure = sx.ClassStructure((2, 2), 2)
+    assert scaled_elsewhere("supcon", structure, 0.1) == [
+        ("SupContrast SupConLoss", pytest.approx(0.1 / 0.07))
+    ]
+    assert [factor for _, factor in scaled_elsewhere("NT_Xent", structure, 0.07)] == [2]
+    assert scaled_elsewhere("supcl", structure, 0.1) == []

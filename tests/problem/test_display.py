@@ -32,7 +32,9 @@ def certificate(problem, gap):
 def test_a_problem():
     loss = "SupCL(alpha=0.5, temperature=0.1, self_pairs='include', mean='pairs')"
     assert repr(ONE) == f"<Problem: 2 classes × 2 × 2 views, d = 3; {loss}>"
-    assert ONE._repr_html_().startswith("<pre>2 classes × 2 × 2 views, d = 3\nSupCL(alpha=0.5")
+    assert ONE._repr_html_().startswith(
+        "<pre style='white-space: pre-wrap'>2 classes × 2 × 2 views, d = 3\nSupCL(alpha=0.5"
+    )
     assert "2 cells of 2 classes × 2 × 2 views, every dimension; SupCL(alpha=0 to 1," in repr(
         SEVERAL
     )
@@ -87,6 +89,19 @@ def test_words_of_numbers_and_counts():
     assert display.numbers_text("x") == "'x'"
     assert display.counts_text([]) == ""
     assert display.loss_text(3) == "3"
+    assert display.count_text(1, "class", "classes") == "1 class"
+    assert display.count_text(2000, "view") == "2,000 views"
+
+
+def test_what_is_near_an_end_is_not_shown_as_that_end():
+    assert [display.share_text(value) for value in (0, 0.25, 1)] == ["0.0000", "0.2500", "1.0000"]
+    assert display.share_text(1 - 9e-11) == "1 - 9e-11"
+    assert display.share_text(0.99999, ".4g") == "1 - 1e-05"
+    assert display.share_text(3e-6) == "3e-06"
+    assert display.share_text(1e-13) == "0.0000"  # a rounding of a solver
+
+
+def test_the_base_class_says_nothing():
     for method in ("lines", "said"):
         with pytest.raises(NotImplementedError):
             getattr(display.Told(), method)()

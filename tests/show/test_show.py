@@ -219,6 +219,7 @@ def test_titles_carry_what_varies_and_the_rest_stands_over_them():
     assert show.draw_gaps(made_up()).get_suptitle() == ""
     slices = show.draw_slices(dims)
     assert slices.get_suptitle() == gaps.get_suptitle()
+    assert [text.get_text() for text in phases.legends[0].get_texts()] == ["undecided"]
     long = made_up(num_instances=None, sizes=",".join(map(str, range(2, 12))))
     assert show.panels(long)[0][0] == "10 classes of 2 to 11"
 

@@ -13,7 +13,8 @@ import pytest
 from ssem_jax import theory
 from ssem_jax.certificate.symmetry import Program, close, solve_program
 from ssem_jax.certificate.symmetry import structures as built
-from ssem_jax.losses import kinds, listed
+from ssem_jax.geometry.similarities import Similarities, block_gram
+from ssem_jax.losses import RandomBatches, kinds, listed
 from ssem_jax.losses.kinds import Contrast
 from ssem_jax.losses.terms import BETWEEN, SELF, VIEW, WITHIN, Kind
 from ssem_jax.problem import ClassStructure
@@ -86,6 +87,23 @@ def test_views_part_below_their_boundary_in_stratified_batches():
     )
     assert parts(algebra, below, VIEW)
     assert not parts(algebra, above, VIEW)
+
+
+@pytest.mark.parametrize("mean", ["all", "anchors", "pairs"])
+def test_the_loss_of_random_batches_is_the_mean_over_all(mean):
+    structure, delta2 = BALANCED(3, 3, 2), 0.3
+    written = RandomBatches(0.4, 0.5, 4, "exclude", mean)
+    spread = Similarities(1.0, 1 - 3 / 2 * delta2, 1 - (3 - delta2) / 2)
+    for place, similarities in (
+        (delta2, spread),
+        (0.0, Similarities(1.0, 1.0, -0.5)),
+        (None, Similarities(1.0, 1.0, 1.0)),
+    ):
+        found = theory.random_loss(3, 3, 2, 4, 0.4, 0.5, place, "exclude", mean)
+        gram = block_gram(structure, *similarities)
+        assert found == pytest.approx(float(written.from_gram(gram, structure)), rel=1e-12)
+    with pytest.raises(ValueError, match=r"delta2 must be at least 0, .* at most 0\.75"):
+        theory.random_loss(3, 3, 2, 4, 0.4, 0.5, 0.8, "exclude", mean)
 
 
 RANDOM = [
