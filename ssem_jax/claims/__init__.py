@@ -2,9 +2,9 @@
 
 Files: interval, cells (what a margin sees), claim (what is stated), judgements (how it is judged),
 collection (`verify`), space (where a conjecture lives), refinement (`search`), trial and source
-(what it gives and asks), snippets, low_dimension (does R^d attain the optimum?), files and told
-(what `ssem test` collects and tells), proposals (what to ask it), paper and atlas (papers as
-programs, and their verdicts).
+(what it gives and asks), places (where a margin failed), snippets, low_dimension (does R^d attain
+the optimum?), files and told (what `ssem test` collects and tells), proposals (what to ask it),
+paper and atlas (papers as programs, and their verdicts).
 """
 
 from ssem_jax.claims.cells import BOUNDARY_BAND as BOUNDARY_BAND
