@@ -22,7 +22,7 @@ from ssem_jax.advice.landmarks import Landmarks
 from ssem_jax.advice.random_batches import MODERATE, USUAL_TEMPERATURE, RandomGuide
 from ssem_jax.certificate.symmetry.bounds import Level, Solved, solve_program
 from ssem_jax.certificate.symmetry.collapse import instance_slack
-from ssem_jax.certificate.symmetry.program import OrbitProgram
+from ssem_jax.certificate.symmetry.program import Program
 from ssem_jax.certificate.symmetry.programs import (
     Functionals,
     arranged,
@@ -198,7 +198,7 @@ def guide_data_batches(
     )
 
 
-def _landmarks(program: OrbitProgram, num_classes: int) -> Landmarks:
+def _landmarks(program: Program, num_classes: int) -> Landmarks:
     """Losses of collapsed and of equal rows."""
     equal = np.ones(program.num_variables)
     between = [kind for kind in program.algebra.names if kind.relation == BETWEEN]
@@ -256,9 +256,9 @@ def _stratified(
     }
 
 
-def _solved(structure: ClassStructure, loss: GramLoss) -> tuple[OrbitProgram, Solved, Functionals]:
+def _solved(structure: ClassStructure, loss: GramLoss) -> tuple[Program, Solved, Functionals]:
     """What symmetry leaves of a loss, solved, and how far instances spread in it."""
-    program = program_of(loss, structure)
+    program = cast(Program, program_of(loss, structure))  # these losses say their terms
     variances = instance_variances(arranged(loss, structure), structure)
     return program, solve_program(program), variances
 

@@ -116,7 +116,8 @@ def _read(path: str | os.PathLike[str], what: str) -> Found | list[Column]:
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, struct.error) as error:
         if isinstance(error, Unreadable):
             raise
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        said = getattr(error, "strerror", None) or str(error)  # without the file, named already
+        reason = said.splitlines()[0] if said else type(error).__name__
         raise Unreadable(f"cannot read the {what} in {file}: {reason.rstrip('.')}.") from error
     except MemoryError:
         raise Unreadable(
@@ -160,6 +161,8 @@ def _of_kind(
     if kind == ".npz":
         return _archive(file, stream, name, what)
     if kind == ".npy":
+        if name is not None:
+            raise Unreadable(f"{file} holds one array and no {name!r}; give {file.name} alone.")
         return Found(_array(stream, size, file, what), "")
     if kind == ".safetensors":
         return _tensors(file, stream, size, name, what)

@@ -250,14 +250,16 @@ def audit_command(
     if as_json:
         return Answer(code, found)
     _show_audit(found, result.verdict)
+    losses, *rest = result.diagnosis.lines() if result.diagnosis else ("",)
+    print(losses)
     for theirs, factor in scaled_elsewhere(loss, batch.structure, tau):
         least, equal = found["diagnosis"]["minimum"], found["diagnosis"]["all_equal_loss"]
         known = "" if equal is None else f", of equal rows {factor * equal:.6g}"
         print(
-            f"{theirs} shows {factor:.6g} times these: {factor * found['loss']:.6g}, "
+            f"as {theirs} shows them, times {factor:.6g}: loss {factor * found['loss']:.6g}, "
             f"minimal {factor * least:.6g}{known}"
         )
-    for line in result.diagnosis.lines() if result.diagnosis else ():
+    for line in rest:
         print(line)
     return code
 

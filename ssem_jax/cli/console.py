@@ -129,8 +129,11 @@ def progress_lines(
     times: list[float] = []
 
     def remaining() -> float:
-        passed = time.monotonic() - begun
-        return passed * (total - done[0]) / done[0] if done[0] else 0.0
+        """At the pace up to the last units, less what has passed since."""
+        if not done[0]:
+            return 0.0
+        taken = times[-1] - begun
+        return taken * total / done[0] - (time.monotonic() - begun)
 
     def advance(count: int) -> None:
         done[0] += count

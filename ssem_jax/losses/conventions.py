@@ -146,7 +146,7 @@ CONVENTIONS = (
 
 
 BASE_TEMPERATURE = 0.07
-"""What SupContrast divides its temperature by, unless told otherwise."""
+"""By what SupContrast divides τ, unless told otherwise, to scale its loss."""
 
 
 def scaled_elsewhere(

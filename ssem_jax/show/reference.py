@@ -352,7 +352,9 @@ def _inline(text: str, room: Room, every: list[Room]) -> str:
 
 
 def _escaped(text: str) -> str:
-    return re.sub(r"([|*])|(?<=\w)(_)(?!\w)", lambda found: f"\\{found[0]}", text)
+    """Prose, its powers as e^{1/τ} raised."""
+    plain = re.sub(r"([|*])|(?<=\w)(_)(?!\w)", lambda found: f"\\{found[0]}", text)
+    return re.sub(r"(?<=\w)\^\{([^{}]+)\}", r"\\ :sup:`\1`\\ ", plain)
 
 
 def _reference(target: str, room: Room, every: list[Room]) -> str:

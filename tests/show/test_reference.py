@@ -107,6 +107,8 @@ def test_docstrings_are_read_as_they_are_meant():
     assert found.endswith("Returns\n    A number\\_ of :math:`|x|`.")
     page = reference.as_html(found)
     assert re.search("<dt>.*low, high", page)
+    raised = reference.as_html(reference.markup("up to e^{1/τ}, which", room, [room]))
+    assert "e<sup>1/τ</sup>, which" in raised
 
 
 def test_what_is_wrong_is_said(tmp_path, monkeypatch, capsys):
