@@ -11,12 +11,12 @@ import numpy as np
 from jaxtyping import Float
 
 from ssem_jax.advice.landmarks import Landmarks, landmarks
-from ssem_jax.advice.merged import delta2_along
 from ssem_jax.certificate.certificate import COLLAPSE_TOLERANCE
+from ssem_jax.certificate.reduced import solve_reduced
 from ssem_jax.geometry.shares import ClassVariances, rank_in
 from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.display import Told, count_text, share_text
-from ssem_jax.problem.problem import PHASES, Phase
+from ssem_jax.problem.problem import PHASES, Phase, Problem
 from ssem_jax.problem.structure import ClassStructure
 
 CURVE_POINTS = 33
@@ -269,8 +269,10 @@ class UnbalancedGuide(Told):
         any_alpha = has_self_positives(self.structure, self.self_pairs)
         bends = self.thresholds[~np.isnan(self.thresholds)]
         alphas = np.union1d(np.linspace(0, 1, CURVE_POINTS), bends) * any_alpha
-        convention = self.temperature, self.self_pairs, self.mean
-        return alphas, delta2_along(self.structure, alphas, *convention)
+        taus = np.full(len(alphas), self.temperature)
+        loss = SupCL(alphas, taus, self.self_pairs, self.mean)
+        found = solve_reduced(Problem(self.structure, None, loss))
+        return alphas, np.asarray(found.class_variances.delta2)
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary; `alpha_c` is the first threshold, and `classes` has a row each."""

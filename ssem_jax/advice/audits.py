@@ -14,7 +14,6 @@ from ssem_jax import theory
 from ssem_jax.advice.diagnosis import Diagnosis, Finding, diagnose, expected_seconds
 from ssem_jax.advice.inputs import Batch, read_batch
 from ssem_jax.advice.landmarks import landmarks
-from ssem_jax.advice.merged import MERGED_LIMIT
 from ssem_jax.certificate.certificate import GAP_TOLERANCE, Certificate
 from ssem_jax.certificate.certificates import (
     CHOLESKY_LIMIT,
@@ -23,13 +22,17 @@ from ssem_jax.certificate.certificates import (
     certificate_key,
     certify,
     certify_blocks,
-    certify_classes,
     certify_embeddings,
     check_size,
 )
-from ssem_jax.certificate.class_blocks import CLASS_LIMIT, reducible
-from ssem_jax.certificate.class_program import solve_reduced
-from ssem_jax.certificate.reduced import certify_program
+from ssem_jax.certificate.class_blocks import CLASS_LIMIT
+from ssem_jax.certificate.reduced import (
+    ORBITS_LIMIT,
+    certify_classes,
+    certify_program,
+    has_optimum,
+    solve_reduced,
+)
 from ssem_jax.certificate.symmetry.programs import says_terms
 from ssem_jax.compute.sizes import check_memory
 from ssem_jax.geometry.shares import Variances, similarities_of
@@ -248,8 +251,8 @@ def _check_loss(loss: GramLoss, structure: ClassStructure) -> None:
             f"{type(loss).__name__} is not convex in the Gram matrix, so nothing bounds it from "
             "below and no gap can be told."
         )
-    contrast = isinstance(loss, ClassContrast) and reducible(loss, structure, CLASS_LIMIT)
-    check_size(loss, structure, contrast or _closed_form(loss, structure) is not None)
+    known = _has_optimum(loss, structure) or _closed_form(loss, structure) is not None
+    check_size(loss, structure, known)
     check_declared(loss, structure)
 
 
@@ -261,14 +264,19 @@ def _optimum(problem: Problem, key: PRNGKeyArray) -> tuple[Certificate, Variance
         similarities, prediction = known
         return certify_blocks(problem, similarities), prediction
     # Of other losses and few embeddings this costs as much as free minimisation, or more.
-    if isinstance(loss, ClassContrast) and reducible(loss, structure, CLASS_LIMIT):
+    if _has_optimum(loss, structure):
         found = certify_classes(solve_reduced(problem))
         if found.certified:
             return found, None
-    large = structure.num_embeddings > DENSE_LIMIT and len(set(structure.sizes)) <= MERGED_LIMIT
+    large = structure.num_embeddings > DENSE_LIMIT and len(set(structure.sizes)) <= ORBITS_LIMIT
     if large and says_terms(loss):
         return certify_program(dataclasses.replace(problem, dim=None)), None
     return certify(solve(problem, key), certificate_key(key)), None
+
+
+def _has_optimum(loss: GramLoss, structure: ClassStructure) -> bool:
+    few = structure.num_classes <= CLASS_LIMIT
+    return isinstance(loss, ClassContrast) and few and has_optimum(loss, structure)
 
 
 def _closed_form(

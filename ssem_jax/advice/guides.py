@@ -20,11 +20,11 @@ import numpy as np
 
 from ssem_jax import theory
 from ssem_jax.advice.answers import Guide, UnbalancedGuide, has_self_positives
-from ssem_jax.advice.merged import optimum
 from ssem_jax.advice.thresholds import collapse_thresholds
+from ssem_jax.certificate.reduced import solve_reduced
 from ssem_jax.geometry.shares import largest_delta2
 from ssem_jax.losses.supcl import SupCL
-from ssem_jax.problem.problem import Phase
+from ssem_jax.problem.problem import Phase, Problem
 from ssem_jax.problem.structure import ClassStructure, check_structure
 from ssem_jax.problem.validation import check_progress, concrete, shown
 
@@ -109,7 +109,8 @@ def guide(
     design = _Design(typical, self_pairs, delta2)
     chosen_alpha, chosen_temperature, chosen = design.choose(alpha, temperature)
     loss = SupCL(chosen_alpha, chosen_temperature, self_pairs, mean)
-    found = optimum(structure, loss)
+    found = solve_reduced(Problem(structure, None, loss))
+    class_gram = np.asarray(found.class_gram)
     thresholds = np.full(structure.num_classes, np.nan)
     if has_self_positives(structure, self_pairs):
         convention = {"mean": mean, "self_pairs": self_pairs, "progress": progress}
@@ -125,9 +126,9 @@ def guide(
         thresholds,
         found.class_variances,
         found.cosines,
-        found.value,
-        found.gap,
-        float(1 - structure.class_shares @ found.class_gram @ structure.class_shares),
+        float(found.value),
+        float(found.gap),
+        float(1 - structure.class_shares @ class_gram @ structure.class_shares),
     )
 
 

@@ -9,19 +9,20 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ssem_jax.advice.merged import merged_thresholds, merges, optimum
-from ssem_jax.certificate.class_blocks import CLASS_LIMIT, cells_of, present_rows
+from ssem_jax.advice.merged import merged_thresholds, merges
+from ssem_jax.certificate.class_blocks import check_small, present_rows
 from ssem_jax.certificate.class_program import (
     ClassCell,
     noise_of,
     run_cells,
     solve_chunk,
 )
+from ssem_jax.certificate.reduced import solve_reduced
 from ssem_jax.losses.base import GramLoss
 from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.problem import Problem
 from ssem_jax.problem.structure import ClassStructure, check_structure
-from ssem_jax.problem.validation import check_progress, shown
+from ssem_jax.problem.validation import check_progress, require_x64, shown
 
 THRESHOLD_STEPS = 60
 """Steps at most in the search for a threshold; some 10 are usual."""
@@ -90,7 +91,9 @@ def _searched(
 ) -> Float[np.ndarray, " m"]:
     """By the program of the classes."""
     sizes = np.asarray(structure.sizes)
-    cells_of(Problem(structure, None, loss), "solved", CLASS_LIMIT)
+    require_x64()
+    check_small(loss, structure)
+    loss.check_structure(structure)
     pinned = _Pinned(structure, float(loss.temperature), loss.self_pairs, loss.mean)
     thresholds = np.where(sizes > 1, 0.0, np.nan)
     # Classes of equal size have equal thresholds: permuting them changes nothing.
@@ -129,7 +132,8 @@ def _searched(
 
 
 class _Pinned:
-    """The dual slack of each class whose own instances are held together; warm starts inside.
+    """The dual slack of each class whose instances are held together, as are those of its equals;
+    warm starts inside.
 
     It is positive iff the class collapses: then the multipliers are those of the whole program.
     """
@@ -140,14 +144,16 @@ class _Pinned:
             structure, None, SupCL(alpha, np.full(len(alpha), temperature), *convention)
         )
         self.present = np.tile(present_rows(structure), (m, 1, 1))
-        self.present[np.arange(m), np.arange(m), m] = 0
+        sizes = np.asarray(structure.sizes)
+        self.present[:, :, m] *= sizes[:, None] != sizes
         self.points = np.tile(noise_of(1, self.present.shape[1:]), (m, 1, 1)) * self.present
         self.rounding = np.zeros(m)
 
     def slack(self, classes: np.ndarray, alpha: np.ndarray) -> np.ndarray:
         """(m,) slack of the instances of each of some classes at its own α; elsewhere NaN."""
         m = len(self.rounding)
-        losses, size = cells_of(self.problem(alpha[classes]), "solved", CLASS_LIMIT)
+        problem = self.problem(alpha[classes])
+        losses, size = problem.cells()
         present, starts = self.present[classes], self.points[classes]
 
         def kernel(
@@ -156,7 +162,7 @@ class _Pinned:
             where, first = jnp.asarray(present[cells]), jnp.asarray(starts[cells])
             return solve_chunk(chosen, rows, where, first, count)
 
-        cell = run_cells(losses, self.problem(alpha[classes]).structure, size, kernel)
+        cell = run_cells(losses, problem.structure, size, kernel)
         self.points[classes], self.rounding[classes] = cell.points, cell.dual.rounding
         found = np.full(m, np.nan)
         found[classes] = cell.dual.instance[np.arange(size), classes]
@@ -168,7 +174,7 @@ def _thresholds_at_collapse(
 ) -> Float[np.ndarray, " m"]:
     """Where each class would part if all others stayed collapsed; per-anchor mean, included."""
     loss = SupCL(0.0, temperature, "include", "anchors")
-    cosines = optimum(structure, loss).class_gram
+    cosines = np.array(solve_reduced(Problem(structure, None, loss)).class_gram)
     n, total = np.asarray(structure.sizes, float), structure.total_instances
     # The diagonal of C is 1 in collapse; weights are divided by e^{1/τ}.
     factors = np.exp((cosines - 1) / temperature)

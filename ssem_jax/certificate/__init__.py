@@ -18,11 +18,11 @@ from ssem_jax.certificate.certificates import certify_blocks as certify_blocks
 from ssem_jax.certificate.certificates import certify_embeddings as certify_embeddings
 from ssem_jax.certificate.certificates import dual_of_gram as dual_of_gram
 from ssem_jax.certificate.certificates import negative_direction as negative_direction
-from ssem_jax.certificate.class_program import ReducedSolution as ReducedSolution
-from ssem_jax.certificate.class_program import solve_reduced as solve_reduced
 from ssem_jax.certificate.exports import export as export
 from ssem_jax.certificate.features import FeatureBrackets as FeatureBrackets
 from ssem_jax.certificate.features import FeatureOptimum as FeatureOptimum
 from ssem_jax.certificate.features import minority_threshold as minority_threshold
 from ssem_jax.certificate.features import solve_features as solve_features
+from ssem_jax.certificate.reduced import ReducedSolution as ReducedSolution
 from ssem_jax.certificate.reduced import certify_program as certify_program
+from ssem_jax.certificate.reduced import solve_reduced as solve_reduced

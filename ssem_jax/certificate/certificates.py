@@ -61,7 +61,6 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ssem_jax.certificate import rounding
 from ssem_jax.certificate.brackets import Reduced, bound_cells, plan_of
 from ssem_jax.certificate.certificate import LOWEST, QUANTITIES, Certificate, decide_phase
-from ssem_jax.certificate.class_program import ReducedSolution
 from ssem_jax.certificate.dual import (
     Dual,
     bound_by_products,
@@ -270,38 +269,6 @@ def certify_blocks(problem: Problem, similarities: Similarities) -> Certificate:
     return assemble(problem, leaves, 0.0)
 
 
-def certify_classes(solution: ReducedSolution) -> Certificate:
-    r"""The certificate that the solution of the program of the classes is, for all embeddings.
-
-    With :math:`n_k p` embeddings in class k, the N × N dual matrix has the eigenvalues
-    :math:`r_k / (n_k p)` for the slacks r of instances and views, and those of
-    :math:`D^{-1/2} S D^{-1/2}`, D = Diag(n_k p), for the class means.
-
-    Args:
-        solution: from :func:`ssem_jax.certificate.solve_reduced`, one cell or a batch.
-
-    Returns:
-        The certificate; `variances` are those of the solution, averaged over its embeddings.
-    """
-    problem, structure = solution.problem, solution.problem.structure
-    losses, size = problem.cells()
-    value, lower, gap = (
-        np.broadcast_to(each, (size,)) for each in (solution.value, solution.lower, solution.gap)
-    )
-    counts = np.asarray(structure.sizes) * structure.num_views
-    found, m = np.stack(solution.variances, axis=-1).reshape(size, 4), structure.num_classes
-    scale = np.sqrt(np.outer(counts, counts))
-    dual = np.asarray(solution.class_dual).reshape(size, m, m) / scale
-    eigenvalue = np.linalg.eigvalsh(dual)[:, 0]
-    several = np.asarray(structure.sizes) > 1
-    present = ((solution.instance_slack, several), (solution.view_slack, structure.num_views > 1))
-    for slack, here in present:
-        each = np.where(here, np.asarray(slack).reshape(size, m) / counts, np.inf)
-        eigenvalue = np.minimum(eigenvalue, each.min(axis=1))
-    low, high = _brackets(losses, structure, found, lower + gap)
-    return assemble(problem, (value, lower, gap, eigenvalue, found, low, high), 0.0)
-
-
 def _check_concrete(problem: Problem, points: Any) -> None:
     require_x64()
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((problem, points))):
@@ -379,7 +346,7 @@ def _certify(
     lower = bounded if reference is None else np.maximum(bounded, reference.lower)
     level = dual.value + dual.value_rounding
     level = np.where(np.isnan(level), np.inf, level)  # where points coincide that may not
-    low, high = _brackets(losses, structure, found, level)
+    low, high = brackets_of(losses, structure, found, level)
     leaves = (dual.value, lower, level - lower, dual.eigenvalue, found, low, high)
     chance = 0.0 if formed or relied else FAILURE_PROBABILITY
     return assemble(problem, leaves, chance, embeddings)
@@ -423,7 +390,7 @@ MANY_CELLS = 8 * LARGE_BRACKET_CAPACITY
 """From so many on a kernel for larger chunks is worth its compilation."""
 
 
-def _brackets(
+def brackets_of(
     losses: GramLoss, structure: ClassStructure, found: np.ndarray, level: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Outer bounds of `QUANTITIES` for every cell.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeGuard, cast
+from typing import Any, NamedTuple, TypeGuard
 
 import jax
 import jax.numpy as jnp
@@ -12,22 +12,17 @@ from jaxtyping import Array, Float
 
 from ssem_jax.certificate.rounding import row_sums
 from ssem_jax.geometry.shares import own_similarities
-from ssem_jax.geometry.similarities import Similarities, block_gram
-from ssem_jax.losses.base import PROVEN, GramLoss, convexity_of, loss_of
+from ssem_jax.geometry.similarities import Similarities
+from ssem_jax.losses.base import PROVEN, GramLoss, convexity_of
 from ssem_jax.losses.contrast import ClassContrast
-from ssem_jax.losses.declared import check_declared
 from ssem_jax.problem.arrays import AnyArray
-from ssem_jax.problem.problem import Problem, check_problem
 from ssem_jax.problem.structure import ClassStructure
-from ssem_jax.problem.validation import require_x64
 
 BRACKET_CLASS_LIMIT = 12
-"""Classes up to which brackets are computed; up to it Newton's method decomposes the Hessian, at
-some (m² + 2m)³ operations a step, and beyond it goes by conjugate gradients, at m³ each."""
+"""Unequal classes up to which files for a checker have an optimum, and up to which each class's
+threshold is searched for itself, to the last digits."""
 CLASS_LIMIT = 128
 """Classes up to which the program is solved; at 100 a cell takes seconds."""
-DENSE_BLOCK_LIMIT = 64
-"""Embeddings up to which a loss without class rows is reduced by way of its N × N Gram matrix."""
 
 
 class ClassBlocks(NamedTuple):
@@ -67,10 +62,8 @@ def has_class_form(loss: GramLoss) -> TypeGuard[ClassContrast]:
     return isinstance(loss, ClassContrast) and convexity_of(loss) == PROVEN
 
 
-def class_rows(loss: GramLoss, structure: ClassStructure) -> ClassRows | ClassStructure:
-    """What `class_loss` needs: class rows for class contrasts, the structure for other losses."""
-    if not has_class_form(loss):
-        return structure
+def class_rows(loss: ClassContrast, structure: ClassStructure) -> ClassRows:
+    """What `class_loss` needs of the structure."""
     anchors = loss.prepare(structure)
     sizes, p = np.asarray(structure.sizes, float), float(structure.num_views)
     first = np.searchsorted(structure.class_ids, np.arange(structure.num_classes))
@@ -80,9 +73,7 @@ def class_rows(loss: GramLoss, structure: ClassStructure) -> ClassRows | ClassSt
     return ClassRows(sizes, np.asarray(p), np.asarray(included), sup, own)
 
 
-def class_loss(
-    loss: GramLoss, rows: ClassRows | ClassStructure, blocks: ClassBlocks
-) -> Float[Array, ""]:
+def class_loss(loss: ClassContrast, rows: ClassRows, blocks: ClassBlocks) -> Float[Array, ""]:
     r"""The loss of a Gram matrix that is constant on the blocks of its classes.
 
     .. math::
@@ -98,10 +89,6 @@ def class_loss(
         rows: from :func:`class_rows`.
         blocks: θ, δ² and C; the diagonal of C is not used.
     """
-    if isinstance(rows, ClassStructure):
-        sizes, p = np.asarray(rows.sizes, float), float(rows.num_views)
-        return loss.from_gram(block_gram(rows, *class_similarities_of(sizes, p, blocks)), rows)
-    contrast = cast(ClassContrast, loss)  # for none but these have rows
     n, p, included = rows.sizes, rows.num_views, rows.self_pairs
     m = blocks.view.shape[0]
     view, within, between = class_similarities_of(n, p, blocks)
@@ -109,17 +96,17 @@ def class_loss(
     own = (1 - view) * jnp.where(included > 0, (p - 1) / p, 1)
     near = jnp.stack([jnp.zeros(m), 1 - view, 1 - within], axis=1)
     apart = jnp.where(np.eye(m, dtype=bool), 0, 1 - between)
-    views = 0 * p if contrast.decoupled else p - 1
+    views = 0 * p if loss.decoupled else p - 1
     near_counts = jnp.stack([jnp.broadcast_to(included, (m,)), 0 * n + views, p * (n - 1)], axis=1)
     apart_counts = jnp.where(np.eye(m, dtype=bool), 0, p * n)
     counts = jnp.concatenate([near_counts, apart_counts], axis=1)
-    exponents = -jnp.concatenate([near, apart], axis=1) / contrast.temperature
+    exponents = -jnp.concatenate([near, apart], axis=1) / loss.temperature
     exponents = jnp.where(counts > 0, exponents, -jnp.inf)
     log_total = jax.nn.logsumexp(exponents, axis=1, b=counts)
-    of_sup, of_own = contrast.mixing
+    of_sup, of_own = loss.mixing
     sup, self_ = of_sup * rows.sup, of_own * rows.own
     pull = sup * (1 - within) + self_ * own
-    return jnp.sum((sup + self_) * log_total + pull / contrast.temperature)
+    return jnp.sum((sup + self_) * log_total + pull / loss.temperature)
 
 
 def class_similarities_of(sizes: Any, num_views: Any, blocks: ClassBlocks) -> Similarities:
@@ -154,57 +141,16 @@ def pair_of(functional: ClassBlocks, blocks: ClassBlocks) -> Array:
 Function = Callable[[ClassBlocks], Array]
 
 
-def reducible(loss: GramLoss, structure: ClassStructure, limit: int = BRACKET_CLASS_LIMIT) -> bool:
-    """Whether averaging is allowed (a convex symmetric loss) and leaves a problem to bracket; with
-    `CLASS_LIMIT` as the limit, one to solve."""
-    few = structure.num_classes <= limit
-    return loss.convex and loss.symmetric and few and is_small(loss, structure)
-
-
 def is_small(loss: GramLoss, structure: ClassStructure) -> bool:
-    return has_class_form(loss) or structure.num_embeddings <= DENSE_BLOCK_LIMIT
+    """Whether the program over blocks of classes is solved."""
+    return has_class_form(loss) and structure.num_classes <= CLASS_LIMIT
 
 
-def instance_functionals(num_classes: int) -> ClassBlocks:
-    """The m functionals that read the instance variance δ²_k of each class."""
-    m = num_classes
-    return ClassBlocks(np.zeros((m, m)), np.eye(m), np.zeros((m, m, m)))
-
-
-def gram_functionals(num_classes: int) -> ClassBlocks:
-    """The m(m-1)/2 functionals that read C_kl, k < l in row order."""
-    m = num_classes
-    first, second = np.triu_indices(m, 1)
-    count = len(first)
-    gram = np.zeros((count, m, m))
-    gram[np.arange(count), first, second] = 0.5
-    gram[np.arange(count), second, first] = 0.5
-    return ClassBlocks(np.zeros((count, m)), np.zeros((count, m)), gram)
-
-
-def stacked(functionals: list[ClassBlocks]) -> ClassBlocks:
-    return ClassBlocks(*(np.stack(parts) for parts in zip(*functionals, strict=True)))
-
-
-def cells_of(problem: Problem, verb: str, limit: int) -> tuple[GramLoss, int]:
-    require_x64()
-    check_problem(problem)
-    problem.check_unbounded()
-    loss, structure = loss_of(problem), problem.structure
-    if not (loss.convex and loss.symmetric):
-        raise ValueError(
-            f"{type(loss).__name__} is not marked as convex and symmetric, so averaging within "
-            "classes may raise it; use solve, or set `convex` and `symmetric` on its class."
-        )
-    if structure.num_classes > limit:
-        raise ValueError(
-            f"the reduced problem is {verb} up to {limit} classes; got {structure.num_classes}. "
-            "Use solve and certify."
-        )
+def check_small(loss: GramLoss, structure: ClassStructure) -> None:
+    """Raise a ValueError unless it is."""
     if not is_small(loss, structure):
         raise ValueError(
-            f"{type(loss).__name__} is reduced by way of its Gram matrix up to "
-            f"{DENSE_BLOCK_LIMIT} embeddings; got {structure.num_embeddings}. Use solve."
+            f"the reduced problem of many class sizes is solved up to {CLASS_LIMIT} classes, of "
+            f"SupCL and its kin; got {structure.num_classes} and {type(loss).__name__}. Use solve "
+            "and certify."
         )
-    check_declared(loss, structure)
-    return problem.cells()

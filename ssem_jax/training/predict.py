@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ssem_jax import theory
-from ssem_jax.certificate.class_program import solve_reduced
+from ssem_jax.certificate.reduced import solve_reduced
 from ssem_jax.compute.kernels import without_mesh
 from ssem_jax.geometry.shares import ClassVariances, Variances
 from ssem_jax.losses.supcl import SupCL

@@ -90,6 +90,16 @@ def semidefinite(matrix: np.ndarray) -> float:
     return -np.inf
 
 
+def dual_matrix(
+    algebra: Algebra, x: Float[np.ndarray, " O"], slope: Float[np.ndarray, " O"]
+) -> tuple[Float[np.ndarray, " F"], Float[np.ndarray, " O"]]:
+    """The diagonal of every fibre and the entry of every orbit of S = Σ h_o A_o + Λ, with the
+    multipliers that make ⟨S, G⟩ vanish in every row."""
+    entries = slope / algebra.orbit_sizes
+    products = np.append(entries * x, 0.0)[algebra.orbit_of] * algebra.valency
+    return -np.bincount(algebra.source, products, len(algebra.points)), entries
+
+
 class _Dual(NamedTuple):
     """k f(y) - c·y ≥ k here - c·x - deficit for all feasible y; and a lower bound ≤ 0 of λ_min."""
 
@@ -116,9 +126,7 @@ def _dual(
     """
     algebra, cut = program.algebra, program.minorant(x)
     slope = weight * cut.slope - tilt - pushes
-    entries = slope / algebra.orbit_sizes
-    products = np.append(entries * x, 0.0)[algebra.orbit_of] * algebra.valency
-    diagonal = -np.bincount(algebra.source, products, len(algebra.points))
+    diagonal, entries = dual_matrix(algebra, x, slope)
     least = least_eigenvalue(algebra, diagonal, entries)
     scaled = algebra.points * diagonal
     rest = float(scaled.sum() + slope @ x)

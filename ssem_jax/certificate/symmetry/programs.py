@@ -269,6 +269,19 @@ def class_functionals(
     return Functionals(plain, np.zeros(len(plain))), apart[fibres[first], fibres[second]]
 
 
+def by_class(
+    arrangement: Arrangement, numbers: Float[np.ndarray, " r"]
+) -> tuple[Float[np.ndarray, "4 m"], Float[np.ndarray, "m m"]]:
+    """Numbers of colours, by class and relation within it, and between classes; NaN where there is
+    no such pair."""
+    algebra, fibres = arrangement.algebra, arrangement.of_class
+    table = np.full((len(RELATIONS), len(algebra.points), len(algebra.points)), np.nan)
+    for colour, name in enumerate(algebra.names):
+        pair = algebra.source[colour], algebra.target[colour]
+        table[RELATIONS.index(name.relation), *pair] = numbers[colour]
+    return table[:, fibres, fibres], table[-1][np.ix_(fibres, fibres)]
+
+
 @one_thread()
 def bracket_by_class(
     losses: GramLoss,

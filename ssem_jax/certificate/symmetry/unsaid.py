@@ -89,8 +89,8 @@ class UnsaidProgram(OrbitProgram):
         fibres, count = of_class[structure.class_ids], len(algebra.points)
         colour = np.zeros((len(RELATIONS), count, count), int)
         for place, name in enumerate(algebra.names):
-            of = RELATIONS.index(name.relation), algebra.source[place], algebra.target[place]
-            colour[of] = place
+            pair = algebra.source[place], algebra.target[place]
+            colour[RELATIONS.index(name.relation), *pair] = place
         found = colour[relation_matrix(structure), fibres[:, None], fibres[None, :]]
         self.orbits = np.append(algebra.orbit_of, -1)[found] % (self.num_variables + 1)
         self.structure, self.loss = structure, loss

@@ -19,7 +19,7 @@ import polars as pl
 
 from ssem_jax import theory
 from ssem_jax.advice.thresholds import collapse_thresholds
-from ssem_jax.certificate.class_program import solve_reduced
+from ssem_jax.certificate.reduced import solve_reduced
 from ssem_jax.geometry.metrics import variances
 from ssem_jax.geometry.sphere import normalize, random_points
 from ssem_jax.losses.supcl import SupCL
