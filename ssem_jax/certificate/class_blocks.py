@@ -148,9 +148,13 @@ def is_small(loss: GramLoss, structure: ClassStructure) -> bool:
 
 def check_small(loss: GramLoss, structure: ClassStructure) -> None:
     """Raise a ValueError unless it is."""
-    if not is_small(loss, structure):
+    if not has_class_form(loss):
         raise ValueError(
-            f"the reduced problem of many class sizes is solved up to {CLASS_LIMIT} classes, of "
-            f"SupCL and its kin; got {structure.num_classes} and {type(loss).__name__}. Use solve "
-            "and certify."
+            "with so many kinds of classes only SupCL and its kin are reduced; got "
+            f"{type(loss).__name__}. Use solve and certify."
+        )
+    if structure.num_classes > CLASS_LIMIT:
+        raise ValueError(
+            f"the reduced problem is solved up to {CLASS_LIMIT} classes; got "
+            f"{structure.num_classes}. Use solve and certify."
         )

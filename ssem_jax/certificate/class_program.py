@@ -19,7 +19,6 @@ from jaxtyping import Array
 from ssem_jax.certificate import rounding
 from ssem_jax.certificate.brackets import EPS
 from ssem_jax.certificate.class_blocks import (
-    BRACKET_CLASS_LIMIT,
     ClassBlocks,
     ClassRows,
     Function,
@@ -33,7 +32,6 @@ from ssem_jax.certificate.eigenbound import factored
 from ssem_jax.certificate.rounding import row_sums
 from ssem_jax.compute.kernels import Kernel, map_first, run_chunks, traced
 from ssem_jax.geometry.sphere import normalize
-from ssem_jax.losses.base import GramLoss
 from ssem_jax.losses.contrast import ClassContrast
 from ssem_jax.problem.structure import ClassStructure
 
@@ -52,8 +50,7 @@ FORCING = 0.1
 CONJUGATE_STEPS = 400
 """Conjugate gradients in a Newton step at most; some dozens are usual."""
 SUFFICIENT_GAP = 1e-10
-"""Gap that needs no further start beyond `BRACKET_CLASS_LIMIT` classes; a tenth of what a
-certificate admits."""
+"""Gap that needs no further start; a tenth of what a certificate admits."""
 PATIENCE = 4
 """Steps in a row without progress after which Newton's method stops."""
 STARTS = 4
@@ -282,8 +279,7 @@ def solve_cell(loss: ClassContrast, rows: ClassRows, present: Array, start: Arra
         return number + 1, jax.tree.map(partial(jnp.where, cell.gap < best.gap), cell, best)
 
     def content(cell: ClassCell) -> Array:
-        enough = 0.0 if len(present) <= BRACKET_CLASS_LIMIT else SUFFICIENT_GAP
-        return cell.gap <= jnp.maximum(CONTENT * cell.dual.rounding, enough)
+        return cell.gap <= jnp.maximum(CONTENT * cell.dual.rounding, SUFFICIENT_GAP)
 
     once, shapes = traced(attempt, starts[0])
     empty = jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.inf, leaf.dtype), shapes)
@@ -296,25 +292,21 @@ def solve_cell(loss: ClassContrast, rows: ClassRows, present: Array, start: Arra
 
 
 @Kernel
-def solve_chunk(
-    losses: GramLoss, rows: Any, present: Array, starts: Array, count: Array
-) -> ClassCell:
-    def one(loss: GramLoss, present: Array, start: Array) -> ClassCell:
+def solve_chunk(losses: Any, rows: Any, present: Array, starts: Array, count: Array) -> ClassCell:
+    def one(loss: ClassContrast, present: Array, start: Array) -> ClassCell:
         return solve_cell(loss, rows, present, start)
 
     return map_first(count, one, losses, present, starts)
 
 
-def solve_anew(losses: GramLoss, rows: Any, present: Array, cells: Sized, count: Any) -> ClassCell:
+def solve_anew(losses: Any, rows: Any, present: Array, cells: Sized, count: Any) -> ClassCell:
     """A chunk of cells of one structure, each from the first random start."""
     first = jnp.asarray(noise_of(1, present.shape)) * present[None]
     present, start = (jnp.tile(each, (len(cells), 1, 1)) for each in (present, first))
     return solve_chunk(losses, rows, present, start, count)
 
 
-def run_cells(
-    losses: GramLoss, structure: ClassStructure, size: int, kernel: Callable[..., Any]
-) -> Any:
+def run_cells(losses: Any, structure: ClassStructure, size: int, kernel: Callable[..., Any]) -> Any:
     """A kernel on chunks of cells, over the threads; results in the order of the cells."""
     rows, present = class_rows(losses, structure), jnp.asarray(present_rows(structure))
     plain = losses.without_conventions()
