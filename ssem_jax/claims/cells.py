@@ -14,6 +14,7 @@ from ssem_jax.certificate.certificate import GAP_TOLERANCE
 from ssem_jax.certificate.reduced import bracket_classes
 from ssem_jax.certificate.symmetry.programs import bracket_similarity
 from ssem_jax.claims.interval import Interval
+from ssem_jax.compute.kernels import num_lanes
 from ssem_jax.geometry.shares import full_dimension, rank_in
 from ssem_jax.losses.base import GramLoss
 from ssem_jax.losses.supcl import SupCL
@@ -256,8 +257,10 @@ class Cells:
     def _by_convention(self, predict: Callable[[Cells, str], Any]) -> np.ndarray:
         values = np.zeros(len(self))
         for convention in self.table["self_pairs"].unique():
-            chosen = (self.table["self_pairs"] == convention).to_numpy()
-            values[chosen] = np.asarray(predict(self[np.flatnonzero(chosen)], convention))
+            rows = np.flatnonzero((self.table["self_pairs"] == convention).to_numpy())
+            # Filled up to one of a few sizes: a closed form compiles for each that it is given.
+            filled = np.pad(rows, (0, num_lanes(len(rows)) - len(rows)), mode="edge")
+            values[rows] = np.asarray(predict(self[filled], convention))[: len(rows)]
         return values
 
 

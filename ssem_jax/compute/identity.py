@@ -99,7 +99,7 @@ def own_code() -> str:
     sources = hashlib.sha256()
     for path in sorted(_OWN.rglob("*.py")):
         sources.update(path.relative_to(_OWN).as_posix().encode() + path.read_bytes())
-    return f"{_version('ssem-jax')}+{sources.hexdigest()[:16]}"
+    return f"{_numbered(['ssem-jax'])}+{sources.hexdigest()[:16]}"
 
 
 class _Walk:
@@ -431,8 +431,13 @@ def _version(package: str) -> str:
     """The versions of the distributions that make a package."""
     if package == "python" or package in NAMED_BY_MANIFEST:
         return ""
+    return _numbered(_distributions().get(package, [package]))
+
+
+def _numbered(names: list[str]) -> str:
+    """Distributions with their versions, where they have one."""
     found = []
-    for name in _distributions().get(package, [package]):
+    for name in names:
         try:
             found.append(f"{name} {metadata.version(name)}")
         except metadata.PackageNotFoundError:

@@ -34,7 +34,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jax.extend.core import jaxpr_as_fun
 from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 from jaxtyping import Array
 from threadpoolctl import threadpool_limits
@@ -284,6 +283,11 @@ class Kernel:
         """The same where cells are lanes: :func:`map_first` and :func:`each` are traced so."""
         return self._jitted(partial(self.traced))  # a function of its own, for JAX's caches
 
+    @cached_property
+    def within_others(self) -> Any:
+        """The same where it is called by what is traced: options are for whole programs alone."""
+        return jax.jit(self.traced, static_argnums=self.static)
+
     def _jitted(self, function: Callable[..., Any]) -> Any:
         options = compiler_options()
         # Programs are told apart by what is lowered, which should show every argument.
@@ -294,6 +298,8 @@ class Kernel:
     def __call__(self, *arguments: Any) -> Any:
         static = tuple(arguments[place] for place in self.static)
         leaves, tree = jax.tree.flatten(self._given(arguments))
+        if any(isinstance(leaf, Tracer) for leaf in leaves):
+            return self.within_others(*arguments)
         how = (static, in_64_bits(), batched())
         name = (ROOM.epoch, *how, tree, tuple(map(programs.form, leaves)), default_device())
         run = self.ready.get(name)
@@ -359,6 +365,8 @@ def traced(function: Callable[..., Any], *arguments: Any) -> tuple[Callable[...,
     Where it is traced for these alone (`jax.eval_shape`) and then again to be called, loops within
     loops are traced four and eight times.
     """
+    from jax.extend.core import jaxpr_as_fun  # which brings kernels for GPUs and takes its time
+
     program, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)
     of_leaves, tree = jaxpr_as_fun(program), jax.tree.structure(shapes)
 

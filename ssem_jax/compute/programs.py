@@ -36,7 +36,6 @@ import jax
 import jax.numpy as jnp
 import jaxlib.version
 import numpy as np
-from jax.core import Tracer
 from jax.experimental import serialize_executable
 from jax.sharding import SingleDeviceSharding
 
@@ -66,7 +65,7 @@ _writes = itertools.count()
 def form(leaf: Any) -> tuple[Any, ...]:
     """What a program knows of an argument before it is given: two of one form may share it."""
     weak = getattr(leaf, "weak_type", False)
-    sharding = None if isinstance(leaf, Tracer) else getattr(leaf, "sharding", None)
+    sharding = getattr(leaf, "sharding", None)
     return np.shape(leaf), getattr(leaf, "dtype", type(leaf)), weak, type(sharding)
 
 
@@ -105,7 +104,6 @@ def _plain(leaves: list[Any]) -> bool:
     return (
         len(jax.devices()) == 1
         and not any(getattr(jax.config, name) for name in CHECKING)
-        and not any(isinstance(leaf, Tracer) for leaf in leaves)
         and all(
             isinstance(leaf.sharding, SingleDeviceSharding)
             for leaf in leaves
@@ -140,8 +138,9 @@ def _read(path: Path, structure: Any) -> Callable[..., Any] | None:
         content = path.read_bytes()
         if hashlib.sha256(content[SEAL_BYTES:]).digest() != content[:SEAL_BYTES]:
             return None
-        executable, results = pickle.loads(zlib.decompress(content[SEAL_BYTES:]))
-        _wake_lapack()
+        executable, results, linear_algebra = pickle.loads(zlib.decompress(content[SEAL_BYTES:]))
+        if linear_algebra:
+            _wake_lapack()
         found = serialize_executable.deserialize_and_load(
             executable, structure, jax.tree.structure(pickle.loads(results))
         )
@@ -153,7 +152,7 @@ def _read(path: Path, structure: Any) -> Callable[..., Any] | None:
 
 @functools.cache
 def _wake_lapack() -> None:
-    """LAPACK's addresses, which a program calls, are looked up when a first call is lowered."""
+    """LAPACK's addresses are looked up when a first call of it is lowered, in SciPy."""
     jax.jit(jnp.linalg.cholesky).lower(jax.ShapeDtypeStruct((1, 1), float))
 
 
@@ -163,27 +162,28 @@ def _lowered(folder: Path, name: str, lowered: Any, structure: Any) -> Callable[
         results = pickle.dumps(
             jax.tree.unflatten(lowered.out_tree, range(lowered.out_tree.num_leaves))
         )
-        target = digest(_surroundings(), lowered.as_text(), results)
+        text = lowered.as_text()
+        target = digest(_surroundings(), text, results)
     except Exception:  # a class that is not found by its name
         return lowered.compile()
     found = _read(folder / target, structure)
     if found is None:
         # What comes from JAX's own cache cannot be written a second time: ask it for what it lacks.
         found = lowered.compile({WITHOUT_EFFECT: int.from_bytes(os.urandom(3))})
-        content = _content(found, results)
+        content = _content(found, results, "lapack" in text)
         if content is None or not _write(folder / target, content):
             return found
     _write(folder / name, target.encode())
     return found
 
 
-def _content(program: Any, results: bytes) -> bytes | None:
+def _content(program: Any, *told: Any) -> bytes | None:
     """What a file has of a program, or None of one that no file can have."""
     try:
         executable = serialize_executable.serialize(program)[0]
     except Exception:  # it calls back into Python, say
         return None
-    content = zlib.compress(pickle.dumps((executable, results)), 1)
+    content = zlib.compress(pickle.dumps((executable, *told)), 1)
     return hashlib.sha256(content).digest() + content
 
 

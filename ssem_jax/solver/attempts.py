@@ -113,13 +113,19 @@ def _spread_chunk(prepared: Any, points: Array, count: Array) -> Start:
     return map_first(count, spread, points)
 
 
-@partial(Kernel, static_argnums=(1, 2))
-def _random_starts(keys: Key[Array, " B"], num_points: int, dim: int) -> tuple[Array, Array | None]:
-    """Starts in R^d, expressed in an orthonormal basis of their span when d > N.
+@partial(Kernel, static_argnums=(2, 3))
+def _random_starts(
+    keys: Key[Array, " B"], index: Array | int, num_points: int, dim: int
+) -> tuple[Array, Array | None]:
+    """Starts in R^d of some index, expressed in an orthonormal basis of their span when d > N.
 
     The iterates never leave the span of the start, so nothing changes but the cost.
     """
-    points = jax.vmap(lambda key: random_points(key, num_points, dim))(keys)
+
+    def drawn(key: PRNGKeyArray) -> Array:
+        return random_points(jax.random.fold_in(key, index), num_points, dim)
+
+    points = jax.vmap(drawn)(keys)
     if dim <= num_points:
         return points, None
     basis, coordinates = each(lambda one: jnp.linalg.qr(one.T), points)
@@ -137,6 +143,8 @@ def _random_simplexes(
     """
     num_points = len(instance_ids)
     room = min(dim, num_points)
+
+    keys = jax.vmap(lambda key: jax.random.fold_in(key, 0))(keys)  # these are the first starts
 
     def rotated(key: PRNGKeyArray) -> Array:
         return normalize(simplex_etf(num_instances, room, key))[instance_ids]
@@ -172,8 +180,7 @@ class _Batch:
         losses = self.losses.without_conventions()
 
         def work(chunk: np.ndarray, count: int) -> Outcome:
-            keys = jax.vmap(jax.random.fold_in, (0, None))(self.keys[chunk], start_index)
-            start, basis = self.starts(keys, start_index, count)
+            start, basis = self.starts(self.keys[chunk], start_index, count)
             chosen = jax.tree.map(lambda leaf: jnp.asarray(leaf[chunk]), losses)
             attempt = attempt_lanes if batched() else _attempt_chunk
             outcome = attempt(chosen, prepared, start, num_stages, count)
@@ -200,7 +207,7 @@ class _Batch:
             points, basis = _random_simplexes(keys, ids, instances, self.dim)
             nothing = jnp.zeros(len(keys), int)
             return Start(points, nothing, nothing), basis
-        points, basis = _random_starts(keys, len(ids), self.dim)
+        points, basis = _random_starts(keys, start_index, len(ids), self.dim)
         prepared = SPREAD_LOSS.prepare(self.structure)
         if not batched():
             return _spread_chunk(prepared, points, count), basis

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from ssem_jax.compute.kernels import Kernel
 from ssem_jax.problem.problem import Phase
 from ssem_jax.theory.setting import BETWEEN, VIEW, WITHIN, Setting
 
@@ -101,13 +102,13 @@ class ReducedOptimum(NamedTuple):
     dissimilarities: Float[Array, "3 ..."]
 
 
-@jax.jit
+@Kernel
 def spread_boundary(setting: Setting, tau: Array) -> Array:
     boundary = _optimal_mixing(setting, WITHIN, 0.0, tau)
     return jnp.where(setting.n > 1, boundary, 1)
 
 
-@jax.jit
+@Kernel
 def view_boundary(setting: Setting, tau: Array) -> Array:
     boundary = _optimal_mixing(setting, VIEW, 0.0, tau)
     # The two boundaries may differ by less than a rounding; their order is exact.
@@ -115,7 +116,7 @@ def view_boundary(setting: Setting, tau: Array) -> Array:
     return jnp.where(setting.excluded, boundary, 0)
 
 
-@jax.jit
+@Kernel
 def reduced_optimum(setting: Setting, alpha: Array, tau: Array) -> ReducedOptimum:
     def position(active: Array, leader: int) -> Array:
         # Elsewhere solve a harmless cell instead, so that no derivative is infinite.
@@ -141,18 +142,18 @@ def reduced_optimum(setting: Setting, alpha: Array, tau: Array) -> ReducedOptimu
     )
 
 
-@jax.jit
+@Kernel
 def reduced_minimum(setting: Setting, alpha: Array, tau: Array) -> Array:
     return _reduced_loss(setting, reduced_optimum(setting, alpha, tau).dissimilarities, alpha, tau)
 
 
-@jax.jit
+@Kernel
 def mixing_for_delta2(setting: Setting, delta2: Array, tau: Array) -> Array:
     x = delta2 / (setting.n - 1)
     return jnp.minimum(_optimal_mixing(setting, WITHIN, x, tau), 1)
 
 
-@jax.jit
+@Kernel
 def critical_temperatures(setting: Setting, alpha: Array) -> tuple[Array, Array]:
     """τ_c and τ_v: stationarity at x = 0 is linear in r = e^{-gap/τ} as well."""
 

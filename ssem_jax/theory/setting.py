@@ -16,8 +16,10 @@ from typing import (
     runtime_checkable,
 )
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Bool, Float
 
 from ssem_jax.losses.base import GramLoss
@@ -126,8 +128,11 @@ def prepare(
                 f"{self_pairs}d; got 1. Use alpha = 0, add views, or include self pairs."
             )
     given = (num_classes, num_instances, num_views, *hyper_parameters.values())
-    m, n, p, *hyper = jnp.broadcast_arrays(*(jnp.asarray(x, jnp.float64) for x in given))
-    return Setting(m, n, p, self_weight(self_pairs, p)), hyper
+    # NumPy compiles nothing for each shape; these are exact operations, and the same in both.
+    xp: Any = jnp if any(isinstance(x, Tracer) for x in jax.tree.leaves(given)) else np
+    m, n, p, *hyper = xp.broadcast_arrays(*(xp.asarray(x, float) for x in given))
+    prepared = Setting(m, n, p, self_weight(self_pairs, p)), hyper
+    return prepared if xp is jnp else jax.device_put(prepared)
 
 
 def self_weight(self_pairs: str, num_views: Any) -> Any:

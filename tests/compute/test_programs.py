@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -89,7 +89,7 @@ def powers(gram, structure, *, temperature):
 
 
 def loss_of(source):
-    scope = {"__name__": "notebook"}
+    scope: dict[str, Any] = {"__name__": "notebook"}
     exec(compile(source, "notebook", "exec"), scope)
     return scope["powers"](temperature=0.5)
 
