@@ -17,7 +17,7 @@ from jaxtyping import Float
 from ssem_jax.certificate.class_blocks import BRACKET_CLASS_LIMIT
 from ssem_jax.certificate.reduced import ORBITS_LIMIT
 from ssem_jax.certificate.symmetry.interior import LAST_BARRIER, Stage
-from ssem_jax.certificate.symmetry.program import Program, central_path
+from ssem_jax.certificate.symmetry.program import Program, central_path, drift
 from ssem_jax.certificate.symmetry.programs import arranged, instance_variances, program_of
 from ssem_jax.compute.kernels import one_thread
 from ssem_jax.losses.supcl import SupCL
@@ -70,6 +70,8 @@ class _Search:
         self.program = lambda alpha: cast(
             Program, program_of(SupCL(alpha, temperature, *convention), structure)
         )
+        # The loss is affine in α.
+        self.ends = [self.program(alpha) for alpha in (0.0, 1.0)]
         sizes, numbers = np.unique(structure.sizes, return_counts=True)
         self.sizes = sizes.tolist()
         arrangement = arranged(SupCL(0.5, temperature, *convention), structure)
@@ -77,6 +79,7 @@ class _Search:
         self.slopes, self.constants = found.slopes[1:][order], found.constants[1:][order]
         self.share = sizes * numbers / structure.total_instances
         self.parted: dict[float, np.ndarray] = {}
+        self.rates: dict[float, np.ndarray] = {}
         self.paths: dict[float, list[Stage]] = {}
         for alpha in np.linspace(0, 1, FIRST_VALUES).tolist():
             self.evaluate(alpha)
@@ -96,42 +99,32 @@ class _Search:
         ]
         begin = min(near, key=lambda stage: stage.nu[0], default=None)
         self.paths[alpha] = path = central_path(program, begin)
-        found = self.slopes @ path[-1].path.x[0] + self.constants
-        found = np.maximum(found, np.finfo(float).tiny)
-        self.parted[alpha] = found - LAST_BARRIER / (self.share * found)
+        end = path[-1].path
+        x = end.x[0]
+        less, more = (one.slope(x) for one in self.ends)
+        found = np.maximum(self.slopes @ x + self.constants, np.finfo(float).tiny)
+        excess = LAST_BARRIER / (self.share * found)
+        self.parted[alpha] = found - excess
+        rates = self.slopes @ drift(program, end, more - less)
+        self.rates[alpha] = rates * (1 + excess / found)
 
     def threshold(self, size: int) -> float:
-        """Where one size parts: secants on either side of it, which is smooth, until it lies
-        between two values."""
+        """Where one size parts: by Newton's method, between the nearest values on either side."""
         column = self.sizes.index(size)
+        low, high = 0.0, 1.0
         while True:
-            alphas = np.array(sorted(self.parted))
-            values = np.array([self.parted[alpha][column] for alpha in alphas])
-            first = next((k for k, value in enumerate(values) if value > 0), len(alphas))
-            if first in (0, len(alphas)):
-                return float(alphas[min(first, len(alphas) - 1)])  # 0, or 1
-            low, high = float(alphas[first - 1]), float(alphas[first])
-            if high - low <= RESOLUTION:
-                return low + (high - low) * float(
-                    values[first - 1] / (values[first - 1] - values[first])
-                )
-            guess = _crossing(alphas, values, first)
-            # At a distance from both ends, so that a good guess is between values next time.
-            room = min(RESOLUTION, high - low) / 2
-            self.evaluate(float(np.clip(guess, low + room, high - room)))
-
-
-def _crossing(
-    alphas: Float[np.ndarray, " K"], values: Float[np.ndarray, " K"], first: int
-) -> float:
-    """Where secants on the side of it that has come nearer put a root between two places; half way
-    where neither does."""
-    low, high = alphas[first - 1], alphas[first]
-    guesses = []
-    for one, two in ((first - 1, first - 2), (first, first + 1)):
-        if 0 <= two < len(alphas) and values[one] != values[two]:
-            rate = (alphas[one] - alphas[two]) / (values[one] - values[two])
-            guess = float(alphas[one] - values[one] * rate)
-            if low < guess < high:
-                guesses.append((abs(guess - alphas[one]), guess))
-    return min(guesses)[1] if guesses else float(low + high) / 2
+            values = {alpha: float(found[column]) for alpha, found in self.parted.items()}
+            low = max((alpha for alpha, value in values.items() if value <= 0), default=0.0)
+            high = min((alpha for alpha, value in values.items() if value > 0), default=1.0)
+            if high == 0.0 or low == 1.0:
+                return high
+            guesses = [
+                (abs(step), float(alpha - step))
+                for alpha in (low, high)
+                if (rate := self.rates[alpha][column]) > 0
+                and low < alpha - (step := values[alpha] / rate) < high
+            ]
+            far, guess = min(guesses, default=(high - low, (low + high) / 2))
+            if far <= RESOLUTION:
+                return guess
+            self.evaluate(guess)

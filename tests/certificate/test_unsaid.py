@@ -150,8 +150,8 @@ def test_one_view_varies_nowhere():
 
 
 def test_what_has_no_brackets_by_class():
-    many = Problem(ClassStructure(tuple(range(2, 15))), None, SupCL(0.5, 0.5))
-    with pytest.raises(ValueError, match=r"up to 12 kinds of them; got 13\. Use solve and cert"):
+    many = Problem(ClassStructure(tuple(range(2, 19))), None, SupCL(0.5, 0.5))
+    with pytest.raises(ValueError, match=r"up to 16 kinds of them; got 17\. Use solve and cert"):
         bracket_classes(many, 0.0)
     towers = Problem(ClassStructure((2, 2), 2), None, CrossModal(0.5, 0.5))
     with pytest.raises(ValueError, match="CrossModal gives embeddings other parts than those of"):

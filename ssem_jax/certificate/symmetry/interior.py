@@ -30,7 +30,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from ssem_jax.certificate.symmetry.cones import Cone
 from ssem_jax.certificate.symmetry.newton import TINY, Local, Path, System
@@ -39,10 +39,14 @@ LAST_BARRIER = 1e-15
 """ν at the end: each dimension of a block adds as much to the gap."""
 FIRST_BARRIER = 1.0
 """ν in the beginning, in units of the size of the gradient."""
-BARRIER_STEP = 0.03
-"""Factor of ν from one stage to the next."""
+BARRIER_STEP = 1e-3
+"""Least factor of ν from one stage to the next."""
 CENTRED = 1.0
-"""Newton decrement, in units of ν, at which a stage is done: a full step is then next."""
+"""Newton decrement, in units of ν, at which a stage is done: the next one is predicted from there,
+and corrected; at the last one a full step is next."""
+EVEN = 1.5
+"""What duals may be at the end of a stage, in units of ν: larger ones make steps short, which are
+then no sign of being near."""
 STAY_INSIDE = 0.95
 """Part of the way to the boundary that a step may go."""
 SUFFICIENT = 1e-4
@@ -126,27 +130,34 @@ def minimise(
         path = central(programs.cone, start, nu)
     else:
         nu, path = begin.nu.copy(), begin.path.at(every)
-    lanes = every if start.shape[1] else every[:0]
+    lanes, ready = every if start.shape[1] else every[:0], np.zeros(len(start), bool)
     for _ in range(NEWTON_STEPS):
         if not len(lanes):
             break
-        moved, decrement = _descended(programs, path.at(lanes), lanes, nu[lanes])
+        here, before = path.at(lanes), nu.copy()
+        moved, nu[lanes], done = _descended(programs, here, lanes, nu[lanes], last[lanes])
+        if passed is not None and (np.any(nu < before) or not len(passed)):
+            passed.append(Stage(before, path.at(every)))
         path.put(lanes, moved)
-        centred = decrement <= CENTRED * nu[lanes]
-        done = centred & (nu[lanes] <= last[lanes])
-        if passed is not None and (centred.any() or not len(passed)):
-            passed.append(Stage(nu.copy(), path.at(every)))
-        lower = np.maximum(BARRIER_STEP * nu[lanes], last[lanes])
-        nu[lanes] = np.where(centred & ~done, lower, nu[lanes])
-        lanes = lanes[~done]
+        # Twice: f is no parabola, and Z only as small as its slope is right.
+        rest = ~(done & ready[lanes])
+        ready[lanes] = done
+        lanes = lanes[rest]
+    if passed is not None:
+        passed.append(Stage(nu, path.at(every)))
     return path
 
 
 def _descended(
-    programs: Reduced, at: Path, lanes: np.ndarray, nu: Float[np.ndarray, " B"]
-) -> tuple[Path, Float[np.ndarray, " B"]]:
-    """The next points, and the decrements: the decrease of barrier functions, predicted; 0 where
-    rounding admits no step."""
+    programs: Reduced,
+    at: Path,
+    lanes: np.ndarray,
+    nu: Float[np.ndarray, " B"],
+    last: Float[np.ndarray, " B"],
+) -> tuple[Path, Float[np.ndarray, " B"], Bool[np.ndarray, " B"]]:
+    """The next points, with the ν that they are for, and whether they are the last ones. Barrier
+    functions decrease, or are so near their minimum that the next ν is due; or rounding admits no
+    step."""
     local = programs.local(at.x, lanes)
     system = System(programs.cone, at, local)
     step = system.step(nu)
@@ -155,7 +166,11 @@ def _descended(
     primal, dual = system.reach(step)
     size = np.minimum(1.0, STAY_INSIDE * primal)
     faint = decrement <= np.maximum(NOISE * (1 + np.abs(local.value)), NEAR * nu)
-    good = faint | ~np.isfinite(decrement)
+    even = system.product() <= EVEN * programs.cone.dim * nu
+    centred = ~(decrement > CENTRED * nu) & even
+    done = centred & (nu <= last)
+    ahead = centred & (nu > last)
+    good = faint | ahead | ~np.isfinite(decrement)
     for _ in range(HALVINGS):
         if good.all():
             break
@@ -169,7 +184,29 @@ def _descended(
     stuck = ~good | ~np.isfinite(decrement)
     size = np.where(stuck, 0.0, size)
     dual_size = np.where(stuck, 0.0, np.minimum(1.0, STAY_INSIDE * dual))
-    return system.moved(step, size, dual_size), np.where(stuck, 0.0, decrement)
+    path = system.moved(step, size, dual_size)
+    done |= stuck & (nu <= last)
+    skipped = stuck & ~centred & ~done  # of this ν there is no more to find
+    lower = np.where(skipped, np.maximum(BARRIER_STEP**0.5 * nu, last), nu)
+    if ahead.any():
+        further, next_nu = _ahead(programs.cone.dim, system, nu, last)
+        path.put(ahead, further.at(ahead))
+        lower = np.where(ahead, next_nu, lower)
+    return path, lower, done
+
+
+def _ahead(
+    dim: int, system: System, nu: Float[np.ndarray, " B"], last: Float[np.ndarray, " B"]
+) -> tuple[Path, Float[np.ndarray, " B"]]:
+    """Points near the central path at a lower ν, which is as low as the way to the boundary in the
+    direction of ν = 0 lets hope."""
+    affine = system.step(np.zeros(len(nu)))
+    size = np.minimum(1.0, np.minimum(*system.reach(affine)))
+    shrunk = np.clip(system.product(affine, size) / dim / nu, 0, 1)
+    target = np.maximum(np.maximum(shrunk**3, BARRIER_STEP) * nu, last)
+    step = system.step(target, affine, size)
+    size = np.minimum(1.0, STAY_INSIDE * np.minimum(*system.reach(step)))
+    return system.moved(step, size, size), np.maximum(target, (1 - size) * nu)
 
 
 # ----------------------------------------------------------------------------- how far it reaches
@@ -180,7 +217,7 @@ TIGHTNESS = 3e-3
 """Part of the width of a bracket by which its ends may exceed what is reached."""
 DIGITS = 1e-15
 """Width, relative to the functional, below which a bracket is as tight as entries have digits."""
-VALUE_DIGITS = 2.0**-53
+VALUE_DIGITS = 2.0**-50
 """What f may be off, relative to 1 + |f|: with the multiplier of the level, a bound is as much."""
 CENTRE = 0.3
 """ν at the end, as a part of what is small enough: near enough for a full step to be possible."""
@@ -252,7 +289,8 @@ def _tilted(programs: Reduced, start: Path, tilt: np.ndarray, level: np.ndarray)
     at = start._replace(room=room)
     system = System(programs.cone, at, local, tilt, level)
     measure = system.product() / (programs.cone.dim + 1)
-    lift = np.sqrt(np.maximum(system.curvature(tilt) / measure, TINY))
+    lift = np.sum(tilt * system.answer(tilt), axis=1)
+    lift = np.sqrt(np.maximum(lift / measure, TINY))
     lift = np.where(lift > 1e-150, lift, 1.0)
     duals = [lift[:, None, None, None] * dual for dual in at.duals]
     return Path(at.x.copy(), [f.copy() for f in at.factors], duals, lift * at.weight, room)

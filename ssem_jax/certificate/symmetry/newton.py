@@ -173,10 +173,10 @@ class System:
 
         return both
 
-    def curvature(self, vectors: Float[np.ndarray, "B O"]) -> Float[np.ndarray, " B"]:
-        """v·x, of the x that solves the system for v."""
-        right = self._pulled(vectors)
-        return np.sum(right * self._solve(right)[0], axis=1)
+    def answer(self, vectors: Float[np.ndarray, "B O"]) -> Float[np.ndarray, "B O"]:
+        """The x that solves the system for right-hand sides."""
+        steps = self._solve(self._pulled(vectors))[0]
+        return self.scaled.moved(self.scaled.matrices(steps), steps)
 
     def step(
         self, nu: Float[np.ndarray, " B"], before: Step | None = None, size: Any = 0.0
@@ -257,7 +257,7 @@ class System:
         return found + (0.0 if self.excess is None else room)
 
 
-Solve = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+Solve = Callable[..., tuple[np.ndarray, np.ndarray]]
 """(B, M) right-hand sides to solutions that keep ties, and to what the ties leave of them."""
 
 

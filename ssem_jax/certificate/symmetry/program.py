@@ -26,7 +26,7 @@ from ssem_jax.certificate.symmetry.cones import Cone, cone_of
 from ssem_jax.certificate.symmetry.draws import Draws
 from ssem_jax.certificate.symmetry.draws import Local as Drawn
 from ssem_jax.certificate.symmetry.interior import LAST_BARRIER, Reduced, Stage, minimise
-from ssem_jax.certificate.symmetry.newton import Local
+from ssem_jax.certificate.symmetry.newton import Local, Path, System
 from ssem_jax.losses.terms import Kind, Terms
 
 ONE = np.zeros(1, int)
@@ -341,3 +341,10 @@ def central_path(program: Program, begin: Stage | None = None) -> list[Stage]:
     passed: list[Stage] = []
     minimise(Programs([program]), program.start[None], begin=begin, passed=passed)
     return passed
+
+
+def drift(program: Program, path: Path, slope: Float[np.ndarray, " O"]) -> Float[np.ndarray, " O"]:
+    """How fast a point of the central path moves, of a loss whose gradient changes as fast."""
+    lanes = Programs([program])
+    system = System(program.cone, path, lanes.local(path.x, ONE))
+    return -system.answer(slope[None])[0]

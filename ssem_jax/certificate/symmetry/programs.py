@@ -48,8 +48,9 @@ from ssem_jax.losses.terms import (
 )
 from ssem_jax.problem.structure import ClassStructure
 
-SIZES_LIMIT = 12
-"""Kinds of classes up to which brackets are computed: k of them leave some k²/2 variables."""
+SIZES_LIMIT = 16
+"""Kinds of classes up to which brackets are computed: k of them leave some k²/2 variables, and 16
+take a second a cell."""
 
 
 class Arrangement(NamedTuple):
