@@ -25,7 +25,7 @@ from jaxtyping import Float
 
 from ssem_jax.certificate.symmetry.cones import Cone, Scaled, folded
 
-INVERTED = 96
+INVERTED = 1000
 """Unknowns up to which systems of all lanes are inverted at once; larger ones are factored."""
 SHIFT = 2.0**-50
 """Added to the diagonal of a scaled system, whose entries are rounded."""
