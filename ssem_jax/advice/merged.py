@@ -25,6 +25,8 @@ from ssem_jax.problem.structure import ClassStructure
 
 RESOLUTION = 1e-7
 """Width in α to which a threshold is searched; the barrier blurs it by about as much."""
+LEAST_VARIANCE = 1e-100
+"""Instead of none, as of classes of one instance; its square has an inverse."""
 FIRST_VALUES = 5
 """Values of α from which the search begins."""
 
@@ -102,7 +104,7 @@ class _Search:
         end = path[-1].path
         x = end.x[0]
         less, more = (one.slope(x) for one in self.ends)
-        found = np.maximum(self.slopes @ x + self.constants, np.finfo(float).tiny)
+        found = np.maximum(self.slopes @ x + self.constants, LEAST_VARIANCE)
         excess = LAST_BARRIER / (self.share * found)
         self.parted[alpha] = found - excess
         rates = self.slopes @ drift(program, end, more - less)
