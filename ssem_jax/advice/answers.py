@@ -327,8 +327,8 @@ class UnbalancedGuide(Told):
         yield "  class         size   collapses up to α      δ² here"
         for k in np.argsort(-sizes, kind="stable"):
             threshold = self.thresholds[k]
-            limit = "always" if np.isnan(threshold) else share_text(threshold)
-            delta2 = self.class_variances.delta2[k]
+            limit = "always" if np.isnan(threshold) else share_text(float(threshold))
+            delta2 = float(self.class_variances.delta2[k])
             state = "collapsed" if self.collapsed[k] else share_text(delta2)
             yield f"  {self.names[k]:<12.12} {sizes[k]:5d}   {limit:>17}    {state:>9}"
         yield ""

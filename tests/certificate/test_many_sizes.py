@@ -4,6 +4,7 @@ Free embeddings are minimised from the definition of the loss, in NumPy.
 """
 
 import numpy as np
+import pytest
 from scipy.optimize import minimize
 
 from ssem_jax.certificate.symmetry import Level, solve_program
@@ -65,6 +66,7 @@ def freely_minimised(alpha, tau, gram):
     return rows / np.linalg.norm(rows, axis=1, keepdims=True), found.fun
 
 
+@pytest.mark.slow
 @one_thread()
 def test_brackets_hold_a_free_minimum():
     alpha = 0.4

@@ -268,13 +268,13 @@ def test_products_with_a_dual_are_bounded_with_room_for_their_rounding(monkeypat
 def test_levels_and_lower_bounds_are_on_their_sides(monkeypatch):
     """Values fall on both sides of the exact loss; the level of brackets never falls below it."""
     structure, levels = ClassStructure((4, 4)), []
-    brackets = certificates._brackets
+    brackets = certificates.brackets_of
 
     def recorded(losses, structure, found, level):
         levels.extend(level)
         return brackets(losses, structure, found, level)
 
-    monkeypatch.setattr(certificates, "_brackets", recorded)
+    monkeypatch.setattr(certificates, "brackets_of", recorded)
     below = 0
     for seed in range(12):
         rows = np.random.default_rng(seed).normal(size=(8, 8))

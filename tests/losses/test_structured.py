@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ssem_jax.certificate.symmetry.colours import common_closure
+from ssem_jax.certificate.symmetry.program import Program
 from ssem_jax.certificate.symmetry.programs import arranged, program_of
 from ssem_jax.losses import (
     Contrast,
@@ -87,6 +88,7 @@ def test_values_are_those_of_the_terms():
     for loss, structure in LOSSES:
         loss.check_structure(structure)
         program = program_of(loss, structure)
+        assert isinstance(program, Program)
         x = np.random.default_rng(3).uniform(-0.5, 0.9, program.num_variables)
         variables = orbits(loss, structure, arranged(loss, structure).algebra)
         grams.append(np.append(x, 1.0)[variables])
