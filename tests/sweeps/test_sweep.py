@@ -615,7 +615,7 @@ def test_a_run_survives_every_kind_of_end(environment, tmp_path, capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["info", str(run)])
     told = capsys.readouterr().out
-    assert "512 of 1024 cells (interrupted; repeat its command to go on)" in told
+    assert "512 of 1,024 cells (interrupted; repeat its command to go on)" in told
     process = start("-m", "ssem_jax.cli")
     _, errors = process.communicate()
     assert process.returncode == 0, errors
