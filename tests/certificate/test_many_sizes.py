@@ -3,13 +3,15 @@
 Free embeddings are minimised from the definition of the loss, in NumPy.
 """
 
+from typing import cast
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
 
 from ssem_jax.certificate.symmetry import Level, solve_program
 from ssem_jax.certificate.symmetry.blocks import block_diagonalise
-from ssem_jax.certificate.symmetry.program import central_path, drift
+from ssem_jax.certificate.symmetry.program import Program, central_path, drift
 from ssem_jax.certificate.symmetry.programs import (
     SIZES_LIMIT,
     arranged,
@@ -105,9 +107,13 @@ def test_eighteen_sizes_leave_one_large_block_and_a_small_gap():
 
 def test_points_of_the_central_path_move_as_fast_as_they_should():
     structure, step = ClassStructure((9, 7, 5, 3, 2)), 1e-6
-    programs = [program_of(SupCL(0.4 + k * step, 0.3), structure) for k in (-1, 0, 1)]
+
+    def program(alpha: float) -> Program:
+        return cast(Program, program_of(SupCL(alpha, 0.3), structure))
+
+    programs = [program(0.4 + k * step) for k in (-1, 0, 1)]
     paths = [central_path(program)[-1].path for program in programs]
-    ends = [program_of(SupCL(alpha, 0.3), structure) for alpha in (0.0, 1.0)]
+    ends = [program(alpha) for alpha in (0.0, 1.0)]
     x = paths[1].x[0]
     rate = drift(programs[1], paths[1], ends[1].slope(x) - ends[0].slope(x))
     variances = instance_variances(arranged(SupCL(0.4, 0.3), structure), structure).slopes
