@@ -14,7 +14,7 @@ from typing import cast
 import numpy as np
 from jaxtyping import Float
 
-from ssem_jax.certificate.class_blocks import BRACKET_CLASS_LIMIT
+from ssem_jax.certificate.class_blocks import FEW_CLASSES
 from ssem_jax.certificate.reduced import ORBITS_LIMIT
 from ssem_jax.certificate.symmetry.interior import LAST_BARRIER, Stage
 from ssem_jax.certificate.symmetry.program import Program, central_path, drift
@@ -33,7 +33,7 @@ FIRST_VALUES = 5
 
 def merges(structure: ClassStructure) -> bool:
     """Whether thresholds are found by sizes."""
-    many = structure.num_classes > BRACKET_CLASS_LIMIT
+    many = structure.num_classes > FEW_CLASSES
     return many and len(set(structure.sizes)) <= ORBITS_LIMIT
 
 

@@ -18,7 +18,7 @@ from ssem_jax.losses.contrast import ClassContrast
 from ssem_jax.problem.arrays import AnyArray
 from ssem_jax.problem.structure import ClassStructure
 
-BRACKET_CLASS_LIMIT = 12
+FEW_CLASSES = 12
 """Unequal classes up to which files for a checker have an optimum, and up to which each class's
 threshold is searched for itself, to the last digits."""
 CLASS_LIMIT = 128

@@ -25,7 +25,7 @@ import numpy as np
 
 from proofs_numeric import check
 from ssem_jax.certificate.certificate import Certificate
-from ssem_jax.certificate.class_blocks import BRACKET_CLASS_LIMIT
+from ssem_jax.certificate.class_blocks import FEW_CLASSES
 from ssem_jax.certificate.places import Place, Tilt, functional_of, known_places, places
 from ssem_jax.losses.supcl import SupCL
 from ssem_jax.losses.weighted import WeightedSupCL
@@ -252,7 +252,7 @@ def documents(
             candidates = list(zip(tilts, tilted, strict=True))
         elif embeddings is None:
             raise ValueError(
-                f"optima of unequal classes are computed up to {BRACKET_CLASS_LIMIT} classes; got "
+                f"optima of unequal classes are computed up to {FEW_CLASSES} classes; got "
                 f'{len(read.sizes)}. Export the embeddings themselves: form="rows".'
             )
         if embeddings is not None:

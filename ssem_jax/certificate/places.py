@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from proofs_numeric import check
-from ssem_jax.certificate.class_blocks import BRACKET_CLASS_LIMIT, ClassBlocks
+from ssem_jax.certificate.class_blocks import FEW_CLASSES, ClassBlocks
 
 DIGITS = 60
 """Digits of the decimals; what is written has some fifteen less, which are right."""
@@ -366,7 +366,7 @@ def _place_of(points: np.ndarray, stated: check.Problem) -> Place:
 
 def known_places(stated: check.Problem) -> bool:
     """Whether the optimum of a problem can be computed here."""
-    return alike(stated) or len(stated.sizes) <= BRACKET_CLASS_LIMIT
+    return alike(stated) or len(stated.sizes) <= FEW_CLASSES
 
 
 def places(stated: check.Problem, tilts: Sequence[Tilt]) -> list[Place]:

@@ -159,7 +159,7 @@ def test_many_classes_are_solved_by_their_sizes(sizes, monkeypatch):
     searched: list[int] = []
     by_class: Any = guide(structure, 0.35, 0.3, progress=searched.append)
     assert sum(searched) == len(set(sizes))
-    monkeypatch.setattr(merged, "BRACKET_CLASS_LIMIT", 0)
+    monkeypatch.setattr(merged, "FEW_CLASSES", 0)
     told: list[int] = []
     by_size: Any = guide(structure, 0.35, 0.3, progress=told.append)
     assert sum(told) == len(set(sizes))

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from wrapped import Wrapped
 
 from ssem_jax.advice import collapse_thresholds
 from ssem_jax.certificate import (
@@ -25,8 +26,8 @@ from ssem_jax.certificate.class_blocks import (
 from ssem_jax.certificate.reduced import bracket_classes
 from ssem_jax.certificate.symmetry.programs import bracket_program
 from ssem_jax.geometry import block_gram, class_similarities, class_variances, normalize, variances
-from ssem_jax.losses import CrossModal, GramLoss, Sincere, SupCL, SupCon, WeightedSupCL
-from ssem_jax.problem import ClassStructure, Phase, Problem, pytree_dataclass
+from ssem_jax.losses import CrossModal, Sincere, SupCL, SupCon, WeightedSupCL
+from ssem_jax.problem import ClassStructure, Phase, Problem
 from ssem_jax.solver import solve
 from ssem_jax.theory.unequal import (
     minorities_can_merge,
@@ -88,18 +89,6 @@ def random_blocks(structure, seed):
     present = class_blocks.present_rows(structure)
     points = normalize(jnp.asarray(rng.normal(size=present.shape) * present))
     return class_blocks.blocks_of(points)
-
-
-@pytree_dataclass
-class Wrapped(GramLoss):
-    """SupCL as a loss that the reduced problem knows nothing about."""
-
-    inner: GramLoss
-    convex = True
-    symmetric = True
-
-    def from_gram(self, gram, structure):
-        return self.inner.from_gram(gram, structure)
 
 
 def contrasts(structure, self_pairs, mean):

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from wrapped import Wrapped
 
 from ssem_jax.certificate.reduced import bracket_classes, certify_program
 from ssem_jax.certificate.symmetry.bounds import solve_programs
@@ -13,8 +14,8 @@ from ssem_jax.certificate.symmetry.programs import (
     program_of,
 )
 from ssem_jax.geometry import class_variances, normalize
-from ssem_jax.losses import CrossModal, GramLoss, Spectral, SupCL, SupCon, WeightedSupCL
-from ssem_jax.problem import ClassStructure, Problem, pytree_dataclass
+from ssem_jax.losses import CrossModal, Spectral, SupCL, SupCon, WeightedSupCL
+from ssem_jax.problem import ClassStructure, Problem
 
 SAME = 1e-12
 """Difference of two formulas of one loss, of size 10. Seen: 1e-14."""
@@ -29,18 +30,6 @@ ROUNDING = 1e-12
 
 STRUCTURE = ClassStructure((4, 2, 2), 2)
 ALPHAS, TAUS = np.array([0.1, 0.6]), np.array([0.2, 0.5])
-
-
-@pytree_dataclass
-class Wrapped(GramLoss):
-    """SupCL as a loss of which nothing is known."""
-
-    inner: GramLoss
-    convex = True
-    symmetric = True
-
-    def from_gram(self, gram, structure):
-        return self.inner.from_gram(gram, structure)
 
 
 def gram_of(program, arrangement, x):
