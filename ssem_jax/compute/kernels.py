@@ -105,7 +105,13 @@ than it works, and as busily: the program of ten classes took 25 times the proce
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """A `with` block, or a function, in which BLAS and LAPACK have one thread each."""
+    """A `with` block, or a function, in which BLAS and LAPACK have one thread each.
+
+    XLA hands its LAPACK calls to SciPy's library, and loads it at the first of them. A library
+    that is not there yet is not limited: the first kernel of a process would spin on every core.
+    """
+    import scipy.linalg  # noqa: F401 (loads it)
+
     with threadpool_limits(1, user_api="blas"):
         yield
 

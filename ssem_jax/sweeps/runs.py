@@ -31,10 +31,9 @@ from typing import Any
 import jax
 import numpy as np
 import polars as pl
-from threadpoolctl import threadpool_limits
 
 from ssem_jax.certificate.certificates import check_size
-from ssem_jax.compute.kernels import in_this_mode
+from ssem_jax.compute.kernels import in_this_mode, one_thread
 from ssem_jax.compute.sizes import check_cells, check_memory
 from ssem_jax.compute.workers import EXECUTORS, lost_worker, open_executor
 from ssem_jax.losses.base import loss_of
@@ -154,7 +153,7 @@ def sweep(
         if out is None
         else open_sweep(Path(out), batches, seed, num_starts, witness) as folder,
         # LAPACK's own threads would fight with those that share the batches.
-        threadpool_limits(1 if executor is None and len(batches) > 1 else None, user_api="blas"),
+        one_thread() if executor is None and len(batches) > 1 else nullcontext(),
         nullcontext(executor) if executor else ThreadPoolExecutor(SHAPES_AT_ONCE) as pool,
     ):
         waiting = deque(range(len(batches)))

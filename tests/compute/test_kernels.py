@@ -189,6 +189,28 @@ def test_lapack_has_threads_of_its_own_for_one_large_matrix(rows, cells):
         assert seen == usual
 
 
+def test_the_first_kernel_of_a_process_has_one_thread_of_lapack():
+    """SciPy's library is loaded at XLA's first call of LAPACK: what is not there, no limit finds."""
+    code = """if True:
+        import numpy as np
+        from ssem_jax.compute.kernels import run_chunks
+
+        def work(chunk, count):
+            import scipy.linalg
+            from threadpoolctl import threadpool_info
+
+            return np.array([[pool["num_threads"] for pool in threadpool_info()]] * len(chunk))
+
+        (_, threads), = run_chunks(work, np.arange(1), 1)
+        print(*threads[0])
+    """
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "2", "OMP_NUM_THREADS": "1"}
+    ran = subprocess.run(
+        [sys.executable, "-c", code], check=True, env=environment, capture_output=True, text=True
+    )
+    assert set(ran.stdout.split()) == {"1"}
+
+
 def test_a_loop_traces_its_body_once():
     """In loops within loops twice would be four and eight times."""
     seen = []

@@ -14,7 +14,7 @@ import polars as pl
 from threadpoolctl import threadpool_limits
 
 from ssem_jax.compute.identity import digest, own_code
-from ssem_jax.compute.kernels import in_threads
+from ssem_jax.compute.kernels import in_threads, one_thread
 from ssem_jax.sweeps.folder import RunFolder
 
 PARTS_AT_ONCE = 2
@@ -70,7 +70,7 @@ def finish(
         return table
 
     # Probes are small: one core each, instead of two threads for every core.
-    with threadpool_limits(1), _opened(out, parts, facts) as folder:
+    with one_thread(), threadpool_limits(1), _opened(out, parts, facts) as folder:
         found = in_threads(lambda number: one(number, folder), range(len(parts)), PARTS_AT_ONCE)
         tables = dict(found)
     return pl.concat([tables[number] for number in range(len(parts))], how="diagonal")
