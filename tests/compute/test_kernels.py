@@ -190,7 +190,7 @@ def test_lapack_has_threads_of_its_own_for_one_large_matrix(rows, cells):
 
 
 def test_the_first_kernel_of_a_process_has_one_thread_of_lapack():
-    """SciPy's library is loaded at XLA's first call of LAPACK: what is not there, no limit finds."""
+    """SciPy's library is loaded at XLA's first call of LAPACK: too late for a limit."""
     code = """if True:
         import numpy as np
         from ssem_jax.compute.kernels import run_chunks
