@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from ssem_jax.certificate.symmetry import Level, solve_program
+from ssem_jax.certificate.symmetry import Level, newton, solve_program
 from ssem_jax.certificate.symmetry.blocks import block_diagonalise
 from ssem_jax.certificate.symmetry.program import Program, central_path, drift
 from ssem_jax.certificate.symmetry.programs import (
@@ -120,3 +120,22 @@ def test_points_of_the_central_path_move_as_fast_as_they_should():
     assert np.all(variances[1:] @ x + 1 > 1e-3)  # all of them have parted
     found = (paths[2].x - paths[0].x)[0] / (2 * step)
     assert np.allclose(found, rate, rtol=0, atol=DIFFERENCE * np.abs(rate).max())
+
+
+@pytest.mark.parametrize("inverted", [True, False])
+def test_a_lane_that_rounding_makes_singular_takes_no_step(monkeypatch, inverted):
+    """The others take theirs: NumPy gives up all of a batch for one."""
+    if not inverted:
+        monkeypatch.setattr(newton, "INVERTED", 1)
+    regular = np.array([[2.0, 0.5, 0.1], [0.5, 1.0, 0.2], [0.1, 0.2, 3.0]])
+    # The shift of the diagonal leaves two rows that are opposite.
+    beyond = -(1 + newton.SHIFT)
+    singular = np.array([[1.0, beyond, 0.0], [beyond, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    ties, right = np.array([[[0.0, 0.0, 1.0]]]), np.array([[1.0, -2.0, 0.5]])
+    alone, _ = newton._solver(regular[None].copy(), ties)(right)
+    assert np.allclose(ties[0] @ alone[0], 0)
+    assert np.abs(alone).max() > 0.1
+    both = np.stack([singular, regular])
+    with_other, _ = newton._solver(both, np.repeat(ties, 2, 0))(np.repeat(right, 2, 0))
+    assert np.array_equal(with_other[0], np.zeros(3))
+    assert np.allclose(with_other[1], alone[0], rtol=1e-14)

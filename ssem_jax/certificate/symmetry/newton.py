@@ -21,7 +21,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from ssem_jax.certificate.symmetry.cones import Cone, Scaled, folded
 
@@ -273,14 +273,17 @@ def _solver(whole: Float[np.ndarray, "B M M"], ties: Float[np.ndarray, "B K M"])
         whole *= scale[:, :, None]
         whole *= scale[:, None, :]
     lost = np.asarray(~np.isfinite(whole).all(axis=(1, 2)))
-    whole[lost], scale[lost] = np.eye(len(every)), 0.0
+    whole[lost] = np.eye(len(every))
     whole[:, every, every] += SHIFT
-    plain = _inverse(whole)
+    plain, singular = _inverse(whole)
+    lost |= singular
+    scale[lost] = 0.0  # a lane without a step stays where it is
     tied = scale[:, None, :] * ties
     bent = _transposed(plain(_transposed(tied)))
     core = bent @ _transposed(tied)
     core[lost] = np.eye(core.shape[1])
-    core = np.linalg.inv(core)
+    core, singular = _inverses(core)
+    scale[singular] = 0.0
 
     def once(right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         first = plain((scale * right)[..., None])
@@ -295,17 +298,41 @@ def _solver(whole: Float[np.ndarray, "B M M"], ties: Float[np.ndarray, "B K M"])
     return solve
 
 
-def _inverse(matrices: Float[np.ndarray, "B M M"]) -> Callable[[np.ndarray], np.ndarray]:
-    """Multiplies (B, M, k) with inverses of positive definite matrices."""
+def _inverse(
+    matrices: Float[np.ndarray, "B M M"],
+) -> tuple[Callable[[np.ndarray], np.ndarray], Bool[np.ndarray, " B"]]:
+    """Multiplies (B, M, k) with inverses of positive definite matrices; zero where rounding made
+    one singular, which is told."""
     if matrices.shape[1] <= INVERTED:
-        inverse = np.linalg.inv(matrices)
-        return lambda right: inverse @ right
-    from scipy.linalg import lu_factor, lu_solve  # later: half a second
+        inverse, singular = _inverses(matrices)
+        return lambda right: inverse @ right, singular
+    from scipy.linalg import get_lapack_funcs  # later: half a second
 
-    factors = [lu_factor(one, check_finite=False) for one in matrices]
+    getrf, getrs = get_lapack_funcs(("getrf", "getrs"), (matrices,))
+    factors = [getrf(one) for one in matrices]
+    singular = np.array([info != 0 for *_, info in factors])
 
     def solve(right: np.ndarray) -> np.ndarray:
-        pairs = zip(factors, right, strict=True)
-        return np.stack([lu_solve(one, each, check_finite=False) for one, each in pairs])
+        found = np.zeros_like(right)
+        for lane in np.flatnonzero(~singular):
+            found[lane] = getrs(*factors[lane][:2], right[lane])[0]
+        return found
 
-    return solve
+    return solve, singular
+
+
+def _inverses(
+    matrices: Float[np.ndarray, "B M M"],
+) -> tuple[Float[np.ndarray, "B M M"], Bool[np.ndarray, " B"]]:
+    """Inverses, zero where there is none; and where that is. NumPy gives up all for one."""
+    singular = np.zeros(len(matrices), bool)
+    try:
+        return np.linalg.inv(matrices), singular
+    except np.linalg.LinAlgError:
+        inverses = np.zeros_like(matrices)
+        for lane, matrix in enumerate(matrices):
+            try:
+                inverses[lane] = np.linalg.inv(matrix)
+            except np.linalg.LinAlgError:
+                singular[lane] = True
+        return inverses, singular
