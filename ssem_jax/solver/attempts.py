@@ -83,7 +83,7 @@ def _attempt(loss: GramLoss, prepared: Any, start: Start, num_stages: Array) -> 
         def value(gram: Array) -> Array:
             return heated.value(gram, prepared)
 
-        run = trust_region(value, walk.outcome.embeddings, GRADIENT_TOLERANCE)
+        run = trust_region(value, walk.outcome.embeddings, GRADIENT_TOLERANCE, wide=True)
         return go_on(walk, run, Left(*leave_saddle(value, run.point)))
 
     walk = jax.lax.while_loop(lambda walk: walk.stage < num_stages, body, begin_walk(start))

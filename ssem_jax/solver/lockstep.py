@@ -66,10 +66,10 @@ def _chosen(here: Array, one: Any, other: Any) -> Any:
     return jax.tree.map(partial(jnp.where, here), one, other)
 
 
-@Kernel
-def _begin_lanes(losses: GramLoss, prepared: Any, points: Array) -> Lane:
+@partial(Kernel, static_argnums=(3,))
+def _begin_lanes(losses: GramLoss, prepared: Any, points: Array, wide: bool) -> Lane:
     def begin(loss: GramLoss, start: Array) -> Lane:
-        run = begin_run(lambda gram: loss.value(gram, prepared), start)
+        run = begin_run(lambda gram: loss.value(gram, prepared), start, wide)
         return Lane(run, begin_cg(run.point))
 
     return jax.vmap(begin)(losses, points)
@@ -94,9 +94,11 @@ def _tick_lanes(
     return put_back(lanes, places, some), is_going(some.run)
 
 
-def descend(losses: GramLoss, prepared: Any, points: Array, tolerance: float, count: int) -> Run:
+def descend(
+    losses: GramLoss, prepared: Any, points: Array, tolerance: float, count: int, wide: bool = False
+) -> Run:
     """:func:`.newton.trust_region` of the first `count` lanes; the others stay where they began."""
-    lanes = _begin_lanes(losses, prepared, points)
+    lanes = _begin_lanes(losses, prepared, points, wide)
     shared = (losses, prepared, jnp.asarray(tolerance))
     return while_going(_tick_lanes, shared, lanes, np.arange(count)).run
 
@@ -160,7 +162,8 @@ def attempt_lanes(
     def walk_on(_: None, walks: Walk, places: np.ndarray) -> tuple[Walk, Array]:
         count = int(np.sum(places < len(walks.stage)))
         heated, some = _heat_lanes(losses, walks, places, num_stages)
-        run = descend(heated, prepared, some.outcome.embeddings, GRADIENT_TOLERANCE, count)
+        points = some.outcome.embeddings
+        run = descend(heated, prepared, points, GRADIENT_TOLERANCE, count, wide=True)
         left = leave_saddles(heated, prepared, run.point, count)
         return _go_on_lanes((run, left, some, num_stages), walks, places)
 

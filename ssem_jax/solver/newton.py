@@ -23,10 +23,17 @@ SADDLE_GRADIENT = 1e-7
 """Relative gradient under which a point of negative curvature counts as a saddle."""
 SHRINK_PATIENCE = 12
 """Rejected steps in a row after which the trust region is given up."""
-NOISE_PATIENCE = 3
-"""Accepted steps in a row that must halve the gradient once the model decrease is pure rounding."""
 NOISE_DECREASE = 1e-15
-"""Model decrease below which steps count for `NOISE_PATIENCE`."""
+"""Model decrease that is rounding."""
+NOISE_PATIENCE = 3
+"""Steps in a row, taken or not, that promise no more than that and do not halve the gradient, after
+which a descent ends: after the first where the gradient, too, is near its rounding."""
+NOISE_GRADIENT = 32 * GRADIENT_TOLERANCE
+"""Relative gradient that is near rounding. Of a hundred embeddings every third descent stops at one
+to six times `GRADIENT_TOLERANCE`: steps from there make tens of products each, and lead nowhere."""
+WIDE = 1.0
+"""First radius of a descent that may begin far from its end, over √N: half of the largest. From a
+radius of 1 the first three steps or so of a hundred embeddings did nothing but widen it."""
 MAX_OUTER, MAX_PRODUCTS_PER_STEP = 300, 300
 """Trust-region steps per run and Hessian products per step; a typical run takes 8 and 2."""
 
@@ -183,12 +190,13 @@ def hessian_at(value: Callable[[Array], Array], point: Point) -> Callable[[Array
     return hessian
 
 
-def begin_run(value: Callable[[Array], Array], embeddings: Array) -> Run:
+def begin_run(value: Callable[[Array], Array], embeddings: Array, wide: bool = False) -> Run:
+    """A descent at its start; `wide` where what is at hand may be far from the end."""
     point = evaluate(value, embeddings)
     zero = jnp.asarray(0)
     return Run(
         point,
-        jnp.asarray(1.0),
+        jnp.asarray(WIDE * np.sqrt(len(embeddings)) if wide else 1.0),
         gradient_scale(point),
         point.gradient_norm,
         point.gradient_norm,
@@ -222,9 +230,9 @@ def take_step(value: Callable[[Array], Array], run: Run, cg: CG, tolerance: Arra
     embeddings, shift = retract(point.embeddings, step)
     trial = evaluate(value, embeddings)
 
-    half = shift @ point.embeddings.T
-    gram_shift = half + half.T + shift @ shift.T
-    by_gradients = -0.25 * inner(point.pull + trial.pull, gram_shift)
+    # ⟨P, G' - G⟩ of the symmetric P = ∇f + ∇f', and G' - G = (U + U') sym(U' - U)ᵀ.
+    both = (point.pull + trial.pull) @ (point.embeddings + embeddings)
+    by_gradients = -0.25 * inner(both, shift)
     faint = predicted < 1e-9 * jnp.maximum(1, jnp.abs(point.value))
     actual = jnp.where(faint, by_gradients, point.value - trial.value)
     ratio = actual / predicted
@@ -237,14 +245,14 @@ def take_step(value: Callable[[Array], Array], run: Run, cg: CG, tolerance: Arra
 
     following = jax.tree.map(partial(jnp.where, accept), trial, point)
     better = following.gradient_norm <= 0.5 * run.best_norm
-    quiet = accept & ~better & (predicted <= NOISE_DECREASE)
-    stagnant = jnp.where(better | (predicted > NOISE_DECREASE), 0, run.stagnant + quiet)
     rejected = jnp.where(accept, 0, run.rejected + 1)
+    stagnant = jnp.where(better | (predicted > NOISE_DECREASE), 0, run.stagnant + 1)
+    near = following.gradient_norm <= NOISE_GRADIENT * run.scale
     done = (
         (following.gradient_norm <= tolerance * run.scale)
         | (length == 0)
         | (rejected >= SHRINK_PATIENCE)
-        | (stagnant >= NOISE_PATIENCE)
+        | (stagnant >= jnp.where(near, 1, NOISE_PATIENCE))
     )
     return Run(
         following,
@@ -260,7 +268,9 @@ def take_step(value: Callable[[Array], Array], run: Run, cg: CG, tolerance: Arra
     )
 
 
-def trust_region(value: Callable[[Array], Array], embeddings: Array, tolerance: float) -> Run:
+def trust_region(
+    value: Callable[[Array], Array], embeddings: Array, tolerance: float, wide: bool = False
+) -> Run:
     """Newton steps within a trust region until the gradient is `tolerance` times its scale."""
 
     def body(run: Run) -> Run:
@@ -269,4 +279,4 @@ def trust_region(value: Callable[[Array], Array], embeddings: Array, tolerance: 
         cg = _truncated_cg(run.point, hessian, run.radius, goal, run.scale)
         return take_step(value, run, cg, tolerance)
 
-    return jax.lax.while_loop(is_going, body, begin_run(value, embeddings))
+    return jax.lax.while_loop(is_going, body, begin_run(value, embeddings, wide))
