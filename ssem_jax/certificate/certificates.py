@@ -72,8 +72,7 @@ from ssem_jax.certificate.dual import (
 )
 from ssem_jax.certificate.eigenbound import FAILURE_PROBABILITY
 from ssem_jax.certificate.symmetry.programs import bracket_program, has_program
-from ssem_jax.compute.kernels import Kernel, batched, chunk_capacity, run_chunks
-from ssem_jax.geometry.metrics import variances
+from ssem_jax.compute.kernels import batched, chunk_capacity, run_chunks
 from ssem_jax.geometry.shares import Variances, multiplicities, variance_simplex, variances_of
 from ssem_jax.geometry.similarities import Similarities
 from ssem_jax.geometry.sphere import normalize, rescaled
@@ -98,11 +97,20 @@ OWN_LIMIT, NEAR = 2048, 1e-6
 """Embeddings whose own multipliers cost more than they gain, unless a reference is so near."""
 
 
-def _found(embeddings: Float[Array, "B N d"], structure: ClassStructure) -> Array:
-    return jnp.stack(jax.vmap(lambda one: variances(one, structure))(embeddings), axis=-1)
-
-
-_variances = Kernel(_found, static_argnums=(1,))
+def _variances(
+    embeddings: Float[np.ndarray, "B N d"], structure: ClassStructure
+) -> Float[np.ndarray, "B 4"]:
+    """The variances of every cell, on the host: a kernel would be one of each structure."""
+    sizes, views = np.asarray(structure.sizes), structure.num_views
+    size, _, dim = embeddings.shape
+    instances = embeddings.reshape(size, -1, views, dim).mean(axis=2)
+    first = np.cumsum(sizes) - sizes
+    classes = np.add.reduceat(instances, first, axis=1) / sizes[:, None]
+    mean = instances.mean(axis=1, keepdims=True)
+    around_instances = embeddings - np.repeat(instances, views, axis=1)
+    classes = np.repeat(classes, sizes, axis=1)
+    each = (around_instances, instances - classes, classes - mean, mean)
+    return np.stack([np.sum(part**2, axis=(1, 2)) / part.shape[1] for part in each], axis=1)
 
 
 def certify(solution: Solution, key: Seed | None = None) -> Certificate:
@@ -322,7 +330,7 @@ def _certify(
     prepared, plain = losses.prepare(structure), losses.without_conventions()
 
     def bound_one(cell: np.integer) -> Dual:
-        points = jnp.asarray(embeddings[cell])
+        points = jax.device_put(embeddings[cell])
         if relied:
             found = value_alone(_cell(losses, cell), structure, points)
             if not formed or found.value - found.value_rounding > enough:
@@ -331,8 +339,8 @@ def _certify(
             return bound_factored(_cell(plain, cell), prepared, points, enough)
         return bound_by_products(_cell(losses, cell), structure, points, keys[cell])
 
-    def bound(cells: np.ndarray, count: Array) -> tuple[Dual, Array]:
-        points = jnp.asarray(embeddings[cells])
+    def bound(cells: np.ndarray, count: Array) -> tuple[Dual, np.ndarray]:
+        points = embeddings[cells]
         if num_points <= DENSE_LIMIT:
             found = bound_chunk(_cell(plain, cells), prepared, points, count)
         else:
@@ -374,12 +382,12 @@ def assemble(
         fields = (*fields, embeddings)
     if problem.batch_size is None:
         fields = jax.tree.map(lambda leaf: leaf[0], fields)
-    return Certificate(problem, *jax.tree.map(jnp.asarray, fields))
+    return Certificate(problem, *jax.device_put(fields))  # which compiles nothing
 
 
 def _cell(losses: Any, cells: np.ndarray | np.integer) -> Any:
     """The losses of some cells."""
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf[cells]), losses)
+    return jax.device_put(jax.tree.map(lambda leaf: leaf[cells], losses))
 
 
 BRACKET_CAPACITY, LARGE_BRACKET_CAPACITY, DENSE_BRACKET_CAPACITY = 64, 256, 4

@@ -15,7 +15,6 @@ from ssem_jax.certificate.class_blocks import has_class_form
 from ssem_jax.certificate.eigenbound import (
     Factored,
     attempt,
-    factored,
     factored_in_place,
     lanczos_bound,
     least_shift,
@@ -25,7 +24,6 @@ from ssem_jax.certificate.rounding import kept, row_sums
 from ssem_jax.compute.kernels import (
     Kernel,
     at_places,
-    batched,
     map_first,
     put_back,
     while_going,
@@ -35,6 +33,7 @@ from ssem_jax.losses.base import PROVEN, GramLoss, convexity_of
 from ssem_jax.losses.contrast import ClassContrast
 from ssem_jax.losses.supcl import SupCL
 from ssem_jax.losses.tiles import BlockDual, blockwise_dual, blockwise_value
+from ssem_jax.problem.arrays import AnyArray
 from ssem_jax.problem.structure import ClassStructure
 
 GRAIN = 2.0**-52
@@ -163,12 +162,6 @@ def dual_matrix(loss: GramLoss, prepared: Any, embeddings: Array) -> tuple[Array
     return dual, Dual(found.value, found.value_rounding, lower, jnp.zeros(()))
 
 
-def _bound(loss: GramLoss, prepared: Any, embeddings: Array) -> Dual:
-    """Value and lower bound of one cell, from the residual of a factor."""
-    dual, found = dual_matrix(loss, prepared, embeddings)
-    return found.factored(factored(dual, found.free(len(dual))), len(dual))
-
-
 form_dual = Kernel(dual_matrix)
 
 
@@ -226,48 +219,43 @@ def bound_by_products(
 
 
 @Kernel
-def _bound_in_turn(losses: GramLoss, prepared: Any, embeddings: Array, count: Array) -> Dual:
-    return map_first(count, lambda loss, one: _bound(loss, prepared, one), losses, embeddings)
+def _first_bounds(
+    losses: GramLoss, prepared: Any, embeddings: Array, count: Array
+) -> tuple[Array, Dual, Dual]:
+    """Dual matrices, their bounds so far, and what the residual of a factor makes of these with the
+    least shift."""
 
-
-@Kernel
-def _attempt_lanes(
-    losses: GramLoss, prepared: Any, embeddings: Array
-) -> tuple[Array, Dual, Factored]:
-    """Dual matrices, their bounds so far, and what the least shift proves of each."""
-
-    def one(loss: GramLoss, points: Array) -> tuple[Array, Dual, Factored]:
+    def one(loss: GramLoss, points: Array) -> tuple[Array, Dual, Dual]:
         dual, found = dual_matrix(loss, prepared, points)
-        return dual, found, attempt(dual, least_shift(dual, found.free(len(dual))))
+        size = len(dual)
+        proven = attempt(dual, least_shift(dual, found.free(size)))
+        return dual, found, found.factored(proven, size)
 
-    return jax.vmap(one)(losses, embeddings)
+    return map_first(count, one, losses, embeddings)
 
 
 @Kernel
-def _search_lanes(duals: Array, proven: Factored, places: Array) -> tuple[Factored, Array]:
-    """Further shifts of the matrices at `places`; none goes on."""
-    some = jax.vmap(search_shift)(at_places(duals, places), at_places(proven.shift, places))
-    return put_back(proven, places, some), jnp.zeros(len(places), bool)
+def _further_bounds(known: tuple[Array, Dual], bounds: Dual, places: Array) -> tuple[Dual, Array]:
+    """The bounds of the matrices at `places` with further shifts; none goes on."""
+
+    def further(dual: Array, found: Dual) -> Dual:
+        size = len(dual)
+        proven = search_shift(dual, least_shift(dual, found.free(size)))
+        return found.factored(proven, size)
+
+    asked = jnp.sum(places < len(known[0]))
+    some = map_first(asked, further, *at_places(known, places))
+    return put_back(bounds, places, some), jnp.zeros(len(places), bool)
 
 
-_factored_lanes = Kernel(
-    lambda found, proven, duals: jax.vmap(lambda one, of: one.factored(of, duals.shape[-1]))(
-        found, proven
-    )
-)
+def bound_chunk(losses: GramLoss, prepared: Any, embeddings: AnyArray, count: Array | int) -> Dual:
+    """Value and lower bound of the first `count` cells of a chunk.
 
-
-def _bound_lanes(losses: GramLoss, prepared: Any, embeddings: Array, count: Array | int) -> Dual:
-    """The same side by side; only where the least shift fails is another looked for."""
-    duals, found, proven = _attempt_lanes(losses, prepared, embeddings)
-    failed = np.flatnonzero(~np.isfinite(proven.remainder)[: int(count)])
-    return _factored_lanes(found, while_going(_search_lanes, duals, proven, failed), duals)
-
-
-def bound_chunk(losses: GramLoss, prepared: Any, embeddings: Array, count: Array | int) -> Dual:
-    """Value and lower bound of the first `count` cells of a chunk."""
-    bound = _bound_lanes if batched() else _bound_in_turn
-    return bound(losses, prepared, embeddings, count)
+    Only where the least shift fails is another looked for, in a kernel that few shapes need.
+    """
+    duals, found, bounds = _first_bounds(losses, prepared, embeddings, count)
+    failed = np.flatnonzero(~np.isfinite(bounds.lower)[: int(count)])
+    return while_going(_further_bounds, (duals, found), bounds, failed)
 
 
 def gather(chunks: Any, size: int) -> Any:

@@ -14,7 +14,6 @@ from ssem_jax.certificate.certificate import GAP_TOLERANCE
 from ssem_jax.certificate.reduced import bracket_classes
 from ssem_jax.certificate.symmetry.programs import bracket_similarity
 from ssem_jax.claims.interval import Interval
-from ssem_jax.compute.kernels import num_lanes
 from ssem_jax.geometry.shares import full_dimension, rank_in
 from ssem_jax.losses.base import GramLoss
 from ssem_jax.losses.supcl import SupCL
@@ -26,6 +25,10 @@ from ssem_jax.sweeps.table import LEAST, SHAPE, hyper_names, problems, sizes_of
 BOUNDARY_BAND = 1e-3
 """Phase claims leave out cells with |α - α_c| or |α - α_v| under this: there the variance is too
 small for `COLLAPSE_TOLERANCE` to tell a phase."""
+
+PREDICTED_CELLS = 1024
+"""Cells that a closed form is evaluated at at once, filled up if need be: it compiles for each
+number of cells that it is given."""
 
 
 class ClaimError(ValueError):
@@ -258,9 +261,10 @@ class Cells:
         values = np.zeros(len(self))
         for convention in self.table["self_pairs"].unique():
             rows = np.flatnonzero((self.table["self_pairs"] == convention).to_numpy())
-            # Filled up to one of a few sizes: a closed form compiles for each that it is given.
-            filled = np.pad(rows, (0, num_lanes(len(rows)) - len(rows)), mode="edge")
-            values[rows] = np.asarray(predict(self[filled], convention))[: len(rows)]
+            for first in range(0, len(rows), PREDICTED_CELLS):
+                some = rows[first : first + PREDICTED_CELLS]
+                filled = np.pad(some, (0, PREDICTED_CELLS - len(some)), mode="edge")
+                values[some] = np.asarray(predict(self[filled], convention))[: len(some)]
         return values
 
 

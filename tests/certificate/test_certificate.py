@@ -773,3 +773,13 @@ def test_a_reference_is_a_certificate_of_the_same_loss_and_structure():
     found = certify_embeddings(rows, structure, loss, reference=reference)
     assert found.lower == reference.lower
     assert found.gap >= 0
+
+
+@pytest.mark.parametrize("structure", [ClassStructure((3, 1, 2), 2), ClassStructure((2, 2))])
+def test_certificates_tell_the_variances_of_their_embeddings(structure):
+    """They are computed on the host, for many cells of one structure."""
+    points = np.random.default_rng(3).normal(size=(structure.num_embeddings, 4))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    found = certify_embeddings(points, structure, SupCL(0.5, 0.5)).variances
+    each = zip(found, variances(points, structure), strict=True)
+    assert all(float(ours) == pytest.approx(float(own), rel=1e-13) for ours, own in each)

@@ -247,7 +247,8 @@ def test_threads_that_waited_for_a_compilation_work_at_the_same_time():
     """The two that waited meet inside the function, or the barrier breaks."""
     kernel: Any = Kernel(lambda number: number)
     first, inside = iter([True]), threading.Barrier(2)
-    door = kernel.lock = Door()
+    door = Door()
+    kernel.lock = lambda _: door
 
     def function(number):
         if next(first, False):
@@ -259,6 +260,21 @@ def test_threads_that_waited_for_a_compilation_work_at_the_same_time():
     kernel.function = function
     with ThreadPoolExecutor(3) as pool:
         assert list(pool.map(kernel, [1.0, 2.0, 3.0])) == [1, 2, 3]
+
+
+def test_programs_of_different_shapes_compile_at_the_same_time():
+    """Both threads meet where a first call is made, or the barrier breaks."""
+    kernel: Any = Kernel(lambda numbers: numbers)
+    inside = threading.Barrier(2)
+
+    def function(numbers):
+        inside.wait(timeout=20)
+        return numbers
+
+    kernel.function = function
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(kernel, [np.zeros(1), np.zeros(2)]))
+    assert [len(numbers) for numbers in found] == [1, 2]
 
 
 def test_kernels_are_forgotten_before_the_system_grants_no_more_memory_mappings(
