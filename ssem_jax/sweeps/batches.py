@@ -49,11 +49,6 @@ def solve_batch(
     problem: Problem, seed: int, num_starts: int, progress: Progress | None
 ) -> pl.DataFrame:
     """Solve and certify one batch: the rows of its cells."""
-    if by_program(problem):
-        table = tabulate(certify_program(problem))
-        if progress:
-            progress(len(table))
-        return table
     key = jax.random.key(seed)
     solution = solve(problem, key, num_starts=num_starts, progress=progress)
     return tabulate(certify(solution, certificate_key(key)), solution, seed)
@@ -88,9 +83,13 @@ def compute_batch(
     """One part of a table, in whatever process this is called."""
     if not in_64_bits():  # of a worker that is new
         cache.set_up_jax()
-    if witness == "certificate":
-        return tabulate(certify_theory(problem))
-    return solve_batch(problem, seed, num_starts, progress)
+    if witness == "solve" and not by_program(problem):
+        return solve_batch(problem, seed, num_starts, progress)
+    certify_alone = certify_theory if witness == "certificate" else certify_program
+    table = tabulate(certify_alone(problem))
+    if progress:
+        progress(len(table))
+    return table
 
 
 def num_cells(problems: Iterable[Problem]) -> int:

@@ -37,6 +37,7 @@ from ssem_jax.sweeps import (
     summarize,
     sweep,
 )
+from ssem_jax.sweeps.batches import num_cells
 from ssem_jax.sweeps.folder import MANIFEST
 from ssem_jax.sweeps.table import most
 
@@ -422,10 +423,12 @@ def test_summary_counts(table):
     assert summarize(table[:0])["worst_gap"] is None
 
 
-def test_progress_counts_every_cell():
+@pytest.mark.parametrize("witness", ["solve", "certificate"])
+def test_progress_counts_every_cell(witness):
     seen = []
-    sweep(grid().problems(), progress=seen.append)
-    assert sum(seen) == 8
+    equal = [problem for problem in grid().problems() if problem.structure.is_balanced]
+    sweep(equal, witness=witness, progress=seen.append)
+    assert sum(seen) == num_cells(equal) > 0
 
 
 # ---------------------------------------------------------------------------------------------
