@@ -29,21 +29,24 @@ STAY_INSIDE = 0.95
 # in plain loops over cells, which fill the registers of a processor.
 
 ORDER = np.array([0, 1, 3, 2])
-"""View, instance and mean are free; the class share comes last and is what they leave of 1."""
-FREE = slice(0, 3)
+"""View, instance and mean are free; the class share comes last and is what they leave of 1. Of
+those that a structure has not, views or instances, nothing is computed."""
+FREE = slice(0, -1)
 
 Free = tuple[Any, ...]
-"""Three numbers, one for each free share."""
+"""A number for each free share: three at most."""
 Shares = tuple[Any, ...]
-"""Four, the last one for the class share."""
+"""One more, for the class share."""
+Matrix = tuple[Free, ...]
+"""Symmetric, of the free shares."""
 
 
 class Local(NamedTuple):
-    """f about a point, as a function of the three free shares."""
+    """f about a point, as a function of the free shares."""
 
     value: Array
     slope: Free
-    curvature: tuple[Free, Free, Free]
+    curvature: Matrix
     rounding: rounding.Scalar  # of a cut
 
 
@@ -56,15 +59,6 @@ class _Point(NamedTuple):
     weight: Array  # multiplier of f ≤ level
 
 
-def once(local: Local, number: Array) -> Local:
-    """The same, computed once and not again by every loop that needs it.
-
-    XLA repeats in each what it counts as cheap, and does not count divisions so; by 1, which it
-    cannot know that 1 + 0x is, they change nothing.
-    """
-    return jax.tree.map(lambda leaf: leaf / (1 + 0 * number), local)
-
-
 def total(terms: Iterable[Array]) -> Array:
     """The sum of some terms, one at least: of none `sum` would make no array."""
     return cast(Array, sum(terms))
@@ -75,21 +69,15 @@ def dot(left: Iterable[Any], right: Iterable[Any]) -> Array:
     return total(one * other for one, other in zip(left, right, strict=True))
 
 
-def lowest(numbers: Shares, present: Shares) -> Array:
-    """The least number of the present shares."""
-    shown = (
-        jnp.where(here, number, jnp.inf) for number, here in zip(numbers, present, strict=True)
-    )
-    return reduce(jnp.minimum, shown)
+def lowest(numbers: Shares) -> Array:
+    """The least number."""
+    return reduce(jnp.minimum, numbers)
 
 
-def shortfall(residual: Shares, point: Shares, present: Shares) -> Array:
-    """Σ θ_k (r_k - min r) over the present shares."""
-    least = lowest(residual, present)
-    return total(
-        jnp.where(here, share * (number - least), 0)
-        for here, share, number in zip(present, point, residual, strict=True)
-    )
+def shortfall(residual: Shares, point: Shares) -> Array:
+    """Σ θ_k (r_k - min r)."""
+    least = lowest(residual)
+    return total(share * (number - least) for share, number in zip(point, residual, strict=True))
 
 
 def with_class(free: Free, of_class: Any = 0.0) -> Shares:
@@ -97,18 +85,16 @@ def with_class(free: Free, of_class: Any = 0.0) -> Shares:
     return (*free, of_class)
 
 
-def _cut(
-    local: Local, point: Shares, level: Array, direction: Free, tilt: Array, present: Shares
-) -> Array:
+def _cut(local: Local, point: Shares, level: Array, direction: Free, tilt: Array) -> Array:
     """The outer bound of ⟨direction, θ⟩ from the cut at a point."""
     residual = with_class(tuple(g - tilt * d for g, d in zip(local.slope, direction, strict=True)))
-    excess = level - local.value + shortfall(residual, point, present) + local.rounding
+    excess = level - local.value + shortfall(residual, point) + local.rounding
     excess = jnp.where(jnp.isfinite(local.value), excess, jnp.inf)
     end = rounding.block_end(reduce(jnp.maximum, map(jnp.abs, direction)))
     return dot(direction, point[FREE]) + excess / tilt + end
 
 
-def _best_cut(local: Local, point: _Point, level: Array, direction: Free, present: Shares) -> Array:
+def _best_cut(local: Local, point: _Point, level: Array, direction: Free) -> Array:
     """The outer bound of the best tilt at which two residuals are equal, one of the class.
 
     The bound is piecewise linear in 1/t, so its minimum lies where residuals meet; and at a point
@@ -119,97 +105,102 @@ def _best_cut(local: Local, point: _Point, level: Array, direction: Free, presen
     for slope, aim in zip(local.slope, direction, strict=True):
         tilt = slope / jnp.where(aim == 0, 1, aim)
         tilts.append(jnp.where((aim != 0) & (tilt > 0), tilt, own))
-    bounds = [_cut(local, point.shares, level, direction, tilt, present) for tilt in tilts]
+    bounds = [_cut(local, point.shares, level, direction, tilt) for tilt in tilts]
     return reduce(jnp.fmin, bounds, jnp.asarray(jnp.inf))
 
 
-def _factor(matrix: tuple[Free, Free, Free]) -> Callable[[Free], Free]:
-    """Solves with a symmetric positive definite 3 × 3 matrix, by its LDLᵀ factors."""
-    (a, b, c), (_, d, e), (_, _, f) = matrix
-    below, under = b / a, c / a
-    second, mixed = d - below * b, e - below * c
-    last = mixed / second
-    third = f - under * c - last * mixed
+def _factor(matrix: Matrix) -> Callable[[Free], Free]:
+    """Solves with a symmetric positive definite matrix, by its LDLᵀ factors."""
+    first, *others = matrix
+    pivot = 1 / first[0]
+    below = [entry * pivot for entry in first[1:]]
+    if not others:
+        return lambda right: (right[0] * pivot,)
+    rest = _factor(
+        symmetric(
+            len(below), lambda row, column: others[row][column + 1] - below[row] * first[column + 1]
+        )
+    )
 
     def solve(right: Free) -> Free:
-        x, y = right[0], right[1] - below * right[0]
-        z = (right[2] - under * x - last * y) / third
-        y = (y - mixed * z) / second
-        return (x - b * y - c * z) / a, y, z
+        later = rest(
+            tuple(each - part * right[0] for each, part in zip(right[1:], below, strict=True))
+        )
+        return (right[0] * pivot - dot(below, later), *later)
 
     return solve
 
 
+def _inverse(point: _Point) -> _Point:
+    """The reciprocals of all that must stay positive: divisions are what a step costs most."""
+    return jax.tree.map(jnp.reciprocal, point)
+
+
 def _steps(
-    point: _Point, local: Local, level: Array, direction: Free, present: Shares
+    point: _Point, inverse: _Point, local: Local, level: Array, direction: Free
 ) -> tuple[Callable[..., _Point], Callable[[Free], Free]]:
     """Newton steps at a point for any complementarity that is asked for; and the system's solve.
 
     The conditions are, for free k, λ g_k - d_k - z_k + z_class = 0; f + room = level; and that
     every z_k θ_k, and λ · room, equal a common measure.
     """
-    shares, slacks, room, weight = point
-    slope = local.slope
-    safe = [jnp.where(here, share, 1) for here, share in zip(present, shares, strict=True)]
-    ratio = [slack / share for slack, share in zip(slacks, safe, strict=True)]
-    dual = [weight * slope[k] - direction[k] - slacks[k] + slacks[3] for k in range(3)]
+    _, slacks, room, weight = point
+    slope, count = local.slope, len(direction)
+    ratio = [slack * over for slack, over in zip(slacks, inverse.shares, strict=True)]
+    dual = [weight * slope[k] - direction[k] - slacks[k] + slacks[-1] for k in range(count)]
     excess = local.value + room - level
 
     def entry(row: int, column: int) -> Array:
-        bent = (
-            weight * (local.curvature[row][column] + slope[row] * slope[column] / room) + ratio[3]
-        )
-        # An absent share gets a unit row.
-        return jnp.where(
-            present[row] & present[column],
-            bent + (ratio[row] if row == column else 0),
-            float(row == column),
-        )
+        bent = weight * (local.curvature[row][column] + slope[row] * slope[column] * inverse.room)
+        return bent + ratio[-1] + (ratio[row] if row == column else 0)
 
-    solve = _factor(symmetric(entry))
+    solve = _factor(symmetric(count, entry))
 
     def step(measure: Array, before: _Point | None = None, size: Array | float = 0.0) -> _Point:
         """The step to a measure; with the second-order terms of a step `before` of that size."""
-        lag = [measure - slack * share for slack, share in zip(slacks, shares, strict=True)]
-        lag_room, bend, turn = measure - weight * room, excess, dual
+        to_share, to_room, bend, turn = [measure] * (count + 1), measure, excess, dual
         if before is not None:
             to = before.shares[FREE]
             curved = [dot(row, to) for row in local.curvature]
             square = size * size
-            lag = [lag[k] - square * before.slacks[k] * before.shares[k] for k in range(4)]
-            lag_room = lag_room - square * before.weight * before.room
+            twice = zip(before.slacks, before.shares, strict=True)
+            to_share = [measure - square * dz * d for dz, d in twice]
+            to_room = measure - square * before.weight * before.room
             bend = excess + 0.5 * square * dot(to, curved)
-            turn = [dual[k] + square * before.weight * curved[k] for k in range(3)]
-        pull = (lag_room + weight * bend) / room
-        right = [lag[k] / safe[k] - turn[k] - slope[k] * pull - lag[3] / safe[3] for k in range(3)]
-        free = solve(tuple(jnp.where(present[k], right[k], 0) for k in range(3)))
+            turn = [dual[k] + square * before.weight * curved[k] for k in range(count)]
+        pull = (to_room + weight * bend) * inverse.room - weight
+        lag = [
+            each * over - slack
+            for each, over, slack in zip(to_share, inverse.shares, slacks, strict=True)
+        ]
+        free = solve(tuple(lag[k] - turn[k] - slope[k] * pull - lag[-1] for k in range(count)))
         along = dot(slope, free)
         moved = with_class(free, -total(free))
         released = tuple(
-            jnp.where(present[k], (lag[k] - slacks[k] * moved[k]) / safe[k], 0) for k in range(4)
+            part - each * change for part, each, change in zip(lag, ratio, moved, strict=True)
         )
-        return _Point(moved, released, -bend - along, pull + weight * along / room)
+        return _Point(moved, released, -bend - along, pull + weight * along * inverse.room)
 
     return step, solve
 
 
-def symmetric(entry: Callable[[int, int], Array]) -> tuple[Free, Free, Free]:
-    """The 3 × 3 matrix of its entries on and above the diagonal."""
-    a, b, c = (entry(0, column) for column in range(3))
-    d, e, f = entry(1, 1), entry(1, 2), entry(2, 2)
-    return (a, b, c), (b, d, e), (c, e, f)
+def symmetric(size: int, entry: Callable[[int, int], Array]) -> Matrix:
+    """A symmetric matrix of its entries on and above the diagonal."""
+    upper = {
+        (row, column): entry(row, column) for row in range(size) for column in range(row, size)
+    }
+    return tuple(tuple(upper[min(i, j), max(i, j)] for j in range(size)) for i in range(size))
 
 
 def _moved(point: _Point, step: _Point, size: Array) -> _Point:
     return jax.tree.map(lambda old, change: old + size * change, point, step)
 
 
-def _part(point: _Point, step: _Point, most: float = 1.0) -> Array:
+def _part(inverse: _Point, step: _Point, most: float = 1.0) -> Array:
     """How much of a step is taken: all of it, or `most` of the way to the edge, where a share,
     slack, the room or its weight vanishes."""
-    rates = jax.tree.leaves(jax.tree.map(lambda old, change: -change / old, point, step))
-    # Of an absent share neither is anything.
-    return 1 / reduce(jnp.fmax, [rate / most for rate in rates], jnp.asarray(1.0))
+    rates = jax.tree.leaves(jax.tree.map(lambda over, change: -change * over, inverse, step))
+    return most / reduce(jnp.fmax, rates, jnp.asarray(most))
 
 
 def _product(point: _Point) -> Array:
@@ -218,60 +209,51 @@ def _product(point: _Point) -> Array:
 
 
 def centre_of(
-    expand: Callable[[Shares], Local], local: Local, start: Shares, level: Array, present: Shares
+    expand: Callable[[Shares], Local], local: Local, start: Shares, level: Array
 ) -> tuple[_Point, Local, Array]:
     """The analytic centre of the sublevel set, f about the point of the last step to it, and its
     duality measure."""
-    slope, bends = with_class(local.slope), [local.curvature[k][k] for k in range(3)]
-    least, missing = lowest(slope, present), shortfall(slope, start, present)
+    slope, count = with_class(local.slope), len(start)
+    bends = tuple(local.curvature[k][k] for k in range(count - 1))
+    least, missing = lowest(slope), shortfall(slope, start)
     room = level - local.value
-    measure = jnp.maximum(room / total(jnp.asarray(here, float) for here in present), missing)
+    measure = jnp.maximum(room / count, missing)
     # Where z_k + h θ_k is the slope of f along share k, the barrier keeps θ_k near measure/slope.
     lifted = [
-        jnp.where(
-            here,
-            jnp.maximum(
-                share,
-                measure
-                / (number - least + jnp.sqrt(jnp.maximum(bend, 0) * measure) + 10 * measure),
-            ),
-            0,
+        jnp.maximum(
+            share,
+            measure / (number - least + jnp.sqrt(jnp.maximum(bend, 0) * measure) + 10 * measure),
         )
-        for here, share, number, bend in zip(
-            present, start, slope, with_class(tuple(bends), total(bends)), strict=True
-        )
+        for share, number, bend in zip(start, slope, with_class(bends, total(bends)), strict=True)
     ]
     # The class share gives what the others take, unless it cannot.
     rest, whole = 1 - total(lifted[FREE]), total(lifted)
-    taken = (*lifted[FREE], rest)
     shares = tuple(
-        jnp.where(rest >= 0.5 * lifted[3], one, other / whole)
-        for one, other in zip(taken, lifted, strict=True)
+        jnp.where(rest >= 0.5 * lifted[-1], one, other / whole)
+        for one, other in zip((*lifted[FREE], rest), lifted, strict=True)
     )
-    slacks = tuple(
-        jnp.where(here, measure / jnp.where(here, share, 1), 0)
-        for here, share in zip(present, shares, strict=True)
-    )
-    still: Free = (0.0, 0.0, 0.0)
+    slacks = tuple(measure / share for share in shares)
+    still: Free = (0.0,) * (count - 1)
 
     def body(state: tuple[_Point, Local, Array, Array]) -> tuple[_Point, Local, Array, Array]:
-        point, _, steps, _ = state
-        local = once(expand(point.shares), point.weight)
-        to, _ = _steps(point, local, level, still, present)
+        point, local, steps, _ = state
+        inverse = _inverse(point)
+        to, _ = _steps(point, inverse, local, level, still)
         step = to(measure)
-        size = _part(point, step, STAY_INSIDE)
-        back = jax.tree.map(jnp.negative, step)
-        near = jnp.minimum(_part(point, step, 0.5), _part(point, back, 0.5)) >= 1
-        return _moved(point, step, size), local, steps + 1, near
+        moved = jax.tree.map(lambda over, change: jnp.abs(change * over), inverse, step)
+        near = reduce(jnp.maximum, jax.tree.leaves(moved)) <= 0.5
+        point = _moved(point, step, _part(inverse, step, STAY_INSIDE))
+        return point, expand(point.shares), steps + 1, near
 
     point = _Point(shares, slacks, jnp.maximum(room, measure), jnp.ones_like(measure))
-    state = (point, local, jnp.asarray(0), jnp.asarray(False))
+    state = (point, expand(point.shares), jnp.asarray(0), jnp.asarray(False))
     state = jax.lax.while_loop(lambda s: ~s[3] & (s[2] < CENTRING_STEPS), body, state)
     return state[0], state[1], measure
 
 
 class _Search(NamedTuple):
     point: _Point
+    local: Local
     best: Array
     steps: Array
     done: Array
@@ -284,46 +266,45 @@ def upper_bound(
     measure: Array,
     level: Array,
     direction: Free,
-    present: Shares,
 ) -> Array:
     """An upper bound of ⟨direction, θ⟩ over {f ≤ level}.
 
     Args:
         expand: f about any point.
-        centre: the analytic centre, `there` f about it or nearby, which says where the search
-            begins, and `measure` its duality measure.
+        centre: the analytic centre, `there` f about it, where the search begins, and `measure` its
+            duality measure.
         level: up to which points count.
         direction: of which the class share has none.
-        present: which shares there are.
     """
-    number = total(jnp.asarray(here, float) for here in present) + 1
-    solve = _steps(centre, there, level + there.rounding, direction, present)[1]
+    number, middle = len(centre.shares) + 1, dot(direction, centre.shares[FREE])
+    solve = _steps(centre, _inverse(centre), there, level + there.rounding, direction)[1]
     # The tilt that a step within the Dikin ellipsoid of the centre balances.
     pull = dot(solve(direction), direction) / measure
     scale = jnp.sqrt(jnp.maximum(pull, jnp.finfo(float).tiny))
     slacks = tuple(scale * slack for slack in centre.slacks)
     point = centre._replace(slacks=slacks, weight=scale * centre.weight)
 
-    def body(search: _Search) -> _Search:
-        point = search.point
-        local = once(expand(point.shares), point.weight)
-        best = jnp.fmin(search.best, _best_cut(local, point, level, direction, present))
-        reached = dot(direction, point.shares[FREE])
-        width = reached - dot(direction, centre.shares[FREE])
-        measure = _product(point) / number
-        last = LAST_BARRIER * jnp.maximum(width, 0)
-        to, _ = _steps(point, local, level + local.rounding, direction, present)
-        affine = to(jnp.zeros_like(measure))
-        size = _part(point, affine)
-        shrunk = jnp.clip(_product(_moved(point, affine, size)) / number / measure, 0, 1)
-        step = to(jnp.maximum(shrunk**3 * measure, last), affine, size)
-        size = _part(point, step, STAY_INSIDE)
-        stalled = (measure <= 10 * last) & (search.best - best <= TIGHTNESS * width)
-        done = (best - reached <= TIGHTNESS * width) | stalled
-        return _Search(_moved(point, step, size), best, search.steps + 1, done)
+    def last_measure(point: _Point) -> Array:
+        return LAST_BARRIER * jnp.maximum(dot(direction, point.shares[FREE]) - middle, 0)
 
-    shown = zip(present, with_class(direction), strict=True)
-    most = reduce(jnp.maximum, (jnp.where(here, aim, -jnp.inf) for here, aim in shown))
-    idle = reduce(jnp.logical_and, (aim == 0 for aim in direction))
-    search = _Search(point, most, jnp.asarray(0), idle)
+    def judged(point: _Point, local: Local, best: Array, steps: Array) -> _Search:
+        before, best = best, jnp.fmin(best, _best_cut(local, point, level, direction))
+        reached = dot(direction, point.shares[FREE])
+        near, measure = TIGHTNESS * (reached - middle), _product(point) / number
+        stalled = (measure <= 10 * last_measure(point)) & (before - best <= near)
+        return _Search(point, local, best, steps, (best - reached <= near) | stalled)
+
+    def body(search: _Search) -> _Search:
+        point, local = search.point, search.local
+        inverse, measure = _inverse(point), _product(point) / number
+        to, _ = _steps(point, inverse, local, level + local.rounding, direction)
+        affine = to(jnp.zeros_like(measure))
+        size = _part(inverse, affine)
+        shrunk = jnp.clip(_product(_moved(point, affine, size)) / number / measure, 0, 1)
+        step = to(jnp.maximum(shrunk**3 * measure, last_measure(point)), affine, size)
+        point = _moved(point, step, _part(inverse, step, STAY_INSIDE))
+        return judged(point, expand(point.shares), search.best, search.steps + 1)
+
+    most = reduce(jnp.maximum, with_class(direction))
+    search = judged(point, there, most, jnp.asarray(1))
     return jax.lax.while_loop(lambda s: ~s.done & (s.steps < SEARCH_STEPS), body, search).best

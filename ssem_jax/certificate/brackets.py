@@ -35,9 +35,10 @@ wide, and five to eight Newton steps do. At t = 0 the same cut bounds f itself:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import jax
 import jax.numpy as jnp
@@ -60,7 +61,7 @@ from ssem_jax.certificate.barrier import (
     upper_bound,
     with_class,
 )
-from ssem_jax.compute.kernels import Kernel
+from ssem_jax.compute.kernels import Kernel, batched, each, in_one_piece, map_first
 from ssem_jax.geometry.shares import VarianceSimplex
 from ssem_jax.geometry.similarities import Similarities
 from ssem_jax.losses.base import PROVEN, GramLoss, convexity_of, has_block_form
@@ -101,7 +102,7 @@ def _margin(loss: GramLoss, blocks: Any, size: Array) -> Margin:
         blocks: what it prepared.
         size: of the terms that the gradient is summed from.
     """
-    if isinstance(loss, ClassContrast) and type(loss).of_blocks is ClassContrast.of_blocks:
+    if _is_contrast(loss):
         return _margin_of_contrast(loss, blocks)
 
     def margin(value: Array, slopes: Free) -> rounding.Scalar:
@@ -112,17 +113,63 @@ def _margin(loss: GramLoss, blocks: Any, size: Array) -> Margin:
     return margin
 
 
-def _expand(loss: GramLoss, blocks: Any, simplex: VarianceSimplex) -> Callable[[Shares], Local]:
-    """f with gradient and Hessian, at shares in `ORDER`."""
-    similarity = jnp.asarray(simplex.similarity)
-    # How the similarities change with each free share, from what they are at class shares of 1.
-    along = [tuple(rates) for rates in (similarity[:, ORDER[FREE]] - similarity[:, ORDER[3:]]).T]
-    at_rest: Free = tuple(simplex.offset + similarity[:, ORDER[3]])
+def _is_contrast(loss: GramLoss) -> TypeGuard[ClassContrast]:
+    """Whether the form of three similarities is that of a class contrast."""
+    return isinstance(loss, ClassContrast) and type(loss).of_blocks is ClassContrast.of_blocks
+
+
+def _derivatives_of_contrast(
+    loss: ClassContrast, blocks: Blocks, along: list[Free]
+) -> Callable[..., tuple[Array, Free, list[Free]]]:
+    """As :func:`_derivatives`, where the Hessian is (Diag P - P Pᵀ)/τ² of the softmax P."""
+    rate = 1 / loss.temperature
+
+    def derivatives(*near: Array) -> tuple[Array, Free, list[Free]]:
+        value, shares, weights = loss.softmax_of_blocks(Similarities(*near), blocks)
+        shares = [share * rate for share in shares[1:]]
+        slopes = tuple(
+            share - weight * rate for share, weight in zip(shares, weights[1:], strict=True)
+        )
+        bends = []
+        for ahead in along:
+            mean = dot(ahead, shares)
+            bends.append(
+                tuple(share * (go * rate - mean) for share, go in zip(shares, ahead, strict=True))
+            )
+        return value, slopes, bends
+
+    return derivatives
+
+
+def _derivatives(
+    loss: GramLoss, blocks: Any, along: list[Free]
+) -> Callable[..., tuple[Array, Free, list[Free]]]:
+    """f of three similarities, its slopes, and how these change along some directions."""
 
     def of_similarities(view: Array, within: Array, between: Array) -> Array:
         return loss.of_blocks(Similarities(view, within, between), blocks)
 
     evaluate = jax.value_and_grad(of_similarities, argnums=(0, 1, 2))
+
+    def derivatives(*near: Array) -> tuple[Array, Free, list[Free]]:
+        (value, slopes), change = jax.linearize(evaluate, *near)
+        return value, slopes, [change(*ahead)[1] for ahead in along]
+
+    return derivatives
+
+
+def _expand(
+    loss: GramLoss, blocks: Any, simplex: VarianceSimplex, order: Sequence[int] = tuple(ORDER)
+) -> Callable[[Shares], Local]:
+    """f with gradient and Hessian, at shares in an order: of `ORDER`, those that are present."""
+    similarity, (*free, rest) = jnp.asarray(simplex.similarity), order
+    # How the similarities change with each free share, from what they are at class shares of 1.
+    along = [tuple(similarity[:, share] - similarity[:, rest]) for share in free]
+    at_rest: Free = tuple(simplex.offset + similarity[:, rest])
+    given = blocks, along
+    evaluate = (
+        _derivatives_of_contrast(loss, *given) if _is_contrast(loss) else _derivatives(loss, *given)
+    )
 
     def terms(value: float) -> Array:
         return total(map(jnp.abs, evaluate(*[jnp.asarray(value)] * 3)[1]))
@@ -136,10 +183,9 @@ def _expand(loss: GramLoss, blocks: Any, simplex: VarianceSimplex) -> Callable[[
     def expand(point: Shares) -> Local:
         shifts = (dot(rates, point[FREE]) for rates in zip(*along, strict=True))
         near = [rest + shift for rest, shift in zip(at_rest, shifts, strict=True)]
-        (value, slopes), change = jax.linearize(evaluate, *near)
-        bends = [change(*ahead)[1] for ahead in along]
+        value, slopes, bends = evaluate(*near)
         slope = tuple(dot(ahead, slopes) for ahead in along)
-        curvature = symmetric(lambda row, column: dot(along[column], bends[row]))
+        curvature = symmetric(len(free), lambda row, column: dot(along[column], bends[row]))
         return Local(value, slope, curvature, margin(value, slopes))
 
     return expand
@@ -165,44 +211,68 @@ class Reduced(NamedTuple):
     high: Float[np.ndarray, "*batch 5"]
 
 
-@Kernel
+LANES = 32
+"""Cells side by side: what they work with stays in a core's nearest cache, and they wait for the
+slowest of few."""
+
+
+@partial(Kernel, static_argnums=(3,), wide=True)
 def _bound_lanes(
     losses: GramLoss,
     blocks: Any,
     simplex: VarianceSimplex,
+    order: tuple[int, ...],
     aims: Array,
     variances: Array,
     levels: Array,
-) -> tuple[Float[Array, "..."], ...]:
-    present: Shares = tuple(jnp.asarray(simplex.present)[ORDER] > 0)
+    count: Array | int,
+) -> tuple[Float[Array, "B ..."], ...]:
+    """The first `count` cells, in groups of lanes; what is found of each, and its ends last."""
 
     def centred(loss: GramLoss, variances: Array, level: Array) -> tuple[Any, ...]:
-        expand = _expand(loss, blocks, simplex)
-        start: Shares = tuple(simplex.point(variances)[ORDER])
+        expand = _expand(loss, blocks, simplex, order)
+        point = simplex.point(variances)
+        start: Shares = tuple(point[share] for share in order)
         local = expand(start)
         slope = with_class(local.slope)
-        eigenvalue = lowest(slope, present) - dot(slope, start)
-        lower = local.value - shortfall(slope, start, present) - local.rounding
+        eigenvalue = lowest(slope) - dot(slope, start)
+        lower = local.value - shortfall(slope, start) - local.rounding
         level = jnp.maximum(level, local.value + local.rounding)
-        centre = centre_of(expand, local, start, level + local.rounding, present)
+        centre = centre_of(expand, local, start, level + local.rounding)
         return (local.value, local.rounding, lower, eigenvalue), (loss, level, *centre)
 
     def end(
         aim: Free, loss: GramLoss, level: Array, centre: Any, there: Local, measure: Array
     ) -> Array:
-        expand = _expand(loss, blocks, simplex)
-        return upper_bound(expand, centre, there, measure, level, aim, present)
+        expand = _expand(loss, blocks, simplex, order)
+        return upper_bound(expand, centre, there, measure, level, aim)
 
-    found, centres = jax.vmap(centred)(losses, variances, levels)
-    # Cells come last: loops over them are long, those over aims are not.
-    ends = jax.vmap(lambda *aim: jax.vmap(partial(end, aim))(*centres))(*aims.T)
-    return *found, ends
+    def lanes(losses: GramLoss, variances: Array, levels: Array) -> tuple[Array, ...]:
+        found, centres = jax.vmap(centred)(losses, variances, levels)
+        # One aim after another: a loop ends with its slowest cell, and some aims are quick.
+        ends = each(lambda aim: jax.vmap(partial(end, aim))(*centres), tuple(aims.T))
+        return *found, ends.T
+
+    cells = (losses, variances, levels)
+    if batched():
+        return lanes(*cells)
+    work = in_one_piece(lanes) if _is_contrast(losses) else lanes
+    width = math.gcd(len(levels), LANES)
+    groups = jax.tree.map(lambda leaf: leaf.reshape(-1, width, *leaf.shape[1:]), cells)
+    results = map_first((count + width - 1) // width, work, *groups)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), results)
 
 
 class Plan(NamedTuple):
-    """What has to be searched for: quantity = base + factor · the searched one in its row."""
+    """What has to be searched for: quantity = base + factor · the searched one in its row.
 
-    aims: Float[np.ndarray, "searched 3"]
+    Attributes:
+        order: of the shares that are present; the class share comes last.
+        aims: directions along the others.
+    """
+
+    order: tuple[int, ...]
+    aims: Float[np.ndarray, "searched free"]
     base: Float[np.ndarray, " 5"]
     factor: Float[np.ndarray, " 5"]
     row: np.ndarray
@@ -211,9 +281,10 @@ class Plan(NamedTuple):
 def plan_of(simplex: VarianceSimplex) -> Plan:
     """The quantities without those that are constant, or multiples of one before."""
     rows = np.concatenate([np.eye(4)[[0, 1, 3]], simplex.similarity[1:]])
-    base = np.concatenate([np.zeros(3), simplex.offset[1:]]) + rows[:, ORDER[3]]
-    free = ORDER[FREE]
-    rows = (rows[:, free] - rows[:, ORDER[3:]]) * np.asarray(simplex.present)[free]
+    order = tuple(int(share) for share in ORDER if simplex.present[share])
+    rest = order[-1]
+    base = np.concatenate([np.zeros(3), simplex.offset[1:]]) + rows[:, rest]
+    rows = rows[:, order[FREE]] - rows[:, [rest]]
     aims: list[np.ndarray] = []
     factor, row = np.zeros(len(rows)), np.zeros(len(rows), int)
     for number, aim in enumerate(rows):
@@ -227,7 +298,7 @@ def plan_of(simplex: VarianceSimplex) -> Plan:
         else:
             factor[number], row[number] = 1, len(aims)
             aims.append(aim)
-    return Plan(np.array(aims), base, factor, row)
+    return Plan(order, np.array(aims), base, factor, row)
 
 
 def bound_cells(
@@ -237,6 +308,7 @@ def bound_cells(
     variances: Float[AnyArray, "B 4"],
     levels: Float[AnyArray, " B"],
     plan: Plan | None = None,
+    count: Array | int | None = None,
 ) -> Reduced:
     """Bounds of the reduced problem for a batch of cells of one balanced structure.
 
@@ -248,12 +320,14 @@ def bound_cells(
         levels: (B,) the loss up to which near-optimal points are bracketed; raised to the loss of
             the symmetrised point where that is higher.
         plan: of the simplex, where it is at hand.
+        count: of the cells that matter, if not all: the first ones.
     """
     plan = plan or plan_of(simplex)
     aims = np.concatenate([plan.aims, -plan.aims])
-    found = _bound_lanes(losses, blocks, simplex, aims, variances, levels)
+    cells = variances, levels, len(levels) if count is None else count
+    found = _bound_lanes(losses, blocks, simplex, plan.order, aims, *cells)
     value, margin, lower, eigenvalue, ends = map(np.asarray, found)
-    most, least = np.split(ends.T, [len(plan.aims)], axis=1)
+    most, least = np.split(ends, [len(plan.aims)], axis=1)
     one, other = plan.factor * most[:, plan.row], -plan.factor * least[:, plan.row]
     low, high = plan.base + np.minimum(one, other), plan.base + np.maximum(one, other)
     return Reduced(value, margin, lower, eigenvalue, low, high)

@@ -390,12 +390,11 @@ def _cell(losses: Any, cells: np.ndarray | np.integer) -> Any:
     return jax.device_put(jax.tree.map(lambda leaf: leaf[cells], losses))
 
 
-BRACKET_CAPACITY, LARGE_BRACKET_CAPACITY, DENSE_BRACKET_CAPACITY = 64, 256, 4
-"""Cells bracketed at once, in lock step: some ten microseconds each, so that a single cell is not
-worth a kernel of its own, nor are thousands worth a call for every 64; fewer of losses without a
-form of three similarities. More of all where all cells are lanes."""
-MANY_CELLS = 8 * LARGE_BRACKET_CAPACITY
-"""From so many on a kernel for larger chunks is worth its compilation."""
+BRACKET_CAPACITY, DENSE_BRACKET_CAPACITY = 2048, 4
+"""Cells bracketed in a call; fewer of losses without a form of three similarities, in lock step.
+More of all where cells are lanes."""
+WORTH_A_CALL = 256
+"""Cells that take as long as what surrounds a call, some half a millisecond."""
 
 
 def brackets_of(
@@ -403,7 +402,7 @@ def brackets_of(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Outer bounds of `QUANTITIES` for every cell.
 
-    Three similarities are what symmetry leaves where classes are alike, bracketed in 10 µs a cell;
+    Three similarities are what symmetry leaves where classes are alike, bracketed in 2 to 4 µs;
     the orbits of any pairs take some 10 ms.
     """
     size = len(level)
@@ -426,13 +425,13 @@ def _bound_blocks(
 
     def bound(cells: np.ndarray, count: Array) -> Reduced:
         chosen = jax.tree.map(lambda leaf: leaf[cells], plain)
-        return bound_cells(chosen, blocks, simplex, found[cells], level[cells], plan)
+        return bound_cells(chosen, blocks, simplex, found[cells], level[cells], plan, count)
 
-    several = BRACKET_CAPACITY if len(level) < MANY_CELLS else LARGE_BRACKET_CAPACITY
-    capacity = several if has_block_form(losses) else DENSE_BRACKET_CAPACITY
+    capacity = BRACKET_CAPACITY if has_block_form(losses) else DENSE_BRACKET_CAPACITY
     if batched():
         capacity = chunk_capacity(1 if has_block_form(losses) else structure.num_embeddings**2)
-    reduced = gather(run_chunks(bound, np.arange(len(level)), capacity), len(level))
+    chunks = run_chunks(bound, np.arange(len(level)), capacity, least=WORTH_A_CALL)
+    reduced = gather(chunks, len(level))
     # An end that is no number, of a loss that is infinite on the way, bounds nothing.
     low, high = np.fmax(reduced.low, LOWEST), np.fmin(reduced.high, 1)
     return reduced._replace(low=low, high=high)

@@ -38,7 +38,7 @@ import numpy as np
 from flint import arb, ctx
 from jaxtyping import Array, Float
 
-from ssem_jax.compute.kernels import Kernel, default_device
+from ssem_jax.compute.kernels import Kernel, default_device, in_one_piece
 from ssem_jax.problem.arrays import AnyArray
 
 UNIT = 2.0**-53
@@ -113,7 +113,8 @@ def check_functions() -> None:
 
 @cache
 def _check_functions(device: str) -> None:
-    for compiled in (Kernel, jax.jit):  # as kernels are, and as all else is
+    # As kernels are, as those of brackets are, and as all else is.
+    for compiled in (Kernel, lambda one: Kernel(in_one_piece(one), wide=True), jax.jit):
         _compare(f"on {device}", ANOTHER_DEVICE, compiled(jnp.exp), compiled(jnp.log))
 
 
@@ -211,8 +212,7 @@ def softmax_entropy(size: int, entropy: Scalar) -> Scalar:
     r"""Error of Σ ω_i H(P_i) for a P whose entries are exact.
 
     A logarithm of 2·LOG_ULPS and a product; N sums, of terms of one sign; ω_i with its N sums and
-    the roundings of weights; their product, N sums over rows, and what
-    is done with the sum.
+    the roundings of weights; their product, N sums over rows, and what is done with the sum.
 
     Args:
         size: N.

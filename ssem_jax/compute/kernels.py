@@ -34,6 +34,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+from jax.experimental.xla_metadata import set_xla_metadata
 from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 from jaxtyping import Array
 from threadpoolctl import threadpool_limits
@@ -117,7 +118,11 @@ def one_thread() -> Iterator[None]:
 
 
 def run_chunks(
-    work: Callable[[np.ndarray, Any], Any], cells: np.ndarray, capacity: int, rows: int = 0
+    work: Callable[[np.ndarray, Any], Any],
+    cells: np.ndarray,
+    capacity: int,
+    rows: int = 0,
+    least: int = 1,
 ) -> Iterator[tuple[np.ndarray, Any]]:
     """Run `work` on chunks of the cells over all threads and devices.
 
@@ -129,6 +134,7 @@ def run_chunks(
         capacity: cells per call at most.
         rows: of the largest matrix that LAPACK is given. From `WORTH_THREADS` on it has threads of
             its own if there is a single chunk.
+        least: cells per call at least, where so many take as long as one.
 
     Yields:
         The indices of a finished chunk and its results on the host, in the order of completion.
@@ -136,7 +142,7 @@ def run_chunks(
     devices, side_by_side = jax.local_devices(), batched()
     num_threads = len(devices) if side_by_side else max(worker_count(), len(devices))
     shares = len(devices) if side_by_side else 4 * worker_count()
-    size = int(np.clip(-(-len(cells) // shares), 1, capacity))
+    size = int(np.clip(-(-len(cells) // shares), min(least, capacity), capacity))
     chunks = [cells[first : first + size] for first in range(0, len(cells), size)]
 
     def run(place: int) -> Any:
@@ -252,12 +258,18 @@ of this package, many small loops rather than a few large ones, run no slower. C
 parts at the same time; each beyond the cores of a small machine only costs time."""
 
 
+WIDE = {"xla_cpu_prefer_vector_width": 512}
+"""Besides, for loops that work rather than wait for memory: all of a vector register that there is.
+LLVM takes half of it by default, and these take a quarter longer."""
+
+
 @cache
-def compiler_options() -> dict[str, Any] | None:
-    """Those of `OPTIONS` that the compiler at hand knows, or None for its own choices."""
+def compiler_options(wide: bool = False) -> dict[str, Any] | None:
+    """Those of `OPTIONS`, and of `WIDE`, that the compiler at hand knows; None for its choices."""
     if jax.default_backend() != "cpu":
         return None
-    return {name: value for name, value in OPTIONS.items() if _known({name: value})} or None
+    wanted = OPTIONS | WIDE if wide else OPTIONS
+    return {name: value for name, value in wanted.items() if _known({name: value})} or None
 
 
 def _known(options: dict[str, Any]) -> bool:
@@ -277,10 +289,16 @@ class Kernel:
     compiled is not even traced: :mod:`ssem_jax.compute.programs`.
     """
 
-    def __init__(self, function: Callable[..., Any], static_argnums: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        static_argnums: tuple[int, ...] = (),
+        wide: bool = False,
+    ) -> None:
         self.traced = function
         self.static = static_argnums
         self.locks: dict[Any, threading.RLock] = {}
+        self.wide = wide
         self.ready: dict[Any, Callable[..., Any]] = {}
         ROOM.kernels.add(self)
 
@@ -300,7 +318,7 @@ class Kernel:
         return jax.jit(self.traced, static_argnums=self.static)
 
     def _jitted(self, function: Callable[..., Any]) -> Any:
-        options = compiler_options()
+        options = compiler_options(self.wide)
         # Programs are told apart by what is lowered, which should show every argument.
         return jax.jit(
             function, static_argnums=self.static, compiler_options=options, keep_unused=True
@@ -389,6 +407,23 @@ def traced(function: Callable[..., Any], *arguments: Any) -> tuple[Callable[...,
         return jax.tree.unflatten(tree, of_leaves(*jax.tree.leaves(given)))
 
     return call, shapes
+
+
+def in_one_piece(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` compiled to one piece of code on a CPU, with all the loops that it runs.
+
+    XLA makes a task of every loop over arrays, and handing out a task takes as long as working
+    through a hundred numbers. It does so itself with loops over a few bytes; this asks for it by
+    the mark that it gives those, and where XLA does not know the mark nothing changes. For
+    elementwise functions and loops of them alone: no task is shared by threads, or calls LAPACK.
+    """
+    marked = jax.jit(function)
+
+    def call(*arguments: Any) -> Any:
+        with set_xla_metadata(inlineable="false", xla_cpu_small_call="true"):
+            return marked(*arguments)
+
+    return call
 
 
 def map_first(count: Array | int, function: Callable[..., Any], *arrays: Any) -> Any:

@@ -6,7 +6,7 @@ import abc
 import math
 from collections.abc import Callable
 from functools import reduce
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -226,9 +226,16 @@ class ClassContrast(PreparedLoss):
         are included; elsewhere σ = 0 and :math:`s_\mathrm{own} = s_\mathrm{view}`, with ς = 1 where
         they are excluded and ς = 0 where instances are decoupled.
         """
+        return self.softmax_of_blocks(similarities, blocks)[0]
+
+    def softmax_of_blocks(
+        self, similarities: Similarities, blocks: Blocks
+    ) -> tuple[Scalar, list[Any], list[Any]]:
+        """The same L, with its softmax P over the kinds of pairs and their weights w, of self,
+        views, within and between: along their similarities it has the slopes (P - w)/τ."""
         m, n, p, self_pairs = blocks
         view, within, between = (1 - similarity for similarity in similarities)
-        own = jnp.where(self_pairs > 0, (p - 1) / p, 1) * view
+        own_views = jnp.where(self_pairs > 0, (p - 1) / p, 1)
         # Four numbers and no array of four: a batch of cells then runs in plain loops over cells.
         views = 0 * p if self.decoupled else p - 1
         counts = (self_pairs, views, p * (n - 1), p * n * (m - 1))
@@ -240,8 +247,11 @@ class ClassContrast(PreparedLoss):
         terms = [count * jnp.exp((least - gap) / self.temperature) for count, gap in apart]
         # The weights add up to 1. So taken, no term is negative unless instances are decoupled.
         of_sup, of_own = self.shares(blocks)
-        pull = of_sup * (within - least) + of_own * (own - least)
-        return jnp.log(sum(terms)) + pull / self.temperature
+        pull = of_sup * (within - least) + of_own * (own_views * view - least)
+        whole = cast(Array, sum(terms))
+        value = jnp.log(whole) + pull / self.temperature
+        weights = [of_own * (1 - own_views), of_own * own_views, of_sup, jnp.zeros_like(whole)]
+        return value, [term / whole for term in terms], weights
 
     def shares(self, blocks: Blocks) -> tuple[Any, Any]:
         """The part of all weight that L_sup and L_self have in a balanced structure."""

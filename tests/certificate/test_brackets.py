@@ -276,6 +276,33 @@ def test_one_compilation_for_all_structures_with_views():
     assert len(set(sizes[2:])) == 1
 
 
+def test_cells_beyond_the_count_change_none_before_them():
+    structure, few = ClassStructure.balanced(3, 4), 5
+    alpha = np.linspace(0.1, 0.9, 96)
+    loss = SupCL(alpha, np.full(96, 0.3))
+    points = np.random.default_rng(0).dirichlet(np.ones(4), 96) * [0, 1, 1, 1]
+    given = loss.prepare_blocks(structure), variance_simplex(structure), points
+    whole = bound_cells(loss, *given, np.full(96, -np.inf))
+    part = bound_cells(loss, *given, np.full(96, -np.inf), count=few)
+    for one, other in zip(whole, part, strict=True):
+        np.testing.assert_array_equal(one[:few], other[:few])
+    assert not part.value[brackets.LANES :].any()  # groups without such a cell are left out
+
+
+@pytest.mark.parametrize("self_pairs", ["include", "exclude", "decouple"])
+@pytest.mark.parametrize("tau", [0.1, 1.0])
+def test_derivatives_of_a_contrast_are_those_of_its_value(self_pairs, tau):
+    structure = ClassStructure.balanced(3, 4, 2)
+    loss = SupCL(0.4, tau, self_pairs)
+    blocks, along = loss.prepare_blocks(structure), [(1.0, -2.0, 0.5), (0.0, 1.0, 3.0)]
+    for seed in range(5):
+        near = [jnp.asarray(each) for each in np.random.default_rng(seed).uniform(-1, 1, 3)]
+        found = brackets._derivatives_of_contrast(loss, blocks, along)(*near)
+        expected = brackets._derivatives(loss, blocks, along)(*near)
+        for one, other in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
+            assert abs(one - other) <= OF_BLOCKS_ULPS * EPS * (1 + 1 / tau) ** 2
+
+
 def _cut_error(structure, loss, theta):
     """How much a computed cut promises too much, at most, and the margin that is allowed for it.
 

@@ -89,6 +89,14 @@ def test_work_always_gets_full_chunks():
         assert np.all(chunk[count:] == chunk[count - 1])
 
 
+@pytest.mark.parametrize(("cells", "calls"), [(3, 1), (20, 2), (64, 5)])
+def test_calls_are_of_the_least_size_that_is_worth_one(cells, calls):
+    chunks = list(run_chunks(squares, np.arange(cells), 32, least=13))
+    assert len(chunks) == calls
+    found = np.concatenate([results["square"] for _, results in chunks])
+    assert np.array_equal(np.sort(found), np.arange(cells) ** 2)
+
+
 def test_slow_chunks_do_not_mix_results_up(monkeypatch):
     """The first chunk is held until all others have come back: each still has its own cells."""
     monkeypatch.setattr(kernels, "worker_count", lambda: 2)
@@ -379,6 +387,20 @@ def test_map_first_compiles_once_for_all_counts():
     for count in range(5):
         kernel(jnp.asarray(count), jnp.arange(4.0))
     assert kernel._cache_size() == 1
+
+
+def test_loops_in_one_piece_find_the_same():
+    """XLA does what it is asked for: its program is a call with that mark, and no tasks."""
+
+    def halved(start):
+        return jax.lax.while_loop(lambda x: jnp.max(x) > 1, lambda x: x / 2, start)
+
+    start = jnp.arange(1.0, 400.0)
+    marked = jax.jit(kernels.in_one_piece(halved))
+    np.testing.assert_array_equal(marked(start), halved(start))
+    program: Any = marked.lower(start).compile().as_text()
+    assert 'xla_cpu_small_call="true"' in program
+    assert "while(" not in program[program.index("ENTRY") :]
 
 
 def test_map_first_keeps_dtypes():
