@@ -366,12 +366,13 @@ def _panels(
 ) -> tuple[Float[Array, " N"], list[Array]]:
     """ℓ, and the exponentials of the rows of every panel with those and all that follow."""
     numbers, panels, sums = jnp.arange(len(unit)), [], jnp.zeros_like(unit[:, 0])
+    every = jnp.ones_like(sums)
     for rows in _panel_rows(len(unit)):
         kept = contrast.holds(numbers[rows], numbers[rows.start :])
         exponents = (product(unit[rows], unit[rows.start :].T) - 1) / temperature
         scores = jnp.exp(jnp.where(kept, exponents, -jnp.inf))
-        sums = sums.at[rows].add(jnp.sum(scores, axis=1))
-        later = jnp.sum(scores[:, rows.stop - rows.start :], axis=0)
+        sums = sums.at[rows].add(product(scores, every[rows.start :]))
+        later = product(every[rows], scores[:, rows.stop - rows.start :])
         sums = sums.at[rows.stop :].add(later)
         panels.append(scores)
     totals, block_size = jnp.log(sums), tile_rows(len(unit))
