@@ -28,10 +28,9 @@ import jax  # noqa: E402
 import pytest  # noqa: E402
 
 if os.environ.get("SSEM_CHECKED", "1") != "0":
-    from jaxtyping import install_import_hook
-    from shapes import checked
+    from shapes import check_package
 
-    install_import_hook("ssem_jax", f"{checked.__module__}.{checked.__name__}")
+    check_package("ssem_jax")
     jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_enable_x64", True)
 
