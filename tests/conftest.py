@@ -38,9 +38,24 @@ hypothesis.settings.register_profile("ssem", deadline=None, derandomize=True, ma
 hypothesis.settings.load_profile("ssem")
 
 
-@pytest.fixture(autouse=True)
-def traced_anew(monkeypatch):
-    """Kernels are traced in every process: tests change constants that no identity sees."""
+PROGRAMS = KERNELS.with_name("programs")
+"""What a worker traced, with every check, the others and the next run of the same code find."""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def kept_programs():
+    """Programs are known by the sources of the package, and by the code of the tests' losses."""
     from ssem_jax.compute import programs
 
-    monkeypatch.setattr(programs, "FOLDER", None)
+    programs.FOLDER = PROGRAMS
+
+
+@pytest.fixture(autouse=True)
+def traced_anew(request):
+    """Tests that change what no identity sees, constants of a module, keep no programs."""
+    from ssem_jax.compute import programs
+
+    changes = "monkeypatch" in request.fixturenames
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(programs, "FOLDER", None if changes else PROGRAMS)
+        yield

@@ -392,7 +392,8 @@ def _known_as(value: Any) -> tuple[str, str] | None:
     found: Any = sys.modules[module]
     for part in name.split("."):
         found = getattr(found, part, None)
-    package = _package_of_module(sys.modules[module]) if found is value else None
+    known = found is value or getattr(found, "traced", None) is value  # what a kernel compiles
+    package = _package_of_module(sys.modules[module]) if known else None
     return None if package is None else (package, f"{module}.{name}")
 
 

@@ -19,9 +19,10 @@ import numpy as np
 import pytest
 
 import ssem_jax as sx
-from ssem_jax.compute import identity
+from ssem_jax.compute import Kernel, identity
 from ssem_jax.compute.identity import NoIdentityError, digest
 from ssem_jax.problem import pytree_dataclass
+from ssem_jax.solver import attempts
 from ssem_jax.sweeps.folder import identity_of as batch_identity
 
 SOURCE = '''
@@ -369,6 +370,13 @@ def test_packages_count_by_their_version_and_this_one_by_its_sources(monkeypatch
     assert digest(optax.adam) != before[0]
     assert digest(sx.SupCL) != before[1]
     assert [digest(value, versions=False) for value in (optax.adam, sx.SupCL)] == named
+
+
+def test_what_a_kernel_compiles_is_known_by_the_kernels_name():
+    """Whatever stands around it, as the checks of these tests do, which remember what they saw."""
+    kernel = attempts._attempt_chunk
+    assert identity._known_as(kernel.traced) == ("ssem_jax", f"{attempts.__name__}._attempt_chunk")
+    assert identity._known_as(Kernel(lambda x: x).traced) is None
 
 
 def test_the_sources_of_this_package_have_a_digest():
