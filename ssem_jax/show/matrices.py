@@ -9,11 +9,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 
+from ssem_jax.problem.arrays import AnyArray
 from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.show.style import COLORS, MARKERS
 
 
-def gram(matrix: np.ndarray, ax: Axes, structure: ClassStructure | None = None) -> Any:
+def gram(matrix: AnyArray, ax: Axes, structure: ClassStructure | None = None) -> Any:
     """A matrix of similarities as a heat map, from -1 (brown) over 0 (white) to 1 (purple).
 
     Args:
@@ -37,7 +38,7 @@ def gram(matrix: np.ndarray, ax: Axes, structure: ClassStructure | None = None) 
     return image
 
 
-def write_numbers(matrix: np.ndarray, ax: Axes, digits: int = 2) -> list[Any]:
+def write_numbers(matrix: AnyArray, ax: Axes, digits: int = 2) -> list[Any]:
     """The entries of a small matrix, written into its heat map."""
     return [
         ax.text(
@@ -53,7 +54,7 @@ def write_numbers(matrix: np.ndarray, ax: Axes, digits: int = 2) -> list[Any]:
     ]
 
 
-def sphere(points: np.ndarray, ax: Any, class_ids: Sequence[int] | np.ndarray) -> list[Any]:
+def sphere(points: AnyArray, ax: Any, class_ids: Sequence[int] | AnyArray) -> list[Any]:
     """Embeddings in d = 3 on the unit sphere, a colour and a marker for each class.
 
     Args:

@@ -315,7 +315,7 @@ def test_only_animations_are_saved_as_gif(tmp_path):
 def test_gram_and_its_numbers(ax):
     structure = sx.ClassStructure.balanced(2, 2)
     matrix = np.asarray(sx.geometry.ssem_gram(structure, 0.3))
-    image = show.gram(matrix, ax, structure)
+    image = show.gram(sx.geometry.ssem_gram(structure, 0.3), ax, structure)
     np.testing.assert_array_equal(image.get_array(), matrix)
     assert [line.get_ydata()[0] for line in ax.lines[::2]] == [1.5]
     words = [text.get_text() for text in show.write_numbers(matrix[:2, :2], ax)]
