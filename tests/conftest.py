@@ -55,7 +55,6 @@ def traced_anew(request):
     """Tests that change what no identity sees, constants of a module, keep no programs."""
     from ssem_jax.compute import programs
 
-    changes = "monkeypatch" in request.fixturenames
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(programs, "FOLDER", None if changes else PROGRAMS)
-        yield
+    programs.FOLDER = None if "monkeypatch" in request.fixturenames else PROGRAMS
+    yield
+    programs.FOLDER = PROGRAMS  # a command may have said otherwise
