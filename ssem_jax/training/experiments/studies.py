@@ -399,7 +399,9 @@ def dynamics(settings: Settings) -> list[Part]:
 
 
 @jax.jit
-def _descend(structure: ClassStructure, points: jax.Array, losses: SupCL, steps: int) -> jax.Array:
+def _descend(
+    structure: ClassStructure, points: jax.Array, losses: SupCL, steps: int | jax.Array
+) -> jax.Array:
     """Gradient descent of N·L over free embeddings, a batch for each loss."""
 
     def step(points: jax.Array, loss: SupCL) -> jax.Array:
