@@ -218,6 +218,9 @@ def checked(thing: Any) -> Any:
             check(check.of_call(arguments, named, result), forms)
         return result
 
+    # Messages tell the line of a user's code, which is all that is not the package's own.
+    own: Any = call
+    own.__code__ = own.__code__.replace(co_filename=thing.__code__.co_filename)
     return call
 
 
