@@ -31,6 +31,12 @@ from ssem_jax.problem import precision
 PATIENCE = 60
 """Seconds after which an event that does not come is a failure; none is waited for in vain."""
 
+
+@pytest.fixture(autouse=True)
+def nothing_is_kept(monkeypatch):
+    """What these tests count are traces, and their kernels may be stand-ins."""
+
+
 NUM_THREADS = max(2, len(jax.local_devices()))
 """Of two workers, in this process."""
 
