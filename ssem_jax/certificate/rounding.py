@@ -351,7 +351,7 @@ def block_slope(pulls: Scalar, loose: Scalar, slopes: Scalar) -> Scalar:
     r"""Error of ⟨g, y - θ⟩ for the slopes g of such a cut, over all y of the simplex.
 
     The P_k are exact by definition, and similarities differ by 2 at most. What errs are the pulls
-    w_k/τ (at most a share, (p-1)/p, their product, and a quotient: 4), the
+    w_k/τ (at most a share, (p-1)/p, their product, and the product with a rounded 1/τ: 5), the
     sum P_k - w_k, and three operations with rates, of size 2 at most. The P_k must add up to 1:
     where a kind of pairs has a fixed similarity (self pairs), its share takes what is missing;
     elsewhere the largest one does, some 10 roundings of 1/τ.
@@ -361,7 +361,7 @@ def block_slope(pulls: Scalar, loose: Scalar, slopes: Scalar) -> Scalar:
         loose: 1/τ where no kind of pairs has a fixed similarity, else 0.
         slopes: Σ |g_k| along the similarities.
     """
-    return 2 * (gamma(4) * pulls + gamma(10) * loose + gamma(8) * slopes)
+    return 2 * (gamma(5) * pulls + gamma(10) * loose + gamma(8) * slopes)
 
 
 def block_other(size: int | None, magnitude: Scalar, slopes: Scalar) -> Scalar:
