@@ -32,8 +32,9 @@ NOISE_GRADIENT = 32 * GRADIENT_TOLERANCE
 """Relative gradient that is near rounding. Of a hundred embeddings every third descent stops at one
 to six times `GRADIENT_TOLERANCE`: steps from there make tens of products each, and lead nowhere."""
 WIDE = 1.0
-"""First radius of a descent that may begin far from its end, over √N: half of the largest. From a
-radius of 1 the first three steps or so of a hundred embeddings did nothing but widen it."""
+"""First radius over √N, half of the largest, of a descent with room for all embeddings: d ≥ N-1.
+From a radius of 1 the first three steps or so of a hundred did nothing but widen it. In fewer
+dimensions it stays 1: there a long step may end in the valley of a minimum that is none of all."""
 MAX_OUTER, MAX_PRODUCTS_PER_STEP = 300, 300
 """Trust-region steps per run and Hessian products per step; a typical run takes 8 and 2."""
 
@@ -191,12 +192,14 @@ def hessian_at(value: Callable[[Array], Array], point: Point) -> Callable[[Array
 
 
 def begin_run(value: Callable[[Array], Array], embeddings: Array, wide: bool = False) -> Run:
-    """A descent at its start; `wide` where what is at hand may be far from the end."""
+    """A descent at its start; a `wide` one may be far from its end, and steps out where there is
+    room."""
     point = evaluate(value, embeddings)
+    num_points, dim = embeddings.shape
     zero = jnp.asarray(0)
     return Run(
         point,
-        jnp.asarray(WIDE * np.sqrt(len(embeddings)) if wide else 1.0),
+        jnp.asarray(WIDE * np.sqrt(num_points) if wide and dim >= num_points - 1 else 1.0),
         gradient_scale(point),
         point.gradient_norm,
         point.gradient_norm,

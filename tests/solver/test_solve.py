@@ -12,7 +12,7 @@ from oracles import cvxpy_optimum
 
 from ssem_jax import theory
 from ssem_jax.certificate import certify, certify_embeddings
-from ssem_jax.geometry import full_dimension
+from ssem_jax.geometry import full_dimension, normalize
 from ssem_jax.losses import GramLoss, SupCL, gram_loss
 from ssem_jax.problem import (
     ClassStructure,
@@ -338,6 +338,14 @@ def test_no_descent_searches_in_the_rounding_of_its_gradient():
     assert np.max(found.products) <= 25  # seen: 15
     assert np.mean(found.products) <= 8  # seen: 6.9, and 8.9 before
     assert np.max(certify(found).gap) <= CERTIFIED
+
+
+def test_first_steps_are_wide_where_every_embedding_has_room():
+    """In two dimensions one ended a cell of `ssem verify` in a wrong one."""
+    for dim, radius in ((12, 12**0.5), (11, 12**0.5), (10, 1), (2, 1)):
+        points = jnp.eye(12)[:, :dim] + 0.1
+        run = newton.begin_run(lambda gram: jnp.sum(gram**2), normalize(points), wide=True)
+        assert run.radius == pytest.approx(radius)
 
 
 def test_an_unknown_start_raises():
