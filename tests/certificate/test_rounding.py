@@ -375,7 +375,7 @@ LEDGER = [
     (rounding.blockwise_pairs(10, 5, 1.0, 0.5), 4 * (72 + 32 + 74 + 8 * LOG + 19)),
     (rounding.block_value(10, 0.0), 6 * LOG + 17),
     (rounding.block_value(1, 1.0), 17 + 12),
-    (rounding.block_slope(1.0, 0.0, 0.0), 8),
+    (rounding.block_slope(1.0, 0.0, 0.0), 10),
     (rounding.block_slope(0.0, 1.0, 0.0), 20),
     (rounding.block_slope(0.0, 0.0, 1.0), 16),
     (rounding.block_other(None, 1.0, 0.0), 64),
