@@ -158,7 +158,8 @@ def weighed(candidates: Iterable[Candidate]) -> Proof:
         gaps.append(solved.gap)
         above = loss.value(gram)
         is_best = above <= solved.lower + GAP_TOLERANCE
-        is_beaten = above > solved.value + GAP_TOLERANCE
+        # Where the gap is wide the method stopped early, at what may be out of bounds by as much.
+        is_beaten = solved.gap <= GAP_TOLERANCE < above - solved.value
         if not (is_best if optimal else is_beaten):
             against = where if (is_beaten if optimal else is_best) else None
             undecided = () if against else (where,)

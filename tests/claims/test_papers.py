@@ -6,8 +6,10 @@ import json
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from proofs_numeric import papers
@@ -334,6 +336,20 @@ def test_a_bound_is_the_bound_of_one_temperature():
 def test_every_statement_has_its_verdict_on_record():
     stated = {p.key: {s.claim.name: str(s.claim.expected) for s in p.statements} for p in ATLAS}
     assert stated == VERDICTS
+
+
+def test_nothing_is_beaten_by_a_value_of_a_wide_gap(monkeypatch):
+    """The matrix of such a value may be out of bounds by as much as it seems to win."""
+    candidates = [kini2024.with_means(np.eye(4), bound=False, optimal=True)]
+    (_, loss, gram, *_) = candidates[0]
+    low = float(loss.value(gram)) - 1e-6
+    for gap, against in ((1e-7, False), (0.0, True)):
+        solved = SimpleNamespace(value=low, lower=low - gap, gap=gap)
+        monkeypatch.setattr(cells, "solve_program", lambda _, solved=solved: solved)
+        proof = cells.weighed(candidates)
+        assert not proof.proven
+        assert bool(proof.refuted) == against
+        assert bool(proof.undecided) != against
 
 
 @pytest.mark.slow
