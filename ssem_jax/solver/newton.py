@@ -233,7 +233,7 @@ def take_step(value: Callable[[Array], Array], run: Run, cg: CG, tolerance: Arra
     embeddings, shift = retract(point.embeddings, step)
     trial = evaluate(value, embeddings)
 
-    # ⟨P, G' - G⟩ of the symmetric P = ∇f + ∇f', and G' - G = (U + U') sym(U' - U)ᵀ.
+    # ⟨P, G' - G⟩ = ⟨P (U + U'), U' - U⟩ of a symmetric P, for G' - G = sym (U + U')(U' - U)ᵀ.
     both = (point.pull + trial.pull) @ (point.embeddings + embeddings)
     by_gradients = -0.25 * inner(both, shift)
     faint = predicted < 1e-9 * jnp.maximum(1, jnp.abs(point.value))

@@ -69,7 +69,7 @@ def finish(
             folder.write_part(number, table)
         return table
 
-    # Probes are small: one core each, instead of two threads for every core.
+    # Probes are small: one core each, instead of two threads for every core, OpenMP's among them.
     with one_thread(), threadpool_limits(1), _opened(out, parts, facts) as folder:
         found = in_threads(lambda number: one(number, folder), range(len(parts)), PARTS_AT_ONCE)
         tables = dict(found)
