@@ -128,14 +128,27 @@ def test_a_lane_that_rounding_makes_singular_takes_no_step(monkeypatch, inverted
     if not inverted:
         monkeypatch.setattr(newton, "INVERTED", 1)
     regular = np.array([[2.0, 0.5, 0.1], [0.5, 1.0, 0.2], [0.1, 0.2, 3.0]])
-    # The shift of the diagonal leaves two rows that are opposite.
-    beyond = -(1 + newton.SHIFT)
-    singular = np.array([[1.0, beyond, 0.0], [beyond, 1.0, 0.0], [0.0, 0.0, 1.0]])
-    ties, right = np.array([[[0.0, 0.0, 1.0]]]), np.array([[1.0, -2.0, 0.5]])
-    alone, _ = newton._solver(regular[None].copy(), ties)(right)
-    assert np.allclose(ties[0] @ alone[0], 0)
-    assert np.abs(alone).max() > 0.1
+    singular = np.array([[1.0, -1.0, 0.0], [-1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    right, whole = np.array([[1.0, -2.0, 0.5]]), np.zeros(1, bool)
+    alone = newton._solver(regular[None].copy(), whole)(right)
+    assert np.allclose(regular @ alone[0], right)
     both = np.stack([singular, regular])
-    with_other, _ = newton._solver(both, np.repeat(ties, 2, 0))(np.repeat(right, 2, 0))
+    with_other = newton._solver(both, np.zeros(2, bool))(np.repeat(right, 2, 0))
     assert np.array_equal(with_other[0], np.zeros(3))
     assert np.allclose(with_other[1], alone[0], rtol=1e-14)
+
+
+def test_steps_keep_ties_and_functions_know_it():
+    """Entries of D count in a tie by the size of their blocks, down to 1e-16 of the largest."""
+    ties = np.array([[[1e-16, 1.0, -1.0, 3e-16, 0.0], [0.0, 2.0, 1e-16, 1e-15, 1.0]]])
+    untied = newton.Untied(ties)
+    left = np.array([[0.7, -0.4, 0.3]])
+    steps = untied.steps(left)
+    assert np.allclose(ties[0] @ steps[0], 0, atol=1e-16)
+    function = np.array([[[1e-16, 0.5, -2.0, 1.0, 1e-16]]])
+    assert np.allclose(untied.rows(function)[0] @ left[0], function[0] @ steps[0], rtol=1e-15)
+
+
+def test_a_lane_whose_ties_depend_on_each_other_is_lost():
+    ties = np.array([[[1.0, 2.0, 0.0], [2.0, 4.0, 0.0]], [[1.0, 2.0, 0.0], [0.0, 1.0, 1.0]]])
+    assert newton.Untied(ties).lost.tolist() == [True, False]

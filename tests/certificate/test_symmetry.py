@@ -342,6 +342,16 @@ def test_the_mean_over_all_anchors_is_another_loss():
     assert (1 - within) * 3 / 4 == pytest.approx(0.0790, abs=5e-5)  # δ² of the class of 4
 
 
+@pytest.mark.parametrize("batches", [((0, 1, 2, 3), (4, 5, 6, 7)), (range(6), (4, 5, 6, 7, 0, 2))])
+def test_what_a_loss_does_not_know_of_costs_no_digits(batches):
+    """Between batches similarities are free in [0, 1], with the curvature of the barrier alone;
+    others are at their bounds."""
+    structure = ClassStructure((2, 2, 2, 2))
+    found = close(listed.supcl_batches(structure, batches, 0, 0.5, self_pairs="exclude"))
+    solved = solve_program(Program(found.algebra, found.terms, 0.0))
+    assert 0 <= solved.gap < 1e-12
+
+
 def test_only_multipliers_of_the_right_sign_prove_anything():
     """A method that has lost its way may hand over any: bounds are those of the nearest allowed."""
     structure = BALANCED(3, 2)

@@ -11,8 +11,10 @@ directions of curvature 1e20 beside others of 1. In D it is
 
 where the first part is about ν and the second one at most that of the loss; and where the columns
 of R are orthogonal, what is small in L is small by columns, so that a diagonal scaling is all that
-Cholesky factors need. D must keep the ties of the cone (:mod:`.cones`), whose multipliers are few;
-they are added as stiff springs first, so that no curvature along them is left.
+factors need. D must keep the ties of the cone (:mod:`.cones`), which are few: each gives the entry
+of D that counts most in it as a function of the others, so that the system is one of these, with
+the digits that they have. (With a multiplier for each tie, or stiff springs, what f does not know
+of, where the curvature is but ν, is lost in rounding of the ties'.)
 """
 
 from __future__ import annotations
@@ -27,8 +29,6 @@ from ssem_jax.certificate.symmetry.cones import Cone, Scaled, folded
 
 INVERTED = 1000
 """Unknowns up to which systems of all lanes are inverted at once; larger ones are factored."""
-SHIFT = 2.0**-50
-"""Added to the diagonal of a scaled system, whose entries are rounded."""
 TINY = float(np.finfo(float).tiny)
 
 
@@ -151,31 +151,35 @@ class System:
         self.at, self.local, self.tilt = at, local, tilt
         self.excess = None if level is None else local.value + at.room - level
         self.scaled = Scaled(cone, at.factors)
-        whole = self.scaled.pulled(at.weight[:, None, None] * local.bend)
-        whole = self.scaled.pulled(_transposed(whole))
-        self.scaled.barrier(at.duals, whole)
-        self._solve = _solver(whole, self.scaled.ties())
+        self._untied = Untied(self.scaled.ties())
+        barrier = np.zeros((len(at.x), cone.width, cone.width))
+        self.scaled.barrier(at.duals, barrier)
+        whole = self._untied.rows(_transposed(self._untied.rows(barrier)))
+        bend = self._rows(at.weight[:, None, None] * local.bend)
+        whole += self._rows(_transposed(bend))
+        self._solve = _solver(whole, self._untied.lost)
         if level is not None:
             self._solve = self._with_level(self._solve)
 
-    def _pulled(self, vectors: Float[np.ndarray, "B O"]) -> Float[np.ndarray, "B M"]:
-        return self.scaled.pulled(vectors[:, None])[:, 0]
+    def _rows(self, vectors: Float[np.ndarray, "B k O"]) -> Float[np.ndarray, "B k F"]:
+        """v·x as a function of what the ties leave."""
+        return self._untied.rows(self.scaled.pulled(vectors))
 
     def _with_level(self, solve: Solve) -> Solve:
         """With the curvature of the level's own barrier, along the slope of the loss."""
-        found, along = solve(self._pulled(self.local.slope))
+        along = self._rows(self.local.slope[:, None])[:, 0]
+        found = solve(along)
         room = self.at.room / self.at.weight + np.sum(along * found, axis=1)
 
-        def both(right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            plain, rest = solve(right)
-            pull = np.sum(along * plain, axis=1) / room
-            return plain - pull[:, None] * found, rest - pull[:, None] * along
+        def both(right: np.ndarray) -> np.ndarray:
+            plain = solve(right)
+            return plain - (np.sum(along * plain, axis=1) / room)[:, None] * found
 
         return both
 
     def answer(self, vectors: Float[np.ndarray, "B O"]) -> Float[np.ndarray, "B O"]:
         """The x that solves the system for right-hand sides."""
-        steps = self._solve(self._pulled(vectors))[0]
+        steps = self._untied.steps(self._solve(self._rows(vectors[:, None])[:, 0]))
         return self.scaled.moved(self.scaled.matrices(steps), steps)
 
     def step(
@@ -201,10 +205,10 @@ class System:
             right = right - pull[:, None] * local.slope
         if self.tilt is not None:
             right = right + self.tilt
-        pulled = self._pulled(right)
+        pulled = self.scaled.pulled(right[:, None])
         for part, one in zip(self.scaled.cone.parts, wanted, strict=True):
-            pulled[:, part] += folded(one)
-        steps = self._solve(pulled)[0]
+            pulled[:, 0, part] += folded(one)
+        steps = self._untied.steps(self._solve(self._untied.rows(pulled)[:, 0]))
         factors = self.scaled.matrices(steps)
         x = self.scaled.moved(factors, steps)
         duals = [
@@ -257,45 +261,68 @@ class System:
         return found + (0.0 if self.excess is None else room)
 
 
-Solve = Callable[..., tuple[np.ndarray, np.ndarray]]
-"""(B, M) right-hand sides to solutions that keep ties, and to what the ties leave of them."""
+class Untied:
+    r"""Steps that keep ties, T D = 0.
+
+    With the rows of Tᵀ in an order in which Gaussian elimination finds pivots as large as may be,
+    Tᵀ = [L₁; L₂] U, the first entries of D are :math:`-L_1^{-\top} L_2^\top` times the rest.
+
+    Args:
+        ties: T.
+
+    Attributes:
+        lost: lanes whose ties rounding made dependent; they have no steps.
+    """
+
+    def __init__(self, ties: Float[np.ndarray, "B K M"]) -> None:
+        from scipy.linalg import get_lapack_funcs  # later: half a second
+
+        lanes, number, width = ties.shape
+        getrf, trtrs = get_lapack_funcs(("getrf", "trtrs"), (ties,))
+        self.lost = np.asarray(~np.isfinite(ties).all(axis=(1, 2)))
+        self._order = np.tile(np.arange(width), (lanes, 1))
+        self._tied = np.zeros((lanes, number, width - number))
+        for lane in range(lanes if number else 0):
+            if self.lost[lane]:
+                continue
+            factors, swaps, info = getrf(ties[lane].T)
+            self.lost[lane] = info != 0
+            order = self._order[lane]
+            for row, other in enumerate(swaps.tolist()):
+                order[row], order[other] = order[other], order[row]
+            upper, lower = factors[:number].T, factors[number:].T
+            self._tied[lane] = -trtrs(upper, lower, unitdiag=1)[0]
+
+    def rows(self, rows: Float[np.ndarray, "B k M"]) -> Float[np.ndarray, "B k F"]:
+        """Functions of steps, as functions of what the ties leave of them."""
+        number = self._tied.shape[1]
+        rows = np.take_along_axis(rows, self._order[:, None], axis=2)
+        return rows[..., number:] + rows[..., :number] @ self._tied
+
+    def steps(self, left: Float[np.ndarray, "B F"]) -> Float[np.ndarray, "B M"]:
+        """Whole steps, of what the ties leave of them."""
+        tied = (self._tied @ left[..., None])[..., 0]
+        found = np.empty(self._order.shape)
+        np.put_along_axis(found, self._order, np.concatenate([tied, left], axis=1), axis=1)
+        return found
 
 
-def _solver(whole: Float[np.ndarray, "B M M"], ties: Float[np.ndarray, "B K M"]) -> Solve:
-    """Solves with a symmetric matrix on the steps that keep the ties."""
+Solve = Callable[[np.ndarray], np.ndarray]
+"""(B, F) right-hand sides to solutions."""
+
+
+def _solver(whole: Float[np.ndarray, "B F F"], lost: Bool[np.ndarray, " B"]) -> Solve:
+    """Solves with symmetric matrices; lanes that are lost stay where they are."""
     every = np.arange(whole.shape[1])
     with np.errstate(over="ignore", invalid="ignore"):
-        stiff = np.sum(ties**2, axis=1).max(axis=1)
-        diagonal = whole[:, every, every]
-        spring = np.where(stiff > 0, diagonal.max(axis=1) / np.maximum(stiff, TINY), 0.0)
-        whole += spring[:, None, None] * (_transposed(ties) @ ties)
         scale = 1 / np.sqrt(np.maximum(whole[:, every, every], TINY))
         whole *= scale[:, :, None]
         whole *= scale[:, None, :]
-    lost = np.asarray(~np.isfinite(whole).all(axis=(1, 2)))
+    lost = np.asarray(lost | ~np.isfinite(whole).all(axis=(1, 2)))
     whole[lost] = np.eye(len(every))
-    whole[:, every, every] += SHIFT
     plain, singular = _inverse(whole)
-    lost |= singular
-    scale[lost] = 0.0  # a lane without a step stays where it is
-    tied = scale[:, None, :] * ties
-    bent = _transposed(plain(_transposed(tied)))
-    core = bent @ _transposed(tied)
-    core[lost] = np.eye(core.shape[1])
-    core, singular = _inverses(core)
-    scale[singular] = 0.0
-
-    def once(right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        first = plain((scale * right)[..., None])
-        pulls = core @ (tied @ first)
-        found = scale * (first - _transposed(bent) @ pulls)[..., 0]
-        return found, right - (_transposed(ties) @ pulls)[..., 0]
-
-    def solve(right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        # What the ties hold may be all but 1e-16 of what is given: it goes first.
-        return once(once(right)[1])
-
-    return solve
+    scale[lost | singular] = 0.0
+    return lambda right: scale * plain((scale * right)[..., None])[..., 0]
 
 
 def _inverse(
