@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float, Integer
+from jaxtyping import Array, Bool, Float, Integer
 
+from ssem_jax.geometry.sphere import product
 from ssem_jax.problem.arrays import AnyArray
 
 Scalar = Float[Array, ""]
@@ -24,23 +27,45 @@ def check_ids(name: str, ids: Integer[AnyArray, " N"], num_rows: int) -> Integer
     return array
 
 
-def group(
-    ids: Integer[AnyArray, " N"], within: Integer[AnyArray, " N"] | None = None
-) -> tuple[Integer[AnyArray, " N"], Integer[AnyArray, " N"]]:
-    """Ids renamed to numbers below N, whatever integers they are, and every row's group size.
+class Groups(NamedTuple):
+    """Rows by group.
 
-    With groups that they count `within`, equal ids in two of them are two groups.
+    Attributes:
+        numbers: below N, of every row's group.
+        sizes: of every row's group.
     """
-    traced = isinstance(ids, Tracer) or isinstance(within, Tracer)
+
+    numbers: Integer[AnyArray, " N"]
+    sizes: Integer[AnyArray, " N"]
+
+
+def groups_of(
+    class_ids: Integer[AnyArray, " N"], instance_ids: Integer[AnyArray, " N"]
+) -> tuple[Groups, Groups]:
+    """Classes, and instances within them: the same id in two classes names two instances."""
+    traced = isinstance(class_ids, Tracer) or isinstance(instance_ids, Tracer)
     # Otherwise on the host: XLA would take seconds to fold the sort of a long constant.
-    array, options = (jnp, {"size": len(ids)}) if traced else (np, {})
-    if within is not None:
-        # Renamed before they are paired: integers of two types may have no common one.
-        ids, options["axis"] = array.stack([group(within)[0], group(ids)[0]], axis=1), 0
-    wanted = {"return_inverse": True, "return_counts": True}
-    _, groups, counts = array.unique(array.asarray(ids), **wanted, **options)
-    groups = groups.reshape(-1)
-    return groups, counts[groups]
+    array = jnp if traced else np
+    classes, instances = array.asarray(class_ids), array.asarray(instance_ids)
+    order = array.lexsort((instances, classes))
+    place = _inverse(order)
+    starts = [
+        array.append(False, ids[1:] != ids[:-1]) for ids in (classes[order], instances[order])
+    ]
+
+    def grouped(first: Bool[AnyArray, " N"]) -> Groups:
+        numbers = array.cumsum(first)
+        counts = jnp.bincount(numbers, length=len(place)) if traced else np.bincount(numbers)
+        return Groups(numbers[place], counts[numbers][place])
+
+    return grouped(starts[0]), grouped(starts[0] | starts[1])
+
+
+def _inverse(order: Integer[AnyArray, " N"]) -> Integer[AnyArray, " N"]:
+    """The place of every row in an order."""
+    if isinstance(order, Tracer):
+        return jnp.zeros_like(order).at[order].set(jnp.arange(len(order), dtype=order.dtype))
+    return np.argsort(order)
 
 
 def weight_of(
@@ -81,4 +106,6 @@ def apart(
 
     deviation = unit - total(unit) / sizes[:, None]
     share = (sizes * weights + total(weights)) / 2
-    return jnp.sum(share * (1 - jnp.sum(unit * unit - deviation * deviation, axis=1)))
+    # XLA sums rows one number at a time on a CPU, but for products.
+    of_rows = product(unit * unit - deviation * deviation, jnp.ones_like(unit[0]))
+    return jnp.sum(share * (1 - of_rows))

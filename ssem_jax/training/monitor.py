@@ -8,11 +8,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Integer
+from jaxtyping import Array, Float
 
 from ssem_jax.geometry.shares import Variances
 from ssem_jax.geometry.sphere import normalize
-from ssem_jax.losses.positives import group
+from ssem_jax.losses.positives import Groups, groups_of
 from ssem_jax.problem.arrays import AnyArray, Rows
 from ssem_jax.problem.pytrees import pytree_dataclass
 from ssem_jax.problem.validation import check_type, concrete
@@ -56,11 +56,7 @@ def batch_variances(
     unit = normalize(rows.astype(jnp.promote_types(rows.dtype, jnp.float32)))
     if axis_name is not None:
         unit, *ids = jax.lax.all_gather((unit, *ids), axis_name, tiled=True)
-    classes, instances = ids
-    of_class, of_instance = (
-        means_of(unit, group(classes)),
-        means_of(unit, group(instances, classes)),
-    )
+    of_class, of_instance = (means_of(unit, groups) for groups in groups_of(*ids))
     center = jnp.mean(unit, axis=0)
 
     def spread(deviation: Float[Array, "N d"]) -> Scalar:
@@ -122,9 +118,7 @@ class BatchMonitor:
         return jax.tree.map(lambda total: total / self.weight, self.sums)
 
 
-def means_of(
-    rows: Float[Array, "N d"], grouped: tuple[Integer[AnyArray, " N"], Integer[AnyArray, " N"]]
-) -> Float[Array, "N d"]:
+def means_of(rows: Float[Array, "N d"], grouped: Groups) -> Float[Array, "N d"]:
     """The mean of every row's group."""
     groups, sizes = grouped
     return jax.ops.segment_sum(rows, groups, len(rows))[groups] / sizes[:, None]
