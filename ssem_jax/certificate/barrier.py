@@ -243,7 +243,10 @@ def centre_of(
         moved = jax.tree.map(lambda over, change: jnp.abs(change * over), inverse, step)
         near = reduce(jnp.maximum, jax.tree.leaves(moved)) <= 0.5
         point = _moved(point, step, _part(inverse, step, STAY_INSIDE))
-        return point, expand(point.shares), steps + 1, near
+        # A small step may end beyond a wall of exponentials, from where searches come back by τ a
+        # step: the centre lies in the set.
+        local = expand(point.shares)
+        return point, local, steps + 1, near & (local.value <= level)
 
     point = _Point(shares, slacks, jnp.maximum(room, measure), jnp.ones_like(measure))
     state = (point, expand(point.shares), jnp.asarray(0), jnp.asarray(False))

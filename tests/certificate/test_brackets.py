@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
+from ssem_jax import theory
 from ssem_jax.certificate import QUANTITIES, barrier, brackets
 from ssem_jax.certificate.brackets import bound_cells
 from ssem_jax.geometry import (
@@ -42,6 +43,9 @@ MISSED = 1e-7
 
 FLOOR = 1e-9
 """Width that rounding alone makes, and by which SLSQP misses the minimiser itself."""
+
+CURVED = 5e-7
+"""Width that the curvature of a cold loss leaves at 1e-13 above its minimum; seen: 2.3e-7."""
 
 STRUCTURES = [
     ClassStructure.balanced(m, n, p)
@@ -255,6 +259,23 @@ def test_bounds_widen_with_the_level():
     for narrow, wide in itertools.pairwise(widths):
         assert 8 < wide["delta2"] / narrow["delta2"] < 12
         assert 70 < wide["mean_squared"] / narrow["mean_squared"] < 130
+
+
+@pytest.mark.parametrize("counts", [(2, 3, 2), (4, 3, 3), (50, 2, 1)])
+def test_searches_begin_within_the_level(counts):
+    """Of cold losses centring ended beyond a wall of exponentials, and some of these brackets were
+    .005 wide."""
+    structure = ClassStructure.balanced(*counts)
+    grid = np.meshgrid(np.linspace(1 / 16, 1, 16), np.array([0.02, 0.025, 0.03, 0.04]))
+    loss = SupCL(*map(np.ravel, grid))
+    points = np.stack(np.broadcast_arrays(*theory.variances(structure, loss)), axis=-1)
+    given = loss, loss.prepare_blocks(structure), variance_simplex(structure), points
+    least = bound_cells(*given, np.full(len(points), -np.inf))
+    found = bound_cells(*given, least.value + least.rounding + 1e-13)
+    widths = dict(zip(QUANTITIES, (found.high - found.low).T, strict=True))
+    curved = loss.alpha < 1
+    assert np.max(widths["within_similarity"][curved]) <= CURVED
+    assert np.max(widths["view_variance"]) <= CURVED
 
 
 def test_one_compilation_for_all_structures_with_views():
