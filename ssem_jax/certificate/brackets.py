@@ -236,7 +236,8 @@ def _bound_lanes(
         local = expand(start)
         slope = with_class(local.slope)
         eigenvalue = lowest(slope) - dot(slope, start)
-        lower = local.value - shortfall(slope, start) - local.rounding
+        missing = shortfall(slope, start)
+        lower = local.value - missing - local.rounding - rounding.block_excess(jnp.abs(missing))
         level = jnp.maximum(level, local.value + local.rounding)
         centre = centre_of(expand, local, start, level + local.rounding)
         return (local.value, local.rounding, lower, eigenvalue), (loss, level, *centre)

@@ -350,18 +350,37 @@ def block_value(size: Scalar, magnitude: Scalar) -> Scalar:
 def block_slope(pulls: Scalar, loose: Scalar, slopes: Scalar) -> Scalar:
     r"""Error of ⟨g, y - θ⟩ for the slopes g of such a cut, over all y of the simplex.
 
-    The P_k are exact by definition, and similarities differ by 2 at most. What errs are the pulls
-    w_k/τ (at most a share, (p-1)/p, their product, and the product with a rounded 1/τ: 5), the
-    sum P_k - w_k, and three operations with rates, of size 2 at most. The P_k must add up to 1:
-    where a kind of pairs has a fixed similarity (self pairs), its share takes what is missing;
-    elsewhere the largest one does, some 10 roundings of 1/τ.
+    The P_k are exact by definition, and similarities differ by 2 at most. What errs are
+
+    * the pulls w_k/τ: at most a share, (p-1)/p, their product, and the product with a rounded 1/τ,
+      5 roundings. The P_k must add up to 1: where a kind of pairs has a fixed similarity (self
+      pairs), its share takes what is missing; elsewhere the largest one does, 10 of 1/τ;
+    * the slopes along shares: the sum P_k - w_k, a rate, a product and 2 sums. Rates of 1 and 2
+      are exact, others at most 3/2 and rounded once or twice; over the way from one vertex to
+      another these make 10 of every similarity's slope, 2 · 5;
+    * the similarities at θ, of which P is the softmax: rates and products as before, 2 sums, one
+      with a constant and one with 1, 10 in all; another 2 · 5;
+    * of residuals g - td the difference, and the class share, which is what 2 sums and a difference
+      leave of 1: 5 of the largest residual, of which g has 2 Σ|g_k| at most, 2 · 5.
 
     Args:
         pulls: Σ w_k/τ over the kinds of pairs whose similarity is not fixed.
         loose: 1/τ where no kind of pairs has a fixed similarity, else 0.
         slopes: Σ |g_k| along the similarities.
     """
-    return 2 * (gamma(5) * pulls + gamma(10) * loose + gamma(8) * slopes)
+    return 2 * (gamma(5) * pulls + gamma(10) * loose + gamma(15) * slopes)
+
+
+def block_excess(sizes: Scalar) -> Scalar:
+    """Error of c - f(θ) + Σ θ_k (r_k - min r) of such a cut, and of its quotient by the tilt.
+
+    A term of the sum has a difference, a product and 3 sums; then come 2 sums with the others, and
+    a quotient of 2.
+
+    Args:
+        sizes: |c - f(θ)| + Σ θ_k (r_k - min r).
+    """
+    return gamma(9) * sizes
 
 
 def block_other(size: int | None, magnitude: Scalar, slopes: Scalar) -> Scalar:
@@ -372,10 +391,16 @@ def block_other(size: int | None, magnitude: Scalar, slopes: Scalar) -> Scalar:
 
 
 def block_end(sizes: Scalar) -> Scalar:
-    """Error of ⟨d, θ⟩ + excess/t, of the direction d: its products with shares, those that the tilt
-    multiplies and divides again, and the sum with a constant of 1; relative to the largest |d_k|
-    but for that constant."""
-    return gamma(12) * jnp.maximum(sizes, 1)
+    """Error of ⟨d, θ⟩ + excess/t, and of the quantity that it bounds, but for :func:`block_excess`.
+
+    The rates in d have 2 roundings; products with shares and their sums 3; of residuals g - td the
+    product and the difference make 2 over a way of 2, and the class share makes 3; then come 2 sums
+    and, of the quantity, a factor of 2, a product and a sum with a constant of 1, which is rounded.
+
+    Args:
+        sizes: the largest |d_k|.
+    """
+    return gamma(20) * jnp.maximum(sizes, 1)
 
 
 def class_program(num_classes: int, size: Scalar) -> Scalar:

@@ -1,6 +1,7 @@
 """The reduced problem against grids, a general-purpose optimiser and the full loss."""
 
 import itertools
+from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from ssem_jax import theory
-from ssem_jax.certificate import QUANTITIES, barrier, brackets
+from ssem_jax.certificate import QUANTITIES, barrier, brackets, rounding
 from ssem_jax.certificate.brackets import bound_cells
 from ssem_jax.geometry import (
     Similarities,
@@ -399,6 +400,36 @@ def _draws(seed, count, coldest):
         )
 
 
+def test_the_bound_of_a_cut_counts_its_own_roundings():
+    """Of loose cuts and of those that level all residuals; also where shares do not add up to 1, as
+    after many steps. In fractions."""
+    random, count, allowed = np.random.default_rng(0), 400, 1e-7
+    shares = random.dirichlet([0.3] * 4, count)
+    shares[:, 3] += 1e-13 * random.normal(size=count)
+    slopes, aims = random.normal(size=(2, count, 3))
+    (value, level), tilts = 1e3 * random.normal(size=(2, count)), random.uniform(0.1, 5, count)
+    slopes[::2], level[::2] = (tilts[:, None] * aims)[::2], value[::2] - allowed
+    margin = allowed + rounding.gamma(5) * np.abs(slopes).max(axis=1)  # as in `block_slope`
+    margin[::2] = allowed
+
+    @jax.jit
+    @jax.vmap
+    def cut(value, slope, margin, shares, level, aim, tilt):
+        local = barrier.Local(value, tuple(slope), (), margin)
+        return barrier._cut(local, tuple(shares), level, tuple(aim), tilt)
+
+    found = np.asarray(cut(value, slopes, margin, shares, level, aims, tilts))
+    for k, end in enumerate(found):
+        given = (slopes[k], aims[k], shares[k, :3], [value[k], level[k], tilts[k], allowed])
+        g, d, theta, (f, c, t, more) = ([Fraction(float(x)) for x in part] for part in given)
+        residual = [*(a - t * b for a, b in zip(g, d, strict=True)), Fraction(0)]
+        theta = [*theta, 1 - sum(theta)]
+        missing = sum(x * (r - min(residual)) for x, r in zip(theta, residual, strict=True))
+        reached = sum(x * b for x, b in zip(theta, d, strict=False))
+        bound = reached + (c - f + missing + more) / t
+        assert bound <= Fraction(float(end)) <= bound + Fraction(1, 10**10)
+
+
 @pytest.mark.parametrize("self_pairs", ["include", "exclude", "decouple"])
 def test_no_cut_promises_more_than_its_margin_allows(self_pairs):
     """Every bracket rests on cuts, and on this margin for their rounding."""
@@ -408,4 +439,4 @@ def test_no_cut_promises_more_than_its_margin_allows(self_pairs):
         error, margin = _cut_error(ClassStructure.balanced(*counts), loss, theta)
         worst = max(worst, error / margin)
     assert worst <= 1
-    assert worst > 0.05  # the margin is of the size of the rounding
+    assert worst > 0.03  # the margin is of the size of the rounding, here and in what follows

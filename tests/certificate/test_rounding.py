@@ -215,10 +215,10 @@ def test_a_cut_counts_the_pulls_of_pairs_that_can_move(monkeypatch, shape, self_
     loss, seen = SupCL(0.3, 0.5, self_pairs), []
     structure = ClassStructure.balanced(*shape)
     blocks = loss.prepare_blocks(structure)
-    monkeypatch.setattr(rounding, "block_slope", lambda *counts: seen.append(counts) or 0.0)
-    monkeypatch.setattr(rounding, "block_value", lambda *counts: seen.append(counts) or 0.0)
+    monkeypatch.setattr(rounding, "block_slope", lambda *counts: seen.append(counts) or 2.0)
+    monkeypatch.setattr(rounding, "block_value", lambda *counts: seen.append(counts) or 3.0)
     slopes = tuple(map(jnp.asarray, (1.0, 2.0, -3.0)))
-    brackets._margin_of_contrast(loss, blocks)(jnp.asarray(1.0), slopes)
+    assert brackets._margin_of_contrast(loss, blocks)(jnp.asarray(1.0), slopes) == 5
     num_pairs, logarithms = seen[0]
     assert num_pairs == structure.num_embeddings
     assert logarithms == (9 if self_pairs == "decouple" else 1)
@@ -377,12 +377,13 @@ LEDGER = [
     (rounding.block_value(1, 1.0), 17 + 12),
     (rounding.block_slope(1.0, 0.0, 0.0), 10),
     (rounding.block_slope(0.0, 1.0, 0.0), 20),
-    (rounding.block_slope(0.0, 0.0, 1.0), 16),
+    (rounding.block_slope(0.0, 0.0, 1.0), 30),
+    (rounding.block_excess(1.0), 9),
     (rounding.block_other(None, 1.0, 0.0), 64),
     (rounding.block_other(None, 0.0, 1.0), 128),
     (rounding.block_other(10, 1.0, 0.0), 164),
-    (rounding.block_end(3.0), 36),
-    (rounding.block_end(0.5), 12),
+    (rounding.block_end(3.0), 60),
+    (rounding.block_end(0.5), 20),
     (rounding.class_program(3, 10), 30 + 3 * LOG),
     (rounding.orbit_value(12, 4, 1.0, 0.0, 0.0), 20),
     (rounding.orbit_value(12, 4, 0.0, 1.0, 0.0), 16),
