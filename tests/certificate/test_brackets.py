@@ -15,6 +15,7 @@ from scipy.optimize import minimize
 from ssem_jax import theory
 from ssem_jax.certificate import QUANTITIES, barrier, brackets, rounding
 from ssem_jax.certificate.brackets import bound_cells
+from ssem_jax.certificate.certificates import dual_of_gram
 from ssem_jax.geometry import (
     Similarities,
     Variances,
@@ -24,7 +25,7 @@ from ssem_jax.geometry import (
     variances_from_gram,
 )
 from ssem_jax.geometry.shares import variance_simplex
-from ssem_jax.losses import SupCL
+from ssem_jax.losses import AlignUniform, Spectral, SupCL, gram_loss
 from ssem_jax.problem import ClassStructure
 
 EPS = np.finfo(float).eps
@@ -78,6 +79,14 @@ def test_of_blocks_is_the_loss_of_the_block_matrix(
     found = loss.of_blocks(similarities, loss.prepare_blocks(structure))
     expected = loss.from_gram(block_gram(structure, *similarities), structure)
     assert abs(found - expected) <= OF_BLOCKS_ULPS * EPS * (1 + 1 / tau)
+
+
+def test_kinds_without_pairs_shift_no_exponent():
+    """A single view has a similarity of 1, and no pair: measured from it all others underflow."""
+    structure, tau = ClassStructure.balanced(3, 2), 1e-3
+    loss, similarities = SupCL(0.0, tau, "exclude"), Similarities(*jnp.array([1.0, -0.4, -0.3]))
+    found = loss.of_blocks(similarities, loss.prepare_blocks(structure))
+    assert found == pytest.approx(np.log(4) + 0.1 / tau, rel=1e-12)
 
 
 BOUND_CELLS = [
@@ -250,6 +259,38 @@ def test_a_level_below_the_given_point_is_raised_to_it():
     assert bounds.value[0] > bounds.lower[0] + 0.1
 
 
+@pytest.mark.parametrize(("structure", "self_pairs", "alpha", "tau"), BOUND_CELLS[:5])
+def test_values_and_levels_are_on_their_sides(structure, self_pairs, alpha, tau):
+    """The lower bound by the rounding of a value, and the level of the point by it, too."""
+    loss = SupCL(np.array([alpha]), np.array([tau]), self_pairs).without_conventions()
+    given = loss, SupCL(0.5, 0.5, self_pairs).prepare_blocks(structure), variance_simplex(structure)
+    point = np.stack(theory.variances(*structure.counts, alpha, tau, self_pairs))[None]
+    low = bound_cells(*given, point, np.array([-np.inf]))
+    assert low.rounding > 0
+    assert low.value - low.lower >= 0.9 * low.rounding  # which are rounded themselves
+    same = bound_cells(*given, point, low.value + low.rounding)
+    np.testing.assert_array_equal(low.low, same.low)
+    np.testing.assert_array_equal(low.high, same.high)
+    above = bound_cells(*given, point, low.value + 2 * low.rounding)
+    assert np.all(above.low <= low.low)
+    assert np.any(above.low < low.low) or np.any(above.high > low.high)
+
+
+@pytest.mark.parametrize("structure", STRUCTURES[1:4])
+def test_the_eigenvalue_is_that_of_the_dual_matrix(structure):
+    """At points that are no optimum, where it is neither 0 nor that of a share alone."""
+    loss, simplex = SupCL(0.6, 0.4), variance_simplex(structure)
+    plain = jax.tree.map(lambda leaf: jnp.asarray([leaf]), loss)
+    for seed in range(3):
+        theta = np.random.default_rng(seed).dirichlet(np.ones(4)) * simplex.present
+        theta /= theta.sum()
+        gram = block_gram(structure, *similarities_of(Variances(*theta), *structure.counts))
+        least = np.linalg.eigvalsh(dual_of_gram(gram, structure, loss))[0]
+        given = plain, loss.prepare_blocks(structure), simplex
+        found = bound_cells(*given, theta[None], np.array([-np.inf])).eigenvalue
+        assert found[0] == pytest.approx(structure.num_embeddings * least, rel=1e-12)
+
+
 def test_bounds_widen_with_the_level():
     """δ² is pinned by curvature, so its width grows like the square root of the excess; the
     squared mean by a slope, so its width grows like the excess."""
@@ -321,6 +362,61 @@ def test_derivatives_of_a_contrast_are_those_of_its_value(self_pairs, tau):
         expected = brackets._derivatives(loss, blocks, along)(*near)
         for one, other in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
             assert abs(one - other) <= OF_BLOCKS_ULPS * EPS * (1 + 1 / tau) ** 2
+
+
+class Doubled(SupCL):
+    """With a form of three similarities that is its own."""
+
+    def of_blocks(self, similarities, blocks):
+        return 2 * super().of_blocks(similarities, blocks)
+
+
+@gram_loss(convex=True, symmetric=True)
+def steep(gram, structure):
+    """Infinite where two embeddings coincide."""
+    return -jnp.mean(jnp.log(1 - gram + jnp.eye(len(gram))))
+
+
+def _local(loss, structure, theta=(0.2, 0.3, 0.3, 0.2)):
+    """f about a point, its slopes there, and the sums of their sizes at equal similarities."""
+    blocks, simplex = loss.prepare_blocks(structure), variance_simplex(structure)
+    point = jnp.asarray(theta)[barrier.ORDER]
+
+    def terms(at):
+        slopes = jax.grad(lambda one: loss.of_blocks(one, blocks))(Similarities(*at))
+        return barrier.total(map(jnp.abs, slopes))
+
+    near = similarities_of(Variances(*map(jnp.asarray, theta)), *structure.counts)
+    local = brackets._expand(loss, blocks, simplex)(tuple(point))
+    return local, terms(near), [terms([jnp.asarray(each)] * 3) for each in (1.0, 0.0, 0.5)]
+
+
+def test_a_form_of_its_own_is_differentiated_as_it_is():
+    structure = ClassStructure.balanced(3, 2, 2)
+    (one, *_), (other, *_) = (_local(loss(0.4, 0.3), structure) for loss in (SupCL, Doubled))
+    for name in ("value", "slope", "curvature"):
+        twice = 2 * np.asarray(getattr(one, name))
+        np.testing.assert_allclose(getattr(other, name), twice, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("loss", "size"), [(Spectral(0.5, 2.0), None), (AlignUniform(), 12), (steep(), 12)]
+)
+def test_margins_of_other_losses_count_terms_where_nothing_cancels(loss, size):
+    structure = ClassStructure.balanced(3, 2, 2)
+    local, here, (together, apart, half) = _local(loss, structure)
+    largest = max(together, apart)
+    assert here != pytest.approx(float(largest))
+    assert np.isfinite(largest) == (not isinstance(loss, steep))
+    magnitude = loss.magnitude(local.value, here)
+    expected = rounding.block_other(size, magnitude, largest if np.isfinite(largest) else half)
+    assert local.rounding == pytest.approx(float(expected), rel=1e-9)
+
+
+def test_a_cut_where_the_loss_is_infinite_bounds_nothing():
+    one, none = jnp.ones(()), jnp.zeros(())
+    local, aim = barrier.Local(one / 0, (one, none, none), (), none), (one, none, none)
+    assert barrier._cut(local, (one / 4,) * 4, none, aim, one) == np.inf
 
 
 def _cut_error(structure, loss, theta):
