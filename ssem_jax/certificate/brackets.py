@@ -216,7 +216,7 @@ LANES = 32
 slowest of few."""
 
 
-@partial(Kernel, static_argnums=(3,), wide=True)
+@partial(Kernel, static_argnums=(3,), full_vectors=True)
 def _bound_lanes(
     losses: GramLoss,
     blocks: Any,

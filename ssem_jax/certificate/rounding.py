@@ -114,7 +114,7 @@ def check_functions() -> None:
 @cache
 def _check_functions(device: str) -> None:
     # As kernels are, as those of brackets are, and as all else is.
-    for compiled in (Kernel, lambda one: Kernel(in_one_piece(one), wide=True), jax.jit):
+    for compiled in (Kernel, lambda one: Kernel(in_one_piece(one), full_vectors=True), jax.jit):
         _compare(f"on {device}", ANOTHER_DEVICE, compiled(jnp.exp), compiled(jnp.log))
 
 

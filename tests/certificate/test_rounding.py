@@ -15,6 +15,7 @@ from ssem_jax import SupCL
 from ssem_jax.certificate import brackets, certificates, certify_embeddings, dual, rounding
 from ssem_jax.certificate.eigenbound import factored, factored_in_place, lanczos_bound
 from ssem_jax.certificate.rounding import EXP_ULPS, LOG_ULPS, arguments_of, errors_in_ulps
+from ssem_jax.compute.kernels import Kernel
 from ssem_jax.geometry import sphere
 from ssem_jax.losses import WeightedSupCL, gram_loss, tiles
 from ssem_jax.problem import ClassStructure
@@ -51,6 +52,25 @@ def test_a_function_that_is_not_right_certifies_nothing(monkeypatch):
         rounding.check_functions()
     monkeypatch.undo()
     rounding.check_functions()
+
+
+def test_functions_are_checked_as_kernels_compile_them(monkeypatch):
+    """Those of brackets in one piece of code and in full vectors: loops of another kind."""
+    made, compared = [], []
+
+    class Watched(Kernel):
+        def __call__(self, *arguments):
+            made.append(self.full_vectors)
+            return super().__call__(*arguments)
+
+    monkeypatch.setattr(rounding, "Kernel", Watched)
+    monkeypatch.setattr(rounding, "_compare", lambda *given: compared.append(given[2:]))
+    rounding._check_functions.__wrapped__("here")
+    for exp, log in compared:
+        assert exp(jnp.zeros(3))[2] == 1
+        assert log(jnp.ones(3))[2] == 0
+    assert len(compared) == 3
+    assert made == [False, False, True, True]
 
 
 def test_gamma_is_the_count_of_roundings():

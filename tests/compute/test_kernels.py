@@ -447,6 +447,8 @@ def test_kernels_compile_with_the_options_that_the_compiler_knows(monkeypatch, o
     kernels.compiler_options.cache_clear()
     try:
         assert kernels.compiler_options() == known
+        whole = kernels.compiler_options(full_vectors=True)
+        assert whole == (known or {}) | kernels.FULL_VECTORS
         assert Kernel(jnp.negative)(2.0) == -2
     finally:
         kernels.compiler_options.cache_clear()
