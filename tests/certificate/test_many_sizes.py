@@ -145,8 +145,9 @@ def test_a_lane_that_overflows_or_whose_ties_depend_takes_no_step():
     regular = np.array([[2.0, 0.5, 0.1], [0.5, 1.0, 0.2], [0.1, 0.2, 3.0]])
     tie, right = np.array([0.0, 0.6, 0.8]), np.array([1.0, -2.0, 0.5])
     ties = np.array([[tie, tie], [tie, [0.8, 0.6, 0.0]], [tie, [0.8, 0.6, 0.0]]])
-    both = np.stack([regular, regular, np.full((3, 3), np.inf)])
-    found, _ = newton._solver(both, ties)(np.tile(right, (3, 1)))
-    assert np.array_equal(found[[0, 2]], np.zeros((2, 3)))
+    lost = np.where(np.eye(3) > 0, regular, np.inf)
+    whole = np.stack([regular, regular, np.full((3, 3), np.inf), lost])
+    found, _ = newton._solver(whole, ties[[0, 1, 2, 2]])(np.tile(right, (4, 1)))
+    assert np.array_equal(found[[0, 2, 3]], np.zeros((3, 3)))
     assert np.abs(ties[1] @ found[1]).max() <= 1e-14
     assert np.abs(found[1]).max() > 0.1
