@@ -148,7 +148,7 @@ TESTS: dict[str, tuple[int, tuple[str, ...], tuple[str, ...]]] = {
         ),
     ),
 }
-"""Topic → how many mutants are drawn, its files, as seen from the package, and the tests that should
+"""Topic → how many mutants are drawn, its files as seen from the package, and the tests that should
 notice (test_NAME.py, or the folder NAME), the likeliest first. What does not exist is left."""
 
 WRITTEN: tuple[tuple[str, str, str], ...] = (

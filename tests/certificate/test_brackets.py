@@ -262,9 +262,9 @@ def test_a_level_below_the_given_point_is_raised_to_it():
 @pytest.mark.parametrize(("structure", "self_pairs", "alpha", "tau"), BOUND_CELLS[:5])
 def test_values_and_levels_are_on_their_sides(structure, self_pairs, alpha, tau):
     """The lower bound by the rounding of a value, and the level of the point by it, too."""
-    loss = SupCL(np.array([alpha]), np.array([tau]), self_pairs).without_conventions()
-    given = loss, SupCL(0.5, 0.5, self_pairs).prepare_blocks(structure), variance_simplex(structure)
-    point = np.stack(theory.variances(*structure.counts, alpha, tau, self_pairs))[None]
+    loss = SupCL(np.array([alpha]), np.array([tau]), self_pairs)
+    given = loss.without_conventions(), loss.prepare_blocks(structure), variance_simplex(structure)
+    point = np.stack(np.broadcast_arrays(*theory.variances(structure, loss)), axis=-1)
     low = bound_cells(*given, point, np.array([-np.inf]))
     assert low.rounding > 0
     assert low.value - low.lower >= 0.9 * low.rounding  # which are rounded themselves
@@ -285,7 +285,7 @@ def test_the_eigenvalue_is_that_of_the_dual_matrix(structure):
         theta = np.random.default_rng(seed).dirichlet(np.ones(4)) * simplex.present
         theta /= theta.sum()
         gram = block_gram(structure, *similarities_of(Variances(*theta), *structure.counts))
-        least = np.linalg.eigvalsh(dual_of_gram(gram, structure, loss))[0]
+        least = float(np.linalg.eigvalsh(np.asarray(dual_of_gram(gram, structure, loss)))[0])
         given = plain, loss.prepare_blocks(structure), simplex
         found = bound_cells(*given, theta[None], np.array([-np.inf])).eigenvalue
         assert found[0] == pytest.approx(structure.num_embeddings * least, rel=1e-12)
@@ -308,8 +308,8 @@ def test_searches_begin_within_the_level(counts):
     """Of cold losses centring ended beyond a wall of exponentials, and some of these brackets were
     .005 wide."""
     structure = ClassStructure.balanced(*counts)
-    grid = np.meshgrid(np.linspace(1 / 16, 1, 16), np.array([0.02, 0.025, 0.03, 0.04]))
-    loss = SupCL(*map(np.ravel, grid))
+    alpha, tau = np.meshgrid(np.linspace(1 / 16, 1, 16), np.array([0.02, 0.025, 0.03, 0.04]))
+    loss = SupCL(alpha.ravel(), tau.ravel())
     points = np.stack(np.broadcast_arrays(*theory.variances(structure, loss)), axis=-1)
     given = loss, loss.prepare_blocks(structure), variance_simplex(structure), points
     least = bound_cells(*given, np.full(len(points), -np.inf))
