@@ -118,17 +118,13 @@ def _check_functions(device: str) -> None:
         _compare(f"on {device}", ANOTHER_DEVICE, compiled(jnp.exp), compiled(jnp.log))
 
 
+@cache
 def check_numpy() -> None:
     """Compare NumPy's exp and log with balls; once in a process.
 
     Raises:
         ValueError: one of them errs by more than the margins allow.
     """
-    _check_numpy()
-
-
-@cache
-def _check_numpy() -> None:
     _compare("of NumPy", "another version of NumPy", np.exp, np.log)
 
 
@@ -248,11 +244,9 @@ def multipliers(size: int, sizes: Scalar, diagonal: Scalar) -> Scalar:
 
 
 def evaluation(size: int) -> float:
-    """Relative error of a loss and of its gradient, of which nothing but a declaration is known.
-
-    N² pairs are summed in any order, each a value of some elementary functions: 64 roundings.
-    They are relative to what a loss declares as its `magnitude` and as its `sensitivity`.
-    """
+    """Relative error of a loss and of its gradient, of which nothing but a declaration is known: N²
+    pairs are summed in any order, each a value of some elementary functions, 64 roundings, relative
+    to what a loss declares as its `magnitude` and as its `sensitivity`."""
     return gamma(size * size + 64)
 
 
@@ -319,10 +313,8 @@ def blockwise_slope(size: int, dim: int, tau: Scalar) -> Scalar:
 
 
 def blockwise_pairs(size: int, dim: int, omega: Scalar, tau: Scalar) -> Scalar:
-    r"""Error of :math:`\sum_{ij} W_{ij} (1 - G_{ij})/\tau` that is summed from products with W.
-
-    Of 2Ω/τ at most: entries as in :func:`blockwise_slope`; then sums over d columns and N rows.
-    """
+    r"""Error of :math:`\sum_{ij} W_{ij} (1 - G_{ij})/\tau` that is summed from products with W: of
+    2Ω/τ at most, entries as in :func:`blockwise_slope`; then sums over d columns and N rows."""
     return 2 * omega / tau * (blockwise_slope(size, dim, tau) + gamma(size + dim + 4))
 
 
@@ -350,18 +342,13 @@ def block_value(size: Scalar, magnitude: Scalar) -> Scalar:
 def block_slope(pulls: Scalar, loose: Scalar, slopes: Scalar) -> Scalar:
     r"""Error of ⟨g, y - θ⟩ for the slopes g of such a cut, over all y of the simplex.
 
-    The P_k are exact by definition, and similarities differ by 2 at most. What errs are
-
-    * the pulls w_k/τ: at most a share, (p-1)/p, their product, and the product with a rounded 1/τ,
-      5 roundings. The P_k must add up to 1: where a kind of pairs has a fixed similarity (self
-      pairs), its share takes what is missing; elsewhere the largest one does, 10 of 1/τ;
-    * the slopes along shares: the sum P_k - w_k, a rate, a product and 2 sums. Rates of 1 and 2
-      are exact, others at most 3/2 and rounded once or twice; over the way from one vertex to
-      another these make 10 of every similarity's slope, 2 · 5;
-    * the similarities at θ, of which P is the softmax: rates and products as before, 2 sums, one
-      with a constant and one with 1, 10 in all; another 2 · 5;
-    * of residuals g - td the difference, and the class share, which is what 2 sums and a difference
-      leave of 1: 5 of the largest residual, of which g has 2 Σ|g_k| at most, 2 · 5.
+    The P_k are exact by definition, and similarities differ by 2 at most. What errs: pulls w_k/τ
+    (a share, (p-1)/p, their product, and the product with a rounded 1/τ: 5). The P_k must add up to
+    1: where a kind of pairs has a fixed similarity (self pairs), its share takes what is missing;
+    elsewhere the largest one does, some 10 of 1/τ. Three times 2 · 5 of Σ|g_k|: slopes
+    along shares (P_k - w_k, a rate, a product, 2 sums; rates of 1 and 2 are exact, others 3/2 at
+    most); the similarities at θ (the same, a sum with a constant, one with 1); residuals, of which
+    g has 2 Σ|g_k| at most (a difference, and a class share of 2 sums and a difference).
 
     Args:
         pulls: Σ w_k/τ over the kinds of pairs whose similarity is not fixed.
@@ -372,14 +359,8 @@ def block_slope(pulls: Scalar, loose: Scalar, slopes: Scalar) -> Scalar:
 
 
 def block_excess(sizes: Scalar) -> Scalar:
-    """Error of c - f(θ) + Σ θ_k (r_k - min r) of such a cut, and of its quotient by the tilt.
-
-    A term of the sum has a difference, a product and 3 sums; then come 2 sums with the others, and
-    a quotient of 2.
-
-    Args:
-        sizes: |c - f(θ)| + Σ θ_k (r_k - min r).
-    """
+    """Error of c - f(θ) + Σ θ_k (r_k - min r) of a cut, over the tilt, relative to the sizes of its
+    parts: a term has a difference, a product and 3 sums; then come 2 sums and a quotient of 2."""
     return gamma(9) * sizes
 
 
@@ -391,15 +372,9 @@ def block_other(size: int | None, magnitude: Scalar, slopes: Scalar) -> Scalar:
 
 
 def block_end(sizes: Scalar) -> Scalar:
-    """Error of ⟨d, θ⟩ + excess/t, and of the quantity that it bounds, but for :func:`block_excess`.
-
-    The rates in d have 2 roundings; products with shares and their sums 3; of residuals g - td the
-    product and the difference make 2 over a way of 2, and the class share makes 3; then come 2 sums
-    and, of the quantity, a factor of 2, a product and a sum with a constant of 1, which is rounded.
-
-    Args:
-        sizes: the largest |d_k|.
-    """
+    """The rest of the error of ⟨d, θ⟩ + excess/t, relative to the largest |d_k|: 2 of rates, 3 of
+    products with shares and their sums, 4 of residuals g - td, 3 of the class share, 2 sums; and of
+    the quantity a factor of 2, a product, and a sum with a rounded constant of 1."""
     return gamma(20) * jnp.maximum(sizes, 1)
 
 
