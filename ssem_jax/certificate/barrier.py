@@ -75,9 +75,10 @@ def lowest(numbers: Shares) -> Array:
 
 
 def shortfall(residual: Shares, point: Shares) -> Array:
-    """Σ θ_k (r_k - min r)."""
-    least = lowest(residual)
-    return total(share * (number - least) for share, number in zip(point, residual, strict=True))
+    """Σ θ_k (r_k - min r), where the class has what the others leave of 1: of shares that steps are
+    added to, the sum drifts by a rounding a step."""
+    least, (*free, _) = lowest(residual), point
+    return dot((*free, 1 - total(free)), (number - least for number in residual))
 
 
 def with_class(free: Free, of_class: Any = 0.0) -> Shares:
@@ -88,8 +89,9 @@ def with_class(free: Free, of_class: Any = 0.0) -> Shares:
 def _cut(local: Local, point: Shares, level: Array, direction: Free, tilt: Array) -> Array:
     """The outer bound of ⟨direction, θ⟩ from the cut at a point."""
     residual = with_class(tuple(g - tilt * d for g, d in zip(local.slope, direction, strict=True)))
-    excess = level - local.value + shortfall(residual, point) + local.rounding
-    excess = jnp.where(jnp.isfinite(local.value), excess, jnp.inf)
+    below, missing = level - local.value, shortfall(residual, point)
+    margin = local.rounding + rounding.block_excess(jnp.abs(below) + jnp.abs(missing))
+    excess = jnp.where(jnp.isfinite(local.value), below + missing + margin, jnp.inf)
     end = rounding.block_end(reduce(jnp.maximum, map(jnp.abs, direction)))
     return dot(direction, point[FREE]) + excess / tilt + end
 
@@ -243,7 +245,10 @@ def centre_of(
         moved = jax.tree.map(lambda over, change: jnp.abs(change * over), inverse, step)
         near = reduce(jnp.maximum, jax.tree.leaves(moved)) <= 0.5
         point = _moved(point, step, _part(inverse, step, STAY_INSIDE))
-        return point, expand(point.shares), steps + 1, near
+        # A small step may end beyond a wall of exponentials, from where searches come back by τ a
+        # step: the centre lies in the set.
+        local = expand(point.shares)
+        return point, local, steps + 1, near & (local.value <= level)
 
     point = _Point(shares, slacks, jnp.maximum(room, measure), jnp.ones_like(measure))
     state = (point, expand(point.shares), jnp.asarray(0), jnp.asarray(False))

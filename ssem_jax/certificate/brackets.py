@@ -216,7 +216,7 @@ LANES = 32
 slowest of few."""
 
 
-@partial(Kernel, static_argnums=(3,), wide=True)
+@partial(Kernel, static_argnums=(3,), full_vectors=True)
 def _bound_lanes(
     losses: GramLoss,
     blocks: Any,
@@ -236,7 +236,8 @@ def _bound_lanes(
         local = expand(start)
         slope = with_class(local.slope)
         eigenvalue = lowest(slope) - dot(slope, start)
-        lower = local.value - shortfall(slope, start) - local.rounding
+        missing = shortfall(slope, start)
+        lower = local.value - missing - local.rounding - rounding.block_excess(jnp.abs(missing))
         level = jnp.maximum(level, local.value + local.rounding)
         centre = centre_of(expand, local, start, level + local.rounding)
         return (local.value, local.rounding, lower, eigenvalue), (loss, level, *centre)

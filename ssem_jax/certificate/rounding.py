@@ -114,21 +114,17 @@ def check_functions() -> None:
 @cache
 def _check_functions(device: str) -> None:
     # As kernels are, as those of brackets are, and as all else is.
-    for compiled in (Kernel, lambda one: Kernel(in_one_piece(one), wide=True), jax.jit):
+    for compiled in (Kernel, lambda one: Kernel(in_one_piece(one), full_vectors=True), jax.jit):
         _compare(f"on {device}", ANOTHER_DEVICE, compiled(jnp.exp), compiled(jnp.log))
 
 
+@cache
 def check_numpy() -> None:
     """Compare NumPy's exp and log with balls; once in a process.
 
     Raises:
         ValueError: one of them errs by more than the margins allow.
     """
-    _check_numpy()
-
-
-@cache
-def _check_numpy() -> None:
     _compare("of NumPy", "another version of NumPy", np.exp, np.log)
 
 
@@ -248,11 +244,9 @@ def multipliers(size: int, sizes: Scalar, diagonal: Scalar) -> Scalar:
 
 
 def evaluation(size: int) -> float:
-    """Relative error of a loss and of its gradient, of which nothing but a declaration is known.
-
-    N² pairs are summed in any order, each a value of some elementary functions: 64 roundings.
-    They are relative to what a loss declares as its `magnitude` and as its `sensitivity`.
-    """
+    """Relative error of a loss and of its gradient, of which nothing but a declaration is known: N²
+    pairs are summed in any order, each a value of some elementary functions, 64 roundings, relative
+    to what a loss declares as its `magnitude` and as its `sensitivity`."""
     return gamma(size * size + 64)
 
 
@@ -319,10 +313,8 @@ def blockwise_slope(size: int, dim: int, tau: Scalar) -> Scalar:
 
 
 def blockwise_pairs(size: int, dim: int, omega: Scalar, tau: Scalar) -> Scalar:
-    r"""Error of :math:`\sum_{ij} W_{ij} (1 - G_{ij})/\tau` that is summed from products with W.
-
-    Of 2Ω/τ at most: entries as in :func:`blockwise_slope`; then sums over d columns and N rows.
-    """
+    r"""Error of :math:`\sum_{ij} W_{ij} (1 - G_{ij})/\tau` that is summed from products with W: of
+    2Ω/τ at most, entries as in :func:`blockwise_slope`; then sums over d columns and N rows."""
     return 2 * omega / tau * (blockwise_slope(size, dim, tau) + gamma(size + dim + 4))
 
 
@@ -350,18 +342,26 @@ def block_value(size: Scalar, magnitude: Scalar) -> Scalar:
 def block_slope(pulls: Scalar, loose: Scalar, slopes: Scalar) -> Scalar:
     r"""Error of ⟨g, y - θ⟩ for the slopes g of such a cut, over all y of the simplex.
 
-    The P_k are exact by definition, and similarities differ by 2 at most. What errs are the pulls
-    w_k/τ (at most a share, (p-1)/p, their product, and the product with a rounded 1/τ: 5), the
-    sum P_k - w_k, and three operations with rates, of size 2 at most. The P_k must add up to 1:
-    where a kind of pairs has a fixed similarity (self pairs), its share takes what is missing;
-    elsewhere the largest one does, some 10 roundings of 1/τ.
+    The P_k are exact by definition, and similarities differ by 2 at most. What errs: pulls w_k/τ
+    (a share, (p-1)/p, their product, and the product with a rounded 1/τ: 5). The P_k must add up to
+    1: where a kind of pairs has a fixed similarity (self pairs), its share takes what is missing;
+    elsewhere the largest one does, some 10 of 1/τ. Three times 2 · 5 of Σ|g_k|: slopes
+    along shares (P_k - w_k, a rate, a product, 2 sums; rates of 1 and 2 are exact, others 3/2 at
+    most); the similarities at θ (the same, a sum with a constant, one with 1); residuals, of which
+    g has 2 Σ|g_k| at most (a difference, and a class share of 2 sums and a difference).
 
     Args:
         pulls: Σ w_k/τ over the kinds of pairs whose similarity is not fixed.
         loose: 1/τ where no kind of pairs has a fixed similarity, else 0.
         slopes: Σ |g_k| along the similarities.
     """
-    return 2 * (gamma(5) * pulls + gamma(10) * loose + gamma(8) * slopes)
+    return 2 * (gamma(5) * pulls + gamma(10) * loose + gamma(15) * slopes)
+
+
+def block_excess(sizes: Scalar) -> Scalar:
+    """Error of c - f(θ) + Σ θ_k (r_k - min r) of a cut, over the tilt, relative to the sizes of its
+    parts: a term has a difference, a product and 3 sums; then come 2 sums and a quotient of 2."""
+    return gamma(9) * sizes
 
 
 def block_other(size: int | None, magnitude: Scalar, slopes: Scalar) -> Scalar:
@@ -372,10 +372,10 @@ def block_other(size: int | None, magnitude: Scalar, slopes: Scalar) -> Scalar:
 
 
 def block_end(sizes: Scalar) -> Scalar:
-    """Error of ⟨d, θ⟩ + excess/t, of the direction d: its products with shares, those that the tilt
-    multiplies and divides again, and the sum with a constant of 1; relative to the largest |d_k|
-    but for that constant."""
-    return gamma(12) * jnp.maximum(sizes, 1)
+    """The rest of the error of ⟨d, θ⟩ + excess/t, relative to the largest |d_k|: 2 of rates, 3 of
+    products with shares and their sums, 4 of residuals g - td, 3 of the class share, 2 sums; and of
+    the quantity a factor of 2, a product, and a sum with a rounded constant of 1."""
+    return gamma(20) * jnp.maximum(sizes, 1)
 
 
 def class_program(num_classes: int, size: Scalar) -> Scalar:

@@ -258,17 +258,17 @@ of this package, many small loops rather than a few large ones, run no slower. C
 parts at the same time; each beyond the cores of a small machine only costs time."""
 
 
-WIDE = {"xla_cpu_prefer_vector_width": 512}
+FULL_VECTORS = {"xla_cpu_prefer_vector_width": 512}
 """Besides, for loops that work rather than wait for memory: all of a vector register that there is.
 LLVM takes half of it by default, and these take a quarter longer."""
 
 
 @cache
-def compiler_options(wide: bool = False) -> dict[str, Any] | None:
-    """Those of `OPTIONS`, and of `WIDE`, that the compiler at hand knows; None for its choices."""
+def compiler_options(full_vectors: bool = False) -> dict[str, Any] | None:
+    """Those of `OPTIONS`, and of `FULL_VECTORS`, that the compiler knows; None for its choices."""
     if jax.default_backend() != "cpu":
         return None
-    wanted = OPTIONS | WIDE if wide else OPTIONS
+    wanted = OPTIONS | FULL_VECTORS if full_vectors else OPTIONS
     return {name: value for name, value in wanted.items() if _known({name: value})} or None
 
 
@@ -293,12 +293,12 @@ class Kernel:
         self,
         function: Callable[..., Any],
         static_argnums: tuple[int, ...] = (),
-        wide: bool = False,
+        full_vectors: bool = False,
     ) -> None:
         self.traced = function
         self.static = static_argnums
         self.locks: dict[Any, threading.RLock] = {}
-        self.wide = wide
+        self.full_vectors = full_vectors
         self.ready: dict[Any, Callable[..., Any]] = {}
         ROOM.kernels.add(self)
 
@@ -318,7 +318,7 @@ class Kernel:
         return jax.jit(self.traced, static_argnums=self.static)
 
     def _jitted(self, function: Callable[..., Any]) -> Any:
-        options = compiler_options(self.wide)
+        options = compiler_options(self.full_vectors)
         # Programs are told apart by what is lowered, which should show every argument.
         return jax.jit(
             function, static_argnums=self.static, compiler_options=options, keep_unused=True

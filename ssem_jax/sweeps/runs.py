@@ -156,7 +156,7 @@ def sweep(
         one_thread() if executor is None and len(batches) > 1 else nullcontext(),
         nullcontext(executor) if executor else ThreadPoolExecutor(SHAPES_AT_ONCE) as pool,
     ):
-        waiting = deque(in_turns(batches))
+        waiting = deque(range(len(batches)))
         running: dict[Future, int] = {}
         finished: queue.SimpleQueue[Future] = queue.SimpleQueue()
         lost: Counter[int] = Counter()
@@ -231,18 +231,6 @@ def sweep(
                     keep(running[future], future.result())
             raise
     return join([tables[number] for number in range(len(batches))])
-
-
-def in_turns(batches: list[Problem]) -> list[int]:
-    """The numbers of the batches, the first of every shape before all others: kernels of different
-    shapes compile at the same time."""
-    seen: Counter[Any] = Counter()
-    turns = []
-    for batch in batches:
-        shape = batch.structure.num_embeddings, batch.dim
-        turns.append(seen[shape])
-        seen[shape] += 1
-    return sorted(range(len(batches)), key=turns.__getitem__)
 
 
 class _Peers:

@@ -152,3 +152,13 @@ def test_steps_keep_ties_and_functions_know_it():
 def test_a_lane_whose_ties_depend_on_each_other_is_lost():
     ties = np.array([[[1.0, 2.0, 0.0], [2.0, 4.0, 0.0]], [[1.0, 2.0, 0.0], [0.0, 1.0, 1.0]]])
     assert newton.Untied(ties).lost.tolist() == [True, False]
+
+
+def test_a_lane_that_overflows_or_is_lost_takes_no_step():
+    regular = np.array([[2.0, 0.5, 0.1], [0.5, 1.0, 0.2], [0.1, 0.2, 3.0]])
+    overflown = np.where(np.eye(3) > 0, regular, np.inf)
+    whole = np.stack([regular, regular, np.full((3, 3), np.inf), overflown])
+    right = np.array([1.0, -2.0, 0.5])
+    found = newton._solver(whole.copy(), np.arange(4) == 0)(np.tile(right, (4, 1)))
+    assert np.array_equal(found[[0, 2, 3]], np.zeros((3, 3)))
+    assert np.allclose(regular @ found[1], right)

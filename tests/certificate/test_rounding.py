@@ -15,6 +15,7 @@ from ssem_jax import SupCL
 from ssem_jax.certificate import brackets, certificates, certify_embeddings, dual, rounding
 from ssem_jax.certificate.eigenbound import factored, factored_in_place, lanczos_bound
 from ssem_jax.certificate.rounding import EXP_ULPS, LOG_ULPS, arguments_of, errors_in_ulps
+from ssem_jax.compute.kernels import Kernel
 from ssem_jax.geometry import sphere
 from ssem_jax.losses import WeightedSupCL, gram_loss, tiles
 from ssem_jax.problem import ClassStructure
@@ -51,6 +52,25 @@ def test_a_function_that_is_not_right_certifies_nothing(monkeypatch):
         rounding.check_functions()
     monkeypatch.undo()
     rounding.check_functions()
+
+
+def test_functions_are_checked_as_kernels_compile_them(monkeypatch):
+    """Those of brackets in one piece of code and in full vectors: loops of another kind."""
+    made, compared = [], []
+
+    class Watched(Kernel):
+        def __call__(self, *arguments):
+            made.append(self.full_vectors)
+            return super().__call__(*arguments)
+
+    monkeypatch.setattr(rounding, "Kernel", Watched)
+    monkeypatch.setattr(rounding, "_compare", lambda *given: compared.append(given[2:]))
+    rounding._check_functions.__wrapped__("here")
+    for exp, log in compared:
+        assert exp(jnp.zeros(3))[2] == 1
+        assert log(jnp.ones(3))[2] == 0
+    assert len(compared) == 3
+    assert made == [False, False, True, True]
 
 
 def test_gamma_is_the_count_of_roundings():
@@ -215,10 +235,10 @@ def test_a_cut_counts_the_pulls_of_pairs_that_can_move(monkeypatch, shape, self_
     loss, seen = SupCL(0.3, 0.5, self_pairs), []
     structure = ClassStructure.balanced(*shape)
     blocks = loss.prepare_blocks(structure)
-    monkeypatch.setattr(rounding, "block_slope", lambda *counts: seen.append(counts) or 0.0)
-    monkeypatch.setattr(rounding, "block_value", lambda *counts: seen.append(counts) or 0.0)
+    monkeypatch.setattr(rounding, "block_slope", lambda *counts: seen.append(counts) or 2.0)
+    monkeypatch.setattr(rounding, "block_value", lambda *counts: seen.append(counts) or 3.0)
     slopes = tuple(map(jnp.asarray, (1.0, 2.0, -3.0)))
-    brackets._margin_of_contrast(loss, blocks)(jnp.asarray(1.0), slopes)
+    assert brackets._margin_of_contrast(loss, blocks)(jnp.asarray(1.0), slopes) == 5
     num_pairs, logarithms = seen[0]
     assert num_pairs == structure.num_embeddings
     assert logarithms == (9 if self_pairs == "decouple" else 1)
@@ -377,12 +397,13 @@ LEDGER = [
     (rounding.block_value(1, 1.0), 17 + 12),
     (rounding.block_slope(1.0, 0.0, 0.0), 10),
     (rounding.block_slope(0.0, 1.0, 0.0), 20),
-    (rounding.block_slope(0.0, 0.0, 1.0), 16),
+    (rounding.block_slope(0.0, 0.0, 1.0), 30),
+    (rounding.block_excess(1.0), 9),
     (rounding.block_other(None, 1.0, 0.0), 64),
     (rounding.block_other(None, 0.0, 1.0), 128),
     (rounding.block_other(10, 1.0, 0.0), 164),
-    (rounding.block_end(3.0), 36),
-    (rounding.block_end(0.5), 12),
+    (rounding.block_end(3.0), 60),
+    (rounding.block_end(0.5), 20),
     (rounding.class_program(3, 10), 30 + 3 * LOG),
     (rounding.orbit_value(12, 4, 1.0, 0.0, 0.0), 20),
     (rounding.orbit_value(12, 4, 0.0, 1.0, 0.0), 16),

@@ -521,7 +521,7 @@ def test_values_and_minorants_are_right_to_their_margins(temperature):
 def test_a_wrong_numpy_is_refused(monkeypatch):
     monkeypatch.setattr(rounding, "errors_in_ulps", lambda *_: np.array([7.0]))
     with pytest.raises(ValueError, match=r"exp of NumPy errs by 7 .* Use another version of NumPy"):
-        rounding._check_numpy.__wrapped__()
+        rounding.check_numpy.__wrapped__()
 
 
 # -------------------------------------------------------------------------------------- refusals

@@ -338,18 +338,30 @@ def test_every_statement_has_its_verdict_on_record():
     assert stated == VERDICTS
 
 
-def test_nothing_is_beaten_by_a_value_of_a_wide_gap(monkeypatch):
-    """The matrix of such a value may be out of bounds by as much as it seems to win."""
-    candidates = [kini2024.with_means(np.eye(4), bound=False, optimal=True)]
+@pytest.mark.parametrize(
+    ("optimal", "below", "gap", "verdict"),
+    [
+        (True, 0.0, 0.0, "proven"),
+        (True, 1e-6, 0.0, "refuted"),
+        (True, 1e-6, 1e-7, "undecided"),  # the matrix may be out of bounds by as much
+        (True, 0.0, 1e-7, "undecided"),
+        (True, 5e-10, 9e-10, "undecided"),  # beaten by no more than a gap may be
+        (False, 1e-6, 0.0, "proven"),
+        (False, 0.0, 0.0, "refuted"),
+        (False, 0.0, 1e-7, "undecided"),
+        (False, 1e-6, 1e-7, "undecided"),
+    ],
+)
+def test_a_candidate_is_weighed_against_both_bounds(monkeypatch, optimal, below, gap, verdict):
+    candidates = [kini2024.with_means(np.eye(4), bound=False, optimal=optimal)]
     (_, loss, gram, *_) = candidates[0]
-    low = float(loss.value(gram)) - 1e-6
-    for gap, against in ((1e-7, False), (0.0, True)):
-        solved = SimpleNamespace(value=low, lower=low - gap, gap=gap)
-        monkeypatch.setattr(cells, "solve_program", lambda _, solved=solved: solved)
-        proof = cells.weighed(candidates)
-        assert not proof.proven
-        assert bool(proof.refuted) == against
-        assert bool(proof.undecided) != against
+    value = float(loss.value(gram)) - below
+    solved = SimpleNamespace(value=value, lower=value - gap, gap=gap)
+    monkeypatch.setattr(cells, "solve_program", lambda _: solved)
+    proof = cells.weighed(candidates)
+    told = {"proven": proof.proven, "refuted": proof.refuted, "undecided": proof.undecided}
+    assert [name for name, said in told.items() if said] == [verdict]
+    assert proof.gaps == (gap,)
 
 
 @pytest.mark.slow

@@ -278,6 +278,23 @@ def test_threads_that_waited_for_a_compilation_work_at_the_same_time(monkeypatch
         assert list(pool.map(kernel, [1.0, 2.0, 3.0])) == [1, 2, 3]
 
 
+def test_nobody_else_compiles_the_same_program(monkeypatch):
+    monkeypatch.setattr(programs, "FOLDER", None)
+    kernel: Any = Kernel(lambda number: number)
+    entered = []
+
+    def function(number):
+        entered.append(number)
+        if len(entered) == 1:
+            time.sleep(0.2)
+            assert len(entered) == 1
+        return number
+
+    kernel.function = function
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(kernel, [1.0, 2.0, 3.0])) == [1, 2, 3]
+
+
 def test_programs_of_different_shapes_compile_at_the_same_time():
     """Both threads meet where a first call is made, or the barrier breaks."""
     kernel: Any = Kernel(lambda numbers: numbers)
@@ -430,6 +447,8 @@ def test_kernels_compile_with_the_options_that_the_compiler_knows(monkeypatch, o
     kernels.compiler_options.cache_clear()
     try:
         assert kernels.compiler_options() == known
+        whole = kernels.compiler_options(full_vectors=True)
+        assert whole == (known or {}) | kernels.FULL_VECTORS
         assert Kernel(jnp.negative)(2.0) == -2
     finally:
         kernels.compiler_options.cache_clear()

@@ -221,33 +221,65 @@ def test_forward_and_reverse_derivatives_agree_in_every_argument():
     np.testing.assert_allclose(forward, reverse, rtol=INVARIANCE)
 
 
-@pytest.mark.parametrize(("self_pairs", "mean"), CONVENTIONS)
-def test_hessian_products_of_the_rule_are_those_of_the_loss_as_it_is_written(self_pairs, mean):
-    """With masks, and with anchors of one instance that have no positive; in α and τ as well."""
-    structure = ClassStructure((3, 1, 2), 2)
-    loss = SupCL(0.3, 0.2, self_pairs, mean)
-    gram, towards = random_gram(structure), random_gram(structure, seed=4)
-    form = loss.softmax(loss.prepare(structure))
+def written(gram, weights, held, tau):
+    """The softmax contrast as it stands, for JAX to differentiate."""
+    largest = jnp.max(jnp.where(held > 0, gram, -1), axis=1, keepdims=True)
+    apart = gram - jax.lax.stop_gradient(largest)
+    total = jnp.sum(held * jnp.exp(jnp.where(held > 0, apart / tau, 0)), axis=1)
+    logs = jnp.sum(weights, axis=1) * jnp.log(jnp.where(total > 0, total, 1))
+    return jnp.sum(logs) - jnp.sum(weights * apart / tau)
 
-    def written(gram, weights, held, tau):
-        largest = jnp.max(jnp.where(held > 0, gram, -1), axis=1, keepdims=True)
-        apart = gram - jax.lax.stop_gradient(largest)
-        total = jnp.sum(held * jnp.exp(jnp.where(held > 0, apart / tau, 0)), axis=1)
-        logs = jnp.sum(weights, axis=1) * jnp.log(jnp.where(total > 0, total, 1))
-        return jnp.sum(logs) - jnp.sum(weights * apart / tau)
 
-    along = (towards, *(0.1 * jnp.ones_like(each) for each in form))
-    for tangents in (along, (towards, *(jnp.zeros_like(each) for each in form))):
+def check_products(gram, form, towards):
+    """Second derivatives of the rule, along all arguments and along each alone that is no mask,
+    against those of `written`."""
+    every = (towards, *(0.1 * jnp.ones_like(each) for each in form))
+    several = (every, (towards, *(jnp.zeros_like(each) for each in form)))
+    for tangents in several:
         found, wanted = (
             jax.jvp(jax.grad(function, argnums=(0, 1, 2, 3)), (gram, *form), tangents)[1]
             for function in (softmax_contrast, written)
         )
         for one, other in zip(found, wanted, strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
-    product = jax.jvp(lambda gram: jax.grad(softmax_contrast)(gram, *form), (gram,), (towards,))
-    wanted = jax.jvp(lambda gram: jax.grad(written)(gram, *form), (gram,), (towards,))
-    np.testing.assert_allclose(product[1], wanted[1], rtol=1e-12, atol=1e-13)
-    assert np.abs(product[1]).max() > 0.01
+    products = []
+    for place in (0, 1, 3):
+        found, wanted = (
+            jax.jvp(
+                lambda one, place=place, function=function: jax.grad(function)(
+                    *(one if place == k else each for k, each in enumerate((gram, *form)))
+                ),
+                ((gram, *form)[place],),
+                (every[place],),
+            )[1]
+            for function in (softmax_contrast, written)
+        )
+        np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-13)
+        products.append(np.abs(found).max())
+    return products
+
+
+@pytest.mark.parametrize(("self_pairs", "mean"), CONVENTIONS)
+def test_hessian_products_of_the_rule_are_those_of_the_loss_as_it_is_written(self_pairs, mean):
+    """With masks; in α and τ as well, and in each alone."""
+    structure = ClassStructure((3, 1, 2), 2)
+    loss = SupCL(0.3, 0.2, self_pairs, mean)
+    gram, towards = random_gram(structure), random_gram(structure, seed=4)
+    products = check_products(gram, loss.softmax(loss.prepare(structure)), towards)
+    assert min(products) > 0.01
+
+
+def test_rows_that_count_nothing_have_derivatives():
+    """Anchors without a positive, and rows without a denominator, too."""
+    structure = ClassStructure((3, 1, 2))
+    loss = SupCL(0.0, 0.2, "exclude")
+    gram, towards = random_gram(structure), random_gram(structure, seed=4)
+    weights, held, tau = loss.softmax(loss.prepare(structure))
+    assert not weights[3].any()
+    for denominators in (held, held.at[3].set(0)):
+        products = check_products(gram, (weights, denominators, tau), towards)
+        assert np.isfinite(products).all()
+        assert softmax_contrast(gram, weights, denominators, tau) > 0
 
 
 # ----------------------------------------------------------------------- convexity, invariances

@@ -340,6 +340,48 @@ def test_no_descent_searches_in_the_rounding_of_its_gradient():
     assert np.max(certify(found).gap) <= CERTIFIED
 
 
+def test_a_descent_ends_where_steps_promise_only_rounding():
+    """At once where the gradient is near its rounding, else at the third in a row; and not while
+    steps promise more, or the gradient is halved."""
+    points = normalize(jnp.eye(4)[:, :3] + 0.3)
+
+    def value(gram):
+        return jnp.sum(jnp.exp(gram))
+
+    begun = newton.begin_run(value, points)
+    norm = begun.point.gradient_norm
+    near, far = norm / (0.1 * newton.NOISE_GRADIENT), norm / (10 * newton.NOISE_GRADIENT)
+
+    def after(run, decrease, *, halved=False):
+        """The run after a step that promises so much."""
+        step = -begun.point.gradient * decrease / norm**2
+        cg = newton.begin_cg(run.point)._replace(step=step)
+        run = run._replace(point=begun.point, best_norm=10 * norm if halved else norm)
+        return newton.take_step(value, run, cg, 0.0)
+
+    faint, real = 0.1 * newton.NOISE_DECREASE, 10 * newton.NOISE_DECREASE
+    assert after(begun._replace(scale=near), faint).done
+    assert not after(begun._replace(scale=near), real).done
+    assert not after(begun._replace(scale=near), faint, halved=True).done
+    run, stagnant = begun._replace(scale=far), []
+    for decrease, halved in ((faint, False), (real, False), (faint, True), *[(faint, False)] * 3):
+        assert not run.done
+        run = after(run, decrease, halved=halved)
+        stagnant.append(int(run.stagnant))
+        assert run.best_norm == pytest.approx(norm)
+    assert stagnant == [1, 0, 0, 1, 2, 3]
+    assert run.done
+    slower = after(begun._replace(scale=far), faint)
+    assert slower.best_norm == norm
+    kept = newton.take_step(
+        value,
+        begun._replace(best_norm=0.7 * norm),
+        newton.begin_cg(begun.point)._replace(step=-1e-9 * begun.point.gradient),
+        0.0,
+    )
+    assert kept.best_norm == 0.7 * norm
+
+
 def test_first_steps_are_wide_where_every_embedding_has_room():
     """In two dimensions one ended a cell of `ssem verify` in a wrong one."""
     for dim, radius in ((12, 12**0.5), (11, 12**0.5), (10, 1), (2, 1)):

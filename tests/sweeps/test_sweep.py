@@ -734,10 +734,3 @@ def test_a_part_that_a_stopped_process_holds_is_taken_over(tmp_path, monkeypatch
     first, second = [record.getMessage() for record in caplog.records]
     assert f"part-00000.parquet is held by {name}; it is waited for, and after 0 s" in first
     assert f"part-00000.parquet was held by {name} for 1 s; it is computed here." in second
-
-
-def test_the_first_batches_of_all_shapes_come_before_further_ones():
-    """Their kernels compile at the same time."""
-    large, small = (sx.ClassStructure.balanced(2, size) for size in (3, 2))
-    batches = [sx.Problem(each, 5, SupCL(0.5, 0.5)) for each in (large, large, small, large, small)]
-    assert runs.in_turns(batches) == [0, 2, 1, 4, 3]
