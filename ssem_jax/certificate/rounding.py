@@ -38,7 +38,8 @@ import numpy as np
 from flint import arb, ctx
 from jaxtyping import Array, Float
 
-from ssem_jax.compute.kernels import Kernel, default_device, in_one_piece
+from ssem_jax.compute.kernels import Kernel, default_device
+from ssem_jax.compute.pieces import in_one_piece
 from ssem_jax.problem.arrays import AnyArray
 
 UNIT = 2.0**-53

@@ -34,7 +34,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jax.experimental.xla_metadata import set_xla_metadata
 from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 from jaxtyping import Array
 from threadpoolctl import threadpool_limits
@@ -407,23 +406,6 @@ def traced(function: Callable[..., Any], *arguments: Any) -> tuple[Callable[...,
         return jax.tree.unflatten(tree, of_leaves(*jax.tree.leaves(given)))
 
     return call, shapes
-
-
-def in_one_piece(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function` compiled to one piece of code on a CPU, with all the loops that it runs.
-
-    XLA makes a task of every loop over arrays, and handing out a task takes as long as working
-    through a hundred numbers. It does so itself with loops over a few bytes; this asks for it by
-    the mark that it gives those, and where XLA does not know the mark nothing changes. For
-    elementwise functions and loops of them alone: no task is shared by threads, or calls LAPACK.
-    """
-    marked = jax.jit(function)
-
-    def call(*arguments: Any) -> Any:
-        with set_xla_metadata(inlineable="false", xla_cpu_small_call="true"):
-            return marked(*arguments)
-
-    return call
 
 
 def map_first(count: Array | int, function: Callable[..., Any], *arrays: Any) -> Any:

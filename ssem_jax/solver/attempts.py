@@ -62,6 +62,7 @@ from ssem_jax.problem.validation import (
 from ssem_jax.solver.escape import leave_saddle
 from ssem_jax.solver.lockstep import attempt_lanes, descend
 from ssem_jax.solver.newton import DUAL_TOLERANCE, EPS, GRADIENT_TOLERANCE, trust_region
+from ssem_jax.solver.objective import of_loss
 from ssem_jax.solver.walk import Left, Outcome, Start, Walk, begin_walk, go_on
 
 SPREAD_LOSS = SupCL(alpha=1.0, temperature=0.5)
@@ -80,11 +81,9 @@ def _attempt(loss: GramLoss, prepared: Any, start: Start, num_stages: Array) -> 
     def body(walk: Walk) -> Walk:
         heated = loss.heated((walk.stage + 1) / num_stages)
 
-        def value(gram: Array) -> Array:
-            return heated.value(gram, prepared)
-
-        run = trust_region(value, walk.outcome.embeddings, GRADIENT_TOLERANCE, wide=True)
-        return go_on(walk, run, Left(*leave_saddle(value, run.point)))
+        objective = of_loss(heated, prepared)
+        run = trust_region(objective, walk.outcome.embeddings, GRADIENT_TOLERANCE, wide=True)
+        return go_on(walk, run, Left(*leave_saddle(objective.value, run.point)))
 
     walk = jax.lax.while_loop(lambda walk: walk.stage < num_stages, body, begin_walk(start))
     return walk.outcome
@@ -107,7 +106,7 @@ def _spread_chunk(prepared: Any, points: Array, count: Array) -> Start:
     """The first `count` starts of a chunk, spread out: at the optimum of the uniformity loss."""
 
     def spread(start: Array) -> Start:
-        run = trust_region(lambda gram: SPREAD_LOSS.value(gram, prepared), start, SPREAD_TOLERANCE)
+        run = trust_region(of_loss(SPREAD_LOSS, prepared), start, SPREAD_TOLERANCE)
         return Start(run.point.embeddings, run.iterations, run.products)
 
     return map_first(count, spread, points)

@@ -22,7 +22,7 @@ from oracles import (
 from ssem_jax.balls import enclosures
 from ssem_jax.geometry import Similarities, block_gram
 from ssem_jax.losses import SupCL, SupCon, WeightedSupCL, decoupled_contrast, info_nce
-from ssem_jax.losses.contrast import softmax_contrast
+from ssem_jax.losses.contrast import softmax_change, softmax_contrast, softmax_slope
 from ssem_jax.losses.positives import weight_of
 from ssem_jax.problem import ClassStructure
 
@@ -222,7 +222,7 @@ def test_forward_and_reverse_derivatives_agree_in_every_argument():
 
 
 @pytest.mark.parametrize(("self_pairs", "mean"), CONVENTIONS)
-def test_hessian_products_of_the_rule_are_those_of_the_loss_as_it_is_written(self_pairs, mean):
+def test_slopes_and_their_changes_are_those_of_the_loss_as_it_is_written(self_pairs, mean):
     """With masks, and with anchors of one instance that have no positive; in α and τ as well."""
     structure = ClassStructure((3, 1, 2), 2)
     loss = SupCL(0.3, 0.2, self_pairs, mean)
@@ -236,18 +236,21 @@ def test_hessian_products_of_the_rule_are_those_of_the_loss_as_it_is_written(sel
         logs = jnp.sum(weights, axis=1) * jnp.log(jnp.where(total > 0, total, 1))
         return jnp.sum(logs) - jnp.sum(weights * apart / tau)
 
-    along = (towards, *(0.1 * jnp.ones_like(each) for each in form))
-    for tangents in (along, (towards, *(jnp.zeros_like(each) for each in form))):
-        found, wanted = (
-            jax.jvp(jax.grad(function, argnums=(0, 1, 2, 3)), (gram, *form), tangents)[1]
-            for function in (softmax_contrast, written)
-        )
-        for one, other in zip(found, wanted, strict=True):
-            np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
-    product = jax.jvp(lambda gram: jax.grad(softmax_contrast)(gram, *form), (gram,), (towards,))
+    value, slope, repelled = softmax_slope(gram, *form)
+    weights, _, tau = form
+    change = softmax_change(repelled, jnp.sum(weights, axis=1), tau, towards)
     wanted = jax.jvp(lambda gram: jax.grad(written)(gram, *form), (gram,), (towards,))
-    np.testing.assert_allclose(product[1], wanted[1], rtol=1e-12, atol=1e-13)
-    assert np.abs(product[1]).max() > 0.01
+    assert float(value) == pytest.approx(float(written(gram, *form)), rel=1e-14)
+    np.testing.assert_allclose(slope, wanted[0], rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(change, wanted[1], rtol=1e-12, atol=1e-13)
+    assert np.abs(change).max() > 0.01
+    along = (towards, *(0.1 * jnp.ones_like(each) for each in form))
+    found, wanted = (
+        jax.jvp(jax.grad(function, argnums=(0, 1, 2, 3)), (gram, *form), along)[1]
+        for function in (softmax_contrast, written)
+    )
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
 
 
 # ----------------------------------------------------------------------- convexity, invariances

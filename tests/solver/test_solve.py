@@ -23,6 +23,7 @@ from ssem_jax.problem import (
     pytree_dataclass,
 )
 from ssem_jax.solver import attempts, escape, newton, solve
+from ssem_jax.solver.objective import of_function, of_loss
 
 CERTIFIED = 1e-9
 """The gap that verification asks for; the worst seen on the grids here is 2e-12."""
@@ -342,9 +343,10 @@ def test_no_descent_searches_in_the_rounding_of_its_gradient():
 
 def test_first_steps_are_wide_where_every_embedding_has_room():
     """In two dimensions one ended a cell of `ssem verify` in a wrong one."""
+    summed = of_function(lambda gram: jnp.sum(gram**2))
     for dim, radius in ((12, 12**0.5), (11, 12**0.5), (10, 1), (2, 1)):
         points = jnp.eye(12)[:, :dim] + 0.1
-        run = newton.begin_run(lambda gram: jnp.sum(gram**2), normalize(points), wide=True)
+        run = newton.begin_run(summed, normalize(points), wide=True)
         assert run.radius == pytest.approx(radius)
 
 
@@ -427,10 +429,7 @@ def test_the_kept_outcome_belongs_to_its_numbers():
     for cell in range(24):
         loss = SupCL(float(np.linspace(0.6, 0.9, 24)[cell]), 0.3)
         prepared = loss.prepare(TWELVE)
-        point = newton.evaluate(
-            lambda gram, loss=loss, prepared=prepared: loss.value(gram, prepared),
-            solution.embeddings[cell],
-        )
+        point = newton.evaluate(of_loss(loss, prepared), solution.embeddings[cell])
         assert abs(point.value - solution.value[cell]) <= VALUE
         assert abs(point.gradient_norm - solution.gradient_norm[cell]) <= VALUE
 
@@ -503,7 +502,7 @@ def test_embeddings_beyond_a_saddle_are_better(monkeypatch, limit):
     def value(gram):
         return loss.value(gram, prepared)
 
-    point = newton.evaluate(value, jnp.asarray(collapsed))
+    point = newton.evaluate(of_function(value), jnp.asarray(collapsed))
     assert point.gradient_norm < VALUE
     beyond, violation, moved = escape.leave_saddle(value, point)
     assert bool(moved)
@@ -515,7 +514,7 @@ def test_embeddings_beyond_a_saddle_are_better(monkeypatch, limit):
     assert np.ptp(within) < 1e-9
     # A certified point is left alone.
     solution = solve(Problem(TWELVE, DIM, loss), jax.random.key(0))
-    there = newton.evaluate(value, solution.embeddings)
+    there = newton.evaluate(of_function(value), solution.embeddings)
     unmoved, violation, moved = escape.leave_saddle(value, there)
     assert not bool(moved)
     assert violation == 0
