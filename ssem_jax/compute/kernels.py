@@ -36,7 +36,7 @@ import numpy as np
 from jax.core import Tracer
 from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 from jaxtyping import Array
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from ssem_jax.compute import programs
 from ssem_jax.problem.arrays import AnyArray
@@ -103,16 +103,22 @@ WORTH_THREADS = 512
 than it works, and as busily: the program of ten classes took 25 times the processor's time."""
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """A `with` block, or a function, in which BLAS and LAPACK have one thread each.
+@cache
+def _linear_algebra() -> ThreadpoolController:
+    """The libraries of this process: to look for them takes as long as to solve three small cells.
 
     XLA hands its LAPACK calls to SciPy's library, and loads it at the first of them. A library
     that is not there yet is not limited: the first kernel of a process would spin on every core.
     """
     import scipy.linalg  # noqa: F401 (loads it)
 
-    with threadpool_limits(1, user_api="blas"):
+    return ThreadpoolController()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """A `with` block, or a function, in which BLAS and LAPACK have one thread each."""
+    with _linear_algebra().limit(limits=1, user_api="blas"):
         yield
 
 

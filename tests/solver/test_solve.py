@@ -328,6 +328,53 @@ def test_simplexes_and_gaussian_starts_end_at_the_same_minima():
         assert np.median(simplex.products) <= np.median(gaussian.products) / 2
 
 
+def test_simplexes_lie_at_random():
+    """In three dimensions every coordinate of a point of Haar's measure is uniform in [-1, 1], and
+    half of all frames are left-handed; so for each cell, though one rotation is drawn for all."""
+    size, ids = 600, np.arange(4)
+    drawn = [
+        attempts._random_simplexes(jax.random.key(seed), np.array([seed, 7], np.uint32), ids, 4, 3)[
+            0
+        ]
+        for seed in range(size)
+    ]
+    points = np.stack(drawn)
+    assert np.allclose(points @ points.mT, (4 * np.eye(4) - 1) / 3, rtol=0, atol=1e-14)
+    uniform = (np.arange(size) + 0.5) * 2 / size - 1
+    for cell in range(2):
+        assert np.abs(np.sort(points[:, cell], axis=0) - uniform[:, None, None]).max() <= 0.2
+        assert abs(np.mean(np.linalg.det(points[:, cell, :3]) > 0) - 0.5) <= 0.08
+    apart = np.linalg.norm(points[:, 0] - points[:, 1], axis=(1, 2))
+    assert np.min(apart) > 1e-3
+    assert np.mean(apart) > 1
+
+
+def test_hessian_products_take_the_softmaxes_of_the_gradient():
+    """They are those of the loss as JAX differentiates it, also where a subclass has its own."""
+
+    class Shifted(SupCL):
+        convex = True
+
+        def value(self, gram, prepared):
+            return super().value(gram, prepared) + 0.1 * jnp.sum(gram**2)
+
+    rng = np.random.default_rng(0)
+    points = normalize(rng.normal(size=(12, 5)))
+    towards = jnp.asarray(rng.normal(size=(12, 5)))
+    for loss, simple in ((SupCL(0.3, 0.2), True), (Shifted(0.3, 0.2), False)):
+        prepared = loss.prepare(TWELVE)
+        objective = of_loss(loss, prepared)
+        assert objective.simple is simple
+        written = of_function(lambda gram, loss=loss, held=prepared: loss.value(gram, held))
+        products, gradients = [], []
+        for one in (objective, written):
+            point = newton.evaluate(one, points)
+            gradients.append(point.gradient)
+            products.append(newton.hessian_at(one, point)(towards))
+        assert np.allclose(*gradients, rtol=0, atol=1e-14)
+        assert np.allclose(*products, rtol=1e-12, atol=1e-13)
+
+
 def test_no_descent_searches_in_the_rounding_of_its_gradient():
     """Twelve shrunken steps at one to six roundings made tens of products each, in every third
     cell: 37 in one of these; and the first steps only widened their radius."""
