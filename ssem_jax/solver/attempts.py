@@ -159,7 +159,7 @@ def _random_simplexes(
     turned = normalize(simplex_etf(num_instances, room, key))[instance_ids]
     keys = _cell_keys(key, hashes, 0)  # these are the first starts
     axes = jax.vmap(lambda one: random_points(one, 1, room)[0])(keys)
-    points = turned - (2 * axes @ turned.T)[:, :, None] * axes[:, None, :]
+    points = turned[None] - (2 * axes @ turned.T)[:, :, None] * axes[:, None, :]
     if dim == room:
         return points, None
     across = jax.random.normal(jax.random.fold_in(key, 1), (dim, room), float)

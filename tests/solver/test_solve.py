@@ -332,10 +332,9 @@ def test_simplexes_lie_at_random():
     """In three dimensions every coordinate of a point of Haar's measure is uniform in [-1, 1], and
     half of all frames are left-handed; so for each cell, though one rotation is drawn for all."""
     size, ids = 600, np.arange(4)
+    hashes = np.arange(2 * size, dtype=np.uint32).reshape(size, 2)
     drawn = [
-        attempts._random_simplexes(jax.random.key(seed), np.array([seed, 7], np.uint32), ids, 4, 3)[
-            0
-        ]
+        attempts._random_simplexes(jax.random.key(seed), hashes[seed], ids, 4, 3)[0]
         for seed in range(size)
     ]
     points = np.stack(drawn)
