@@ -282,12 +282,12 @@ WRITTEN: tuple[tuple[str, str, str], ...] = (
         "most = reduce(jnp.maximum, direction)",
     ),
     ("reduced", "near & (local.value <= level)", "near"),
-    # The softmax and its rule.
+    # The softmax, and how it changes.
     ("losses", "jnp.where(count > 0, gap, jnp.inf)", "gap + 0 * count"),
-    ("losses", "if all(still[1:]):", "if any(still[1:]):"),
+    ("losses", "repelled - positives * rate, repelled", "repelled, repelled"),
     ("losses", "(tangent * (1 / temperature) - sums[:, None])", "tangent / temperature"),
     ("losses", "jnp.where(anchors != 0, anchors, 1)", "anchors"),
-    ("losses", "return weighed, jnp.where(total > 0, total, 1)", "return weighed, total"),
+    ("losses", "    total = jnp.where(total > 0, total, 1)\n", ""),
     # Descents, and lanes of the interior method.
     (
         "solve",

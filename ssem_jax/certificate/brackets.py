@@ -61,7 +61,8 @@ from ssem_jax.certificate.barrier import (
     upper_bound,
     with_class,
 )
-from ssem_jax.compute.kernels import Kernel, batched, each, in_one_piece, map_first
+from ssem_jax.compute.kernels import Kernel, batched, each, map_first
+from ssem_jax.compute.pieces import in_one_piece
 from ssem_jax.geometry.shares import VarianceSimplex
 from ssem_jax.geometry.similarities import Similarities
 from ssem_jax.losses.base import PROVEN, GramLoss, convexity_of, has_block_form

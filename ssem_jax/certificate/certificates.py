@@ -101,16 +101,24 @@ def _variances(
     embeddings: Float[np.ndarray, "B N d"], structure: ClassStructure
 ) -> Float[np.ndarray, "B 4"]:
     """The variances of every cell, on the host: a kernel would be one of each structure."""
-    sizes, views = np.asarray(structure.sizes), structure.num_views
-    size, _, dim = embeddings.shape
-    instances = embeddings.reshape(size, -1, views, dim).mean(axis=2)
-    first = np.cumsum(sizes) - sizes
-    classes = np.add.reduceat(instances, first, axis=1) / sizes[:, None]
-    mean = instances.mean(axis=1, keepdims=True)
-    around_instances = embeddings - np.repeat(instances, views, axis=1)
-    classes = np.repeat(classes, sizes, axis=1)
-    each = (around_instances, instances - classes, classes - mean, mean)
-    return np.stack([np.sum(part**2, axis=(1, 2)) / part.shape[1] for part in each], axis=1)
+    sizes, count = np.asarray(structure.sizes), structure.total_instances
+    views = embeddings.reshape(len(embeddings), count, structure.num_views, -1)
+    instances = views.mean(axis=2) if structure.num_views > 1 else embeddings
+    classes = np.add.reduceat(instances, np.cumsum(sizes) - sizes, axis=1) / sizes[:, None]
+    mean = instances.mean(axis=1)
+
+    def squares(parts: np.ndarray) -> np.ndarray:
+        return np.einsum("b...k,b...k->b...", parts, parts)
+
+    return np.stack(
+        [
+            squares(views - instances[:, :, None]).mean(axis=(1, 2)),
+            squares(instances - np.repeat(classes, sizes, axis=1)).mean(axis=1),
+            squares(classes - mean[:, None]) @ (sizes / count),
+            squares(mean),
+        ],
+        axis=1,
+    )
 
 
 def certify(solution: Solution, key: Seed | None = None) -> Certificate:
@@ -342,7 +350,8 @@ def _certify(
     def bound(cells: np.ndarray, count: Array) -> tuple[Dual, np.ndarray]:
         points = embeddings[cells]
         if num_points <= DENSE_LIMIT:
-            found = bound_chunk(_cell(plain, cells), prepared, points, count)
+            chosen = jax.tree.map(lambda leaf: leaf[cells], plain)
+            found = bound_chunk(chosen, prepared, points, count)
         else:
             found = jax.tree.map(lambda *one: jnp.stack(one), *map(bound_one, cells[: int(count)]))
         return found, _variances(points, structure)

@@ -30,7 +30,7 @@ from ssem_jax.compute.kernels import (
 )
 from ssem_jax.geometry.sphere import normalize
 from ssem_jax.losses.base import PROVEN, GramLoss, convexity_of
-from ssem_jax.losses.contrast import ClassContrast
+from ssem_jax.losses.contrast import ClassContrast, softmax_of
 from ssem_jax.losses.supcl import SupCL
 from ssem_jax.losses.tiles import BlockDual, blockwise_dual, blockwise_value
 from ssem_jax.problem.arrays import AnyArray
@@ -76,17 +76,6 @@ class _Minorant(NamedTuple):
     value_rounding: rounding.Scalar
     slope: Array  # M
     lower: Array  # c - Σλ, all margins but those of the multipliers taken off
-
-
-def softmax_of(loss: GramLoss, prepared: Any) -> tuple[Array, Array, Array] | None:
-    """The softmax form of a loss, unless a subclass has replaced the value that it stands for."""
-
-    def owner(name: str) -> type:
-        return next(kind for kind in type(loss).__mro__ if name in vars(kind))
-
-    if all(issubclass(owner("softmax"), owner(name)) for name in ("value", "from_gram")):
-        return loss.softmax(prepared)
-    return None
 
 
 def _stochastic(scores: Float[Array, "N N"], total: Float[Array, " N"]) -> Float[Array, "N N"]:

@@ -38,7 +38,8 @@ import numpy as np
 from flint import arb, ctx
 from jaxtyping import Array, Float
 
-from ssem_jax.compute.kernels import Kernel, default_device, in_one_piece
+from ssem_jax.compute.kernels import Kernel, default_device
+from ssem_jax.compute.pieces import in_one_piece
 from ssem_jax.problem.arrays import AnyArray
 
 UNIT = 2.0**-53
@@ -76,8 +77,7 @@ def row_sums(matrix: Float[AnyArray, "N M"]) -> Float[Array, " N"]:
 # ------------------------------------------------------------------------------ exp and logarithm
 
 CHECKED_ARGUMENTS = 499
-"""Arguments of each function that are compared with balls before anything is certified: a prime,
-so that loops over vectors leave a remainder; some milliseconds."""
+"""Arguments of each function compared with balls: a prime, so that vectors leave a remainder."""
 
 
 def arguments_of(name: str, count: int, seed: int = 0) -> np.ndarray:

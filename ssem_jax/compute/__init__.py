@@ -32,8 +32,9 @@ Where JAX finds an accelerator, the cells of a chunk are solved and certified si
 chunks are of thousands: `ssem_jax.solve` of a large grid keeps a GPU busy (a part of a sweep has
 256 cells, which is less than it could take). `SSEM_BATCHED` (1 or 0) overrides the platform.
 
-Files: kernels, workers (executors), cache, programs (compiled kernels that another process finds),
-identity (what a stored result is of), sizes (what a computation would take).
+Files: kernels, pieces (of code, with all their loops), workers (executors), cache, programs
+(compiled kernels that another process finds), identity (what a stored result is of), sizes (what a
+computation would take).
 """
 
 from ssem_jax.compute.cache import set_up_jax as set_up_jax

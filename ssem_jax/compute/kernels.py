@@ -34,10 +34,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jax.experimental.xla_metadata import set_xla_metadata
 from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 from jaxtyping import Array
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from ssem_jax.compute import programs
 from ssem_jax.problem.arrays import AnyArray
@@ -104,16 +103,22 @@ WORTH_THREADS = 512
 than it works, and as busily: the program of ten classes took 25 times the processor's time."""
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """A `with` block, or a function, in which BLAS and LAPACK have one thread each.
+@cache
+def _linear_algebra() -> ThreadpoolController:
+    """The libraries of this process: to look for them takes as long as to solve three small cells.
 
     XLA hands its LAPACK calls to SciPy's library, and loads it at the first of them. A library
     that is not there yet is not limited: the first kernel of a process would spin on every core.
     """
     import scipy.linalg  # noqa: F401 (loads it)
 
-    with threadpool_limits(1, user_api="blas"):
+    return ThreadpoolController()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """A `with` block, or a function, in which BLAS and LAPACK have one thread each."""
+    with _linear_algebra().limit(limits=1, user_api="blas"):
         yield
 
 
@@ -407,23 +412,6 @@ def traced(function: Callable[..., Any], *arguments: Any) -> tuple[Callable[...,
         return jax.tree.unflatten(tree, of_leaves(*jax.tree.leaves(given)))
 
     return call, shapes
-
-
-def in_one_piece(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function` compiled to one piece of code on a CPU, with all the loops that it runs.
-
-    XLA makes a task of every loop over arrays, and handing out a task takes as long as working
-    through a hundred numbers. It does so itself with loops over a few bytes; this asks for it by
-    the mark that it gives those, and where XLA does not know the mark nothing changes. For
-    elementwise functions and loops of them alone: no task is shared by threads, or calls LAPACK.
-    """
-    marked = jax.jit(function)
-
-    def call(*arguments: Any) -> Any:
-        with set_xla_metadata(inlineable="false", xla_cpu_small_call="true"):
-            return marked(*arguments)
-
-    return call
 
 
 def map_first(count: Array | int, function: Callable[..., Any], *arrays: Any) -> Any:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Callable
 from functools import reduce
 from typing import Any, ClassVar, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float, Int
 
 from ssem_jax.geometry.similarities import Similarities
-from ssem_jax.losses.base import PreparedLoss, Scalar
+from ssem_jax.losses.base import GramLoss, PreparedLoss, Scalar
 from ssem_jax.losses.kinds import Contrast, denominator, of_fibre, relations
 from ssem_jax.losses.terms import SELF, VIEW, WITHIN, Terms
 from ssem_jax.problem.structure import ClassStructure
@@ -60,64 +58,6 @@ class Blocks(NamedTuple):
     self_pairs: np.float64
 
 
-def _along_first(
-    function: Callable[..., Array], change: Callable[..., Array]
-) -> Callable[..., Array]:
-    """`function`, whose change along its first argument is `change` of a tangent and all arguments.
-
-    Where others have tangents as well, JAX differentiates `function` as it is written.
-    """
-    ruled = jax.custom_jvp(function)
-
-    def jvp(places: Any, tangents: Any) -> tuple[Array, Array]:
-        still = [isinstance(tangent, SymbolicZero) for tangent in tangents]
-        if all(still[1:]):
-            return ruled(*places), change(tangents[0], *places)
-        triples = zip(places, tangents, still, strict=True)
-        arrays = tuple(jnp.zeros_like(x) if zero else tangent for x, tangent, zero in triples)
-        return jax.jvp(function, places, arrays)
-
-    ruled.defjvp(jvp, symbolic_zeros=True)
-    return ruled
-
-
-def _weighed(apart: Array, contrasted: Array, temperature: Array) -> tuple[Array, Array]:
-    """a_ij e^{x_ij/τ}, and the sums of its rows; 1 of rows without a denominator."""
-    # A masked entry may exceed the row's maximum, and exp of it may overflow: mask first.
-    exponents = jnp.where(contrasted > 0, apart / temperature, 0)
-    weighed = contrasted * jnp.exp(exponents)
-    total = jnp.sum(weighed, axis=1)
-    return weighed, jnp.where(total > 0, total, 1)
-
-
-def _repelled(apart: Array, contrasted: Array, anchors: Array, temperature: Array) -> Array:
-    """(N, N) Q_ij = ω_i P_ij / τ, with the softmax P of the rows of x/τ, weighed by a.
-
-    It is the gradient of :func:`_repulsion`, and all that a Hessian product needs: no exponential
-    and no mask is computed again.
-    """
-    weighed, total = _weighed(apart, contrasted, temperature)
-    return weighed * (anchors / (total * temperature))[:, None]
-
-
-def _repulsion(apart: Array, contrasted: Array, anchors: Array, temperature: Array) -> Array:
-    """Σ_i ω_i log Σ_j a_ij e^{x_ij/τ}."""
-    return jnp.sum(anchors * jnp.log(_weighed(apart, contrasted, temperature)[1]))
-
-
-def _change_of_repelled(tangent: Array, *places: Array) -> Array:
-    """Q_ij (ẋ_ij/τ - r_i/ω_i) with the row sums r of Q_ij ẋ_ij."""
-    repelled, (_, _, anchors, temperature) = _repelled_along(*places), places
-    sums = jnp.sum(repelled * tangent, axis=1) / jnp.where(anchors != 0, anchors, 1)
-    return repelled * (tangent * (1 / temperature) - sums[:, None])
-
-
-_repelled_along = _along_first(_repelled, _change_of_repelled)
-_repulsion_along = _along_first(
-    _repulsion, lambda tangent, *places: jnp.sum(_repelled_along(*places) * tangent)
-)
-
-
 def softmax_contrast(
     gram: Float[Array, "N N"],
     positives: Float[Array, "N N"],
@@ -135,13 +75,55 @@ def softmax_contrast(
     survive are of the size of the loss itself. Rows without positives may have an empty
     denominator; they count nothing.
     """
-    row_max = jax.lax.stop_gradient(
-        jnp.max(jnp.where(contrasted > 0, gram, -1), axis=1, keepdims=True)
-    )
-    apart = gram - row_max
-    anchors = jnp.sum(positives, axis=1)
-    repulsion = _repulsion_along(apart, contrasted, anchors, jnp.asarray(temperature))
-    return repulsion - jnp.sum(positives * (apart / temperature))
+    return softmax_slope(gram, positives, contrasted, temperature)[0]
+
+
+def softmax_slope(
+    gram: Float[Array, "N N"],
+    positives: Float[Array, "N N"],
+    contrasted: Float[Array, "N N"],
+    temperature: Float[Array, ""] | float,
+) -> tuple[Scalar, Float[Array, "N N"], Float[Array, "N N"]]:
+    r"""L, its gradient Q - W/τ, and the part Q of that which changes with G: the softmaxes P of
+    the rows, weighed.
+
+    .. math:: Q_{ij} = \omega_i P_{ij}/\tau, \qquad \omega_i = \sum_j W_{ij}
+    """
+    largest = jnp.max(jnp.where(contrasted > 0, gram, -1), axis=1, keepdims=True)
+    rate = 1 / jnp.asarray(temperature)
+    scores = (gram - jax.lax.stop_gradient(largest)) * rate
+    # A masked entry may exceed the row's maximum, and exp of it may overflow: mask first.
+    weighed = contrasted * jnp.exp(jnp.where(contrasted > 0, scores, 0))
+    total = jnp.sum(weighed, axis=1)
+    total = jnp.where(total > 0, total, 1)
+    # Read once more after the exponentials, scores are not written over by them: where they are,
+    # XLA's loop goes one at a time.
+    value = jnp.vdot(positives, jnp.log(total)[:, None] - scores)
+    repelled = weighed * (jnp.sum(positives, axis=1) * rate / total)[:, None]
+    return value, repelled - positives * rate, repelled
+
+
+def softmax_change(
+    repelled: Float[Array, "N N"],
+    anchors: Float[Array, " N"],
+    temperature: Float[Array, ""] | float,
+    tangent: Float[Array, "N N"],
+) -> Float[Array, "N N"]:
+    """How the gradient changes along a tangent: Q_ij (ẋ_ij/τ - r_i/ω_i) with the row sums r of
+    Q_ij ẋ_ij. No exponential and no mask is computed again."""
+    sums = jnp.sum(repelled * tangent, axis=1) / jnp.where(anchors != 0, anchors, 1)
+    return repelled * (tangent * (1 / temperature) - sums[:, None])
+
+
+def softmax_of(loss: GramLoss, prepared: Any) -> tuple[Array, Array, Array] | None:
+    """The softmax form of a loss, unless a subclass has replaced the value that it stands for."""
+
+    def owner(name: str) -> type:
+        return next(kind for kind in type(loss).__mro__ if name in vars(kind))
+
+    if all(issubclass(owner("softmax"), owner(name)) for name in ("value", "from_gram")):
+        return loss.softmax(prepared)
+    return None
 
 
 class ClassContrast(PreparedLoss):

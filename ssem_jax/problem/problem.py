@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float, Key, PRNGKeyArray
+from jaxtyping import Array, Float, Key, PRNGKeyArray, UInt32
 
 from ssem_jax.problem.display import Told, loss_text
 from ssem_jax.problem.pytrees import pytree_dataclass
@@ -147,20 +147,22 @@ class Problem(Told):
         return jax.tree.map(batched, self.loss), size
 
 
+def cell_hashes(problem: Problem) -> UInt32[np.ndarray, " B"]:
+    """A hash for each cell, of its own coordinates."""
+    losses, size = problem.cells()
+    digits = [leaf.tobytes().hex() for leaf in jax.tree.leaves(losses)]
+    name = f"{type(problem.loss).__name__}|{problem.structure}|{problem.dim}|"
+    begun = zlib.crc32(f"{name}{stable_text(jax.tree.structure(problem.loss))}|".encode())
+    texts = (",".join(one[at : at + 16] for one in digits) for at in range(0, 16 * size, 16))
+    return np.array([zlib.crc32(text.encode(), begun) for text in texts], np.uint32)
+
+
 def cell_keys(problem: Problem, key: PRNGKeyArray) -> Key[Array, " B"]:
     """A key for each cell, from the cell's own coordinates.
 
     So a cell's result depends neither on the batch that it is solved in nor on its place there.
     """
-    losses, size = problem.cells()
-    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(losses)]
-    name = f"{type(problem.loss).__name__}|{problem.structure}|{problem.dim}|"
-    name += stable_text(jax.tree.structure(problem.loss))
-    hashes = [
-        zlib.crc32((name + "|" + ",".join(leaf[cell].tobytes().hex() for leaf in leaves)).encode())
-        for cell in range(size)
-    ]
-    return jax.vmap(jax.random.fold_in, (None, 0))(key, np.asarray(hashes, np.uint32))
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, cell_hashes(problem))
 
 
 def checked_least(least: Any) -> float | None:

@@ -34,7 +34,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Key, PRNGKeyArray
+from jaxtyping import Array, Key, PRNGKeyArray, UInt32
 
 from ssem_jax.compute.kernels import (
     Kernel,
@@ -49,7 +49,7 @@ from ssem_jax.geometry.sphere import normalize, random_points
 from ssem_jax.losses.base import GramLoss
 from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.arrays import Seed
-from ssem_jax.problem.problem import Problem, cell_keys, check_problem
+from ssem_jax.problem.problem import Problem, cell_hashes, check_problem
 from ssem_jax.problem.solution import Solution
 from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.problem.validation import (
@@ -62,6 +62,7 @@ from ssem_jax.problem.validation import (
 from ssem_jax.solver.escape import leave_saddle
 from ssem_jax.solver.lockstep import attempt_lanes, descend
 from ssem_jax.solver.newton import DUAL_TOLERANCE, EPS, GRADIENT_TOLERANCE, trust_region
+from ssem_jax.solver.objective import of_loss
 from ssem_jax.solver.walk import Left, Outcome, Start, Walk, begin_walk, go_on
 
 SPREAD_LOSS = SupCL(alpha=1.0, temperature=0.5)
@@ -80,11 +81,9 @@ def _attempt(loss: GramLoss, prepared: Any, start: Start, num_stages: Array) -> 
     def body(walk: Walk) -> Walk:
         heated = loss.heated((walk.stage + 1) / num_stages)
 
-        def value(gram: Array) -> Array:
-            return heated.value(gram, prepared)
-
-        run = trust_region(value, walk.outcome.embeddings, GRADIENT_TOLERANCE, wide=True)
-        return go_on(walk, run, Left(*leave_saddle(value, run.point)))
+        objective = of_loss(heated, prepared)
+        run = trust_region(objective, walk.outcome.embeddings, GRADIENT_TOLERANCE, wide=True)
+        return go_on(walk, run, Left(*leave_saddle(objective.value, run.point)))
 
     walk = jax.lax.while_loop(lambda walk: walk.stage < num_stages, body, begin_walk(start))
     return walk.outcome
@@ -107,57 +106,64 @@ def _spread_chunk(prepared: Any, points: Array, count: Array) -> Start:
     """The first `count` starts of a chunk, spread out: at the optimum of the uniformity loss."""
 
     def spread(start: Array) -> Start:
-        run = trust_region(lambda gram: SPREAD_LOSS.value(gram, prepared), start, SPREAD_TOLERANCE)
+        run = trust_region(of_loss(SPREAD_LOSS, prepared), start, SPREAD_TOLERANCE)
         return Start(run.point.embeddings, run.iterations, run.products)
 
     return map_first(count, spread, points)
 
 
-@partial(Kernel, static_argnums=(2, 3))
+def _cell_keys(key: PRNGKeyArray, hashes: Array, index: Array | int) -> Key[Array, " B"]:
+    """Keys of the starts of some index."""
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, hashes)
+    return jax.vmap(jax.random.fold_in, (0, None))(keys, index)
+
+
+@partial(Kernel, static_argnums=(3, 4))
 def _random_starts(
-    keys: Key[Array, " B"], index: Array | int, num_points: int, dim: int
+    key: PRNGKeyArray,
+    hashes: UInt32[Array, " B"],
+    index: Array | int,
+    num_points: int,
+    dim: int,
 ) -> tuple[Array, Array | None]:
     """Starts in R^d of some index, expressed in an orthonormal basis of their span when d > N.
 
     The iterates never leave the span of the start, so nothing changes but the cost.
     """
-
-    def drawn(key: PRNGKeyArray) -> Array:
-        return random_points(jax.random.fold_in(key, index), num_points, dim)
-
-    points = jax.vmap(drawn)(keys)
+    keys = _cell_keys(key, hashes, index)
+    points = jax.vmap(lambda one: random_points(one, num_points, dim))(keys)
     if dim <= num_points:
         return points, None
     basis, coordinates = each(lambda one: jnp.linalg.qr(one.T), points)
     return normalize(coordinates.mT), basis
 
 
-@partial(Kernel, static_argnums=(2, 3))
+@partial(Kernel, static_argnums=(3, 4))
 def _random_simplexes(
-    keys: Key[Array, " B"], instance_ids: Array, num_instances: int, dim: int
+    key: PRNGKeyArray,
+    hashes: UInt32[Array, " B"],
+    instance_ids: Array,
+    num_instances: int,
+    dim: int,
 ) -> tuple[Array, Array | None]:
     """Regular simplexes of all instances in R^d, rotated at random, with views that coincide: what
     a start comes to when it is spread out in enough dimensions.
 
+    One rotation is drawn for all cells, by Haar's measure, and each is reflected along an axis of
+    its own: what a cell gets has that measure, too, whatever the axis. No loss sees a rotation;
+    one drawn for each cell took a tenth of its time.
+
     Where d > N they are in coordinates of a random subspace of N dimensions; iterates need no more.
     """
-    num_points = len(instance_ids)
-    room = min(dim, num_points)
-
-    keys = jax.vmap(lambda key: jax.random.fold_in(key, 0))(keys)  # these are the first starts
-
-    def rotated(key: PRNGKeyArray) -> Array:
-        return normalize(simplex_etf(num_instances, room, key))[instance_ids]
-
-    points = each(rotated, keys)
+    room = min(dim, len(instance_ids))
+    turned = normalize(simplex_etf(num_instances, room, key))[instance_ids]
+    keys = _cell_keys(key, hashes, 0)  # these are the first starts
+    axes = jax.vmap(lambda one: random_points(one, 1, room)[0])(keys)
+    points = turned[None] - (2 * axes @ turned.T)[:, :, None] * axes[:, None, :]
     if dim == room:
         return points, None
-
-    def basis(key: PRNGKeyArray) -> Array:
-        across = jax.random.normal(jax.random.fold_in(key, 1), (dim, room), float)
-        return jnp.linalg.qr(across)[0]
-
-    return points, each(basis, keys)
+    across = jax.random.normal(jax.random.fold_in(key, 1), (dim, room), float)
+    return points, jnp.linalg.qr(across)[0]
 
 
 @dataclasses.dataclass
@@ -167,7 +173,8 @@ class _Batch:
     structure: ClassStructure
     dim: int
     losses: GramLoss
-    keys: Key[Array, " B"]
+    key: PRNGKeyArray
+    hashes: UInt32[np.ndarray, " B"]
     first_start: str
     best: Any = None  # an Outcome, once something was tried
 
@@ -180,14 +187,13 @@ class _Batch:
         losses = self.losses.without_conventions()
 
         def work(chunk: np.ndarray, count: int) -> Outcome:
-            start, basis = self.starts(self.keys[chunk], start_index, count)
-            chosen = jax.tree.map(lambda leaf: jnp.asarray(leaf[chunk]), losses)
+            start, basis = self.starts(self.hashes[chunk], start_index, count)
+            chosen = jax.tree.map(lambda leaf: leaf[chunk], losses)
             attempt = attempt_lanes if batched() else _attempt_chunk
             outcome = attempt(chosen, prepared, start, num_stages, count)
             if basis is None:
                 return outcome
-            embeddings = jnp.einsum("cnk,cdk->cnd", outcome.embeddings, basis)
-            return outcome._replace(embeddings=embeddings)
+            return outcome._replace(embeddings=outcome.embeddings @ basis.mT)
 
         capacity = chunk_capacity(num_points * self.dim)
         for chunk, outcome in run_chunks(work, cells, capacity, num_points):
@@ -195,7 +201,7 @@ class _Batch:
             report(len(chunk))
 
     def starts(
-        self, keys: Key[Array, " B"], start_index: int, count: Array | int
+        self, hashes: UInt32[np.ndarray, " C"], start_index: int, count: Array | int
     ) -> tuple[Start, Array | None]:
         """Spread starts, and a basis of their span where d > N.
 
@@ -204,21 +210,21 @@ class _Batch:
         """
         instances, ids = self.structure.total_instances, self.structure.instance_ids
         if self.first_start == "simplex" and start_index == 0 and self.dim >= instances - 1:
-            points, basis = _random_simplexes(keys, ids, instances, self.dim)
-            nothing = jnp.zeros(len(keys), int)
+            points, basis = _random_simplexes(self.key, hashes, ids, instances, self.dim)
+            nothing = np.zeros(len(hashes), int)
             return Start(points, nothing, nothing), basis
-        points, basis = _random_starts(keys, start_index, len(ids), self.dim)
+        points, basis = _random_starts(self.key, hashes, start_index, len(ids), self.dim)
         prepared = SPREAD_LOSS.prepare(self.structure)
         if not batched():
             return _spread_chunk(prepared, points, count), basis
-        losses = jax.tree.map(lambda leaf: jnp.full(len(keys), leaf), SPREAD_LOSS)
+        losses = jax.tree.map(lambda leaf: jnp.full(len(hashes), leaf), SPREAD_LOSS)
         run = descend(losses, prepared, points, SPREAD_TOLERANCE, int(count))
         return Start(run.point.embeddings, run.iterations, run.products), basis
 
     def keep(self, cells: np.ndarray, outcome: Outcome) -> None:
         """Keep the better of the outcome at hand and the new one; add up the work."""
         if self.best is None:
-            total = len(self.keys)
+            total = len(self.hashes)
             self.best = jax.tree.map(
                 lambda leaf: np.zeros((total, *leaf.shape[1:]), leaf.dtype), outcome
             )
@@ -284,8 +290,8 @@ def solve(
         )
     key = as_key(key)
     losses, size = problem.cells()
-    keys = cell_keys(problem, key)
-    batch = _Batch(problem.structure, problem.given_dim, losses, keys, start)
+    hashes = cell_hashes(problem)
+    batch = _Batch(problem.structure, problem.given_dim, losses, key, hashes, start)
     cells, starts = np.arange(size), np.zeros(size, int)
     for start_index, num_stages in _attempts(num_starts):
         first = batch.best is None

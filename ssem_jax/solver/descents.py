@@ -29,6 +29,7 @@ from ssem_jax.geometry.sphere import normalize, project
 from ssem_jax.losses.base import GramLoss
 from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.solver.newton import GRADIENT_TOLERANCE, trust_region
+from ssem_jax.solver.objective import of_loss
 
 METHODS = ("adam", "descent", "newton")
 STARTS = ("gaussian", "classes")
@@ -118,7 +119,7 @@ def _polish(loss: GramLoss, prepared: Any, points: Array, count: Array) -> tuple
     """The first `count` points of a chunk, brought to the critical point next to them."""
 
     def polished(start: Array) -> tuple[Array, ...]:
-        run = trust_region(lambda gram: loss.value(gram, prepared), start, GRADIENT_TOLERANCE)
+        run = trust_region(of_loss(loss, prepared), start, GRADIENT_TOLERANCE)
         return run.point.embeddings, run.point.value, run.point.gradient_norm
 
     return map_first(count, polished, points)

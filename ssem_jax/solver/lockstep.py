@@ -37,6 +37,7 @@ from ssem_jax.solver.newton import (
     residual_goal,
     take_step,
 )
+from ssem_jax.solver.objective import of_loss
 from ssem_jax.solver.walk import Left, Outcome, Start, Walk, begin_walk, go_on
 
 
@@ -49,14 +50,11 @@ class Lane(NamedTuple):
 
 def tick(loss: GramLoss, prepared: Any, lane: Lane, tolerance: Array) -> Lane:
     """One Hessian product further, and the step where it was the last; nothing once it is done."""
-
-    def value(gram: Array) -> Array:
-        return loss.value(gram, prepared)
-
+    objective = of_loss(loss, prepared)
     run, point = lane.run, lane.run.point
     goal = residual_goal(run, tolerance)
-    cg = continue_cg(lane.cg, point, hessian_at(value, point), run.radius, goal, run.scale)
-    stepped = take_step(value, run, cg, tolerance)
+    cg = continue_cg(lane.cg, point, hessian_at(objective, point), run.radius, goal, run.scale)
+    stepped = take_step(objective, run, cg, tolerance)
     run = _chosen(cg.stop, stepped, run)
     cg = _chosen(cg.stop, begin_cg(run.point), cg)
     return _chosen(is_going(lane.run), Lane(run, cg), lane)
@@ -69,7 +67,7 @@ def _chosen(here: Array, one: Any, other: Any) -> Any:
 @partial(Kernel, static_argnums=(3,))
 def _begin_lanes(losses: GramLoss, prepared: Any, points: Array, wide: bool) -> Lane:
     def begin(loss: GramLoss, start: Array) -> Lane:
-        run = begin_run(lambda gram: loss.value(gram, prepared), start, wide)
+        run = begin_run(of_loss(loss, prepared), start, wide)
         return Lane(run, begin_cg(run.point))
 
     return jax.vmap(begin)(losses, points)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ssem_jax.compute.pieces import piece_of
 from ssem_jax.geometry.sphere import inner, project, retract
+from ssem_jax.solver.objective import Objective
 
 EPS = float(np.finfo(np.float64).eps)
 GRADIENT_TOLERANCE = 1e-15
@@ -43,7 +45,7 @@ class Point(NamedTuple):
     """Embeddings with everything that a step needs."""
 
     embeddings: Array
-    gram: Array
+    known: Any  # of the objective, for Hessian products
     value: Array
     pull: Array  # P = ∇f + ∇fᵀ
     multipliers: Array  # (N, 1)
@@ -66,17 +68,30 @@ class Run(NamedTuple):
     done: Array
 
 
-def evaluate(value: Callable[[Array], Array], embeddings: Array) -> Point:
-    gram = embeddings @ embeddings.T
-    loss, slope = jax.value_and_grad(value)(gram)
-    pull = slope + slope.T
-    raw = pull @ embeddings
-    multipliers = jnp.sum(raw * embeddings, axis=1, keepdims=True)
-    # Projected twice: the first leaves a radial part of the size of the rounding of `raw`, which
-    # would dominate a gradient near a critical point.
-    gradient = project(embeddings, raw - multipliers * embeddings)
-    norm = jnp.sqrt(inner(gradient, gradient))
-    return Point(embeddings, gram, loss, pull, multipliers, gradient, norm)
+def _piece(function: Callable[..., Any], points: Array) -> Callable[..., Any]:
+    """What a descent does between two products of matrices, in one piece of code where it is short:
+    of 25 embeddings most of a step was handing out a hundred tasks."""
+    return piece_of(len(points) * max(points.shape), function)
+
+
+def evaluate(objective: Objective, embeddings: Array) -> Point:
+    """Value and gradient at embeddings of unit length."""
+
+    def sloped(gram: Array) -> tuple[Array, Array, Any]:
+        value, slope, known = objective.slope(gram)
+        return value, slope + slope.T, known
+
+    def projected(embeddings: Array, raw: Array) -> tuple[Array, Array, Array]:
+        multipliers = jnp.sum(raw * embeddings, axis=1, keepdims=True)
+        # Projected twice: the first leaves a radial part of the size of the rounding of `raw`,
+        # which would dominate a gradient near a critical point.
+        gradient = project(embeddings, raw - multipliers * embeddings)
+        return multipliers, gradient, jnp.sqrt(inner(gradient, gradient))
+
+    sloped = _piece(sloped, embeddings) if objective.simple else sloped
+    value, pull, known = sloped(embeddings @ embeddings.T)
+    rest = _piece(projected, embeddings)(embeddings, pull @ embeddings)
+    return Point(embeddings, known, value, pull, *rest)
 
 
 def gradient_scale(point: Point) -> Array:
@@ -96,16 +111,10 @@ class CG(NamedTuple):
 
 
 def begin_cg(point: Point) -> CG:
-    zero = jnp.zeros_like(point.embeddings)
-    return CG(
-        zero,
-        zero,
-        point.gradient,
-        -point.gradient,
-        point.gradient_norm**2,
-        jnp.asarray(0),
-        point.gradient_norm == 0,
-    )
+    """Where they begin, at a step of zero."""
+
+    zero, norm = jnp.zeros_like(point.embeddings), point.gradient_norm
+    return CG(zero, zero, point.gradient, -point.gradient, norm**2, jnp.asarray(0), norm == 0)
 
 
 def continue_cg(
@@ -121,11 +130,19 @@ def continue_cg(
     A step of zero means a saddle: negative curvature and no gradient to speak of, which is left to
     the escape.
     """
-    critical = point.gradient_norm <= SADDLE_GRADIENT * scale
     image = hessian(cg.direction)
+    norm = point.gradient_norm
+    return _piece(_further, image)(cg, image, norm, radius, residual_goal, scale)
+
+
+def _further(
+    cg: CG, image: Array, norm: Array, radius: Array, residual_goal: Array, scale: Array
+) -> CG:
+    """The state after the Hessian's image of its direction."""
+    critical = norm <= SADDLE_GRADIENT * scale
     curvature = inner(cg.direction, image)
     length = inner(cg.direction, cg.direction)
-    faint = (curvature < 0) & (-curvature < 0.5 * point.gradient_norm * length)
+    faint = (curvature < 0) & (-curvature < 0.5 * norm * length)
     ignored = (
         (jnp.abs(curvature) <= EPS * scale * length)
         | (faint & (cg.products > 0))
@@ -174,27 +191,30 @@ def _truncated_cg(
     return jax.lax.while_loop(lambda cg: ~cg.stop, body, begin_cg(point))
 
 
-def hessian_at(value: Callable[[Array], Array], point: Point) -> Callable[[Array], Array]:
+def hessian_at(objective: Objective, point: Point) -> Callable[[Array], Array]:
     """The Riemannian Hessian at a point, as a function of tangent vectors."""
-    _, slope_change = jax.linearize(jax.grad(value), point.gram)
+    slope_change = objective.change(point.known)
+
+    def changed(half: Array) -> Array:
+        change = slope_change(half + half.T)
+        return change + change.T
+
+    def combined(embeddings: Array, multipliers: Array, vectors: Array, *parts: Array) -> Array:
+        return project(embeddings, sum(parts) - multipliers * vectors)
 
     def hessian(vectors: Array) -> Array:
-        half = vectors @ point.embeddings.T
-        change = slope_change(half + half.T)
-        image = (
-            point.pull @ vectors
-            + (change + change.T) @ point.embeddings
-            - point.multipliers * vectors
-        )
-        return project(point.embeddings, image)
+        points, pull = point.embeddings, point.pull
+        pull_change = (_piece(changed, points) if objective.simple else changed)(vectors @ points.T)
+        parts = pull @ vectors, pull_change @ points
+        return _piece(combined, points)(points, point.multipliers, vectors, *parts)
 
     return hessian
 
 
-def begin_run(value: Callable[[Array], Array], embeddings: Array, wide: bool = False) -> Run:
+def begin_run(objective: Objective, embeddings: Array, wide: bool = False) -> Run:
     """A descent at its start; a `wide` one may be far from its end, and steps out where there is
     room."""
-    point = evaluate(value, embeddings)
+    point = evaluate(objective, embeddings)
     num_points, dim = embeddings.shape
     zero = jnp.asarray(0)
     return Run(
@@ -225,22 +245,42 @@ def residual_goal(run: Run, tolerance: Array | float) -> Array:
     return jnp.maximum(forcing * norm, 0.3 * tolerance * run.scale)
 
 
-def take_step(value: Callable[[Array], Array], run: Run, cg: CG, tolerance: Array | float) -> Run:
+def take_step(objective: Objective, run: Run, cg: CG, tolerance: Array | float) -> Run:
     """The run after the step that conjugate gradients found, taken or rejected."""
-    point, step = run.point, cg.step
-    most = 2 * jnp.sqrt(point.embeddings.shape[0] * 1.0)
-    predicted = -(inner(step, point.gradient) + 0.5 * inner(step, cg.curved))
-    embeddings, shift = retract(point.embeddings, step)
-    trial = evaluate(value, embeddings)
 
-    # ⟨P, G' - G⟩ = ⟨P (U + U'), U' - U⟩ of a symmetric P, for G' - G = sym (U + U')(U' - U)ᵀ.
-    both = (point.pull + trial.pull) @ (point.embeddings + embeddings)
-    by_gradients = -0.25 * inner(both, shift)
+    def stepped(step: Array, curved: Array, gradient: Array, embeddings: Array) -> Any:
+        predicted = -(inner(step, gradient) + 0.5 * inner(step, curved))
+        return retract(embeddings, step), predicted, jnp.sqrt(inner(step, step))
+
+    point = run.point
+    (embeddings, shift), predicted, length = _piece(stepped, cg.step)(
+        cg.step, cg.curved, point.gradient, point.embeddings
+    )
+    trial = evaluate(objective, embeddings)
+    model = predicted, length, cg.products
+    return _piece(_judged, shift)(run, trial, shift, *model, tolerance)
+
+
+def _judged(
+    run: Run,
+    trial: Point,
+    shift: Array,
+    predicted: Array,
+    length: Array,
+    products: Array,
+    tolerance: Array | float,
+) -> Run:
+    """The run at a trial point, or where it was."""
+    point = run.point
+    most = 2 * np.sqrt(len(shift))
+    # The mean of both gradients along the chord, ½⟨P U + P' U', U' - U⟩ with P U = g + Diag(λ) U,
+    # where ⟨u, u' - u⟩ = -½‖u' - u‖² of unit vectors is as exact as the chord.
+    bent = jnp.vdot(trial.multipliers - point.multipliers, jnp.sum(shift * shift, axis=1))
+    by_gradients = -0.5 * inner(point.gradient + trial.gradient, shift) - 0.25 * bent
     faint = predicted < 1e-9 * jnp.maximum(1, jnp.abs(point.value))
     actual = jnp.where(faint, by_gradients, point.value - trial.value)
     ratio = actual / predicted
     accept = ratio > 0.1
-    length = jnp.sqrt(inner(step, step))
     overshoot = jnp.cbrt(predicted / jnp.maximum(predicted - actual, jnp.finfo(float).tiny))
     shrunk = length * jnp.clip(overshoot, 1e-3, 0.25)
     grown = jnp.where((ratio > 0.75) & (length >= 0.99 * run.radius), 2 * run.radius, run.radius)
@@ -266,20 +306,20 @@ def take_step(value: Callable[[Array], Array], run: Run, cg: CG, tolerance: Arra
         rejected,
         stagnant,
         run.iterations + 1,
-        run.products + cg.products,
+        run.products + products,
         done,
     )
 
 
 def trust_region(
-    value: Callable[[Array], Array], embeddings: Array, tolerance: float, wide: bool = False
+    objective: Objective, embeddings: Array, tolerance: float, wide: bool = False
 ) -> Run:
     """Newton steps within a trust region until the gradient is `tolerance` times its scale."""
 
     def body(run: Run) -> Run:
-        hessian = hessian_at(value, run.point)
+        hessian = hessian_at(objective, run.point)
         goal = residual_goal(run, tolerance)
         cg = _truncated_cg(run.point, hessian, run.radius, goal, run.scale)
-        return take_step(value, run, cg, tolerance)
+        return take_step(objective, run, cg, tolerance)
 
-    return jax.lax.while_loop(is_going, body, begin_run(value, embeddings, wide))
+    return jax.lax.while_loop(is_going, body, begin_run(objective, embeddings, wide))

@@ -467,9 +467,9 @@ def test_a_lying_solver_convinces_nobody(monkeypatch):
     def content(value, point):
         return point.embeddings, jnp.zeros(()), jnp.asarray(False)
 
-    def collapsed_starts(keys, instance_ids, num_instances, dim):
+    def collapsed_starts(key, hashes, instance_ids, num_instances, dim):
         start = jnp.asarray(collapsed(TWELVE, dim))
-        return jnp.broadcast_to(start, (len(keys), len(instance_ids), dim)), None
+        return jnp.broadcast_to(start, (len(hashes), len(instance_ids), dim)), None
 
     honest = attempts._attempt_chunk.traced
 

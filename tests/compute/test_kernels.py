@@ -26,6 +26,7 @@ from ssem_jax.compute import (
     worker_count,
 )
 from ssem_jax.compute.kernels import WORTH_THREADS
+from ssem_jax.compute.pieces import in_one_piece
 from ssem_jax.problem import precision
 
 PATIENCE = 60
@@ -421,11 +422,27 @@ def test_loops_in_one_piece_find_the_same():
         return jax.lax.while_loop(lambda x: jnp.max(x) > 1, lambda x: x / 2, start)
 
     start = jnp.arange(1.0, 400.0)
-    marked = jax.jit(kernels.in_one_piece(halved))
+    marked = jax.jit(in_one_piece(halved))
     np.testing.assert_array_equal(marked(start), halved(start))
     program: Any = marked.lower(start).compile().as_text()
     assert 'xla_cpu_small_call="true"' in program
     assert "while(" not in program[program.index("ENTRY") :]
+
+
+def test_a_piece_is_handed_only_what_it_reads():
+    """XLA aborts the process at an argument of a piece that has no part in its results."""
+    start = (jnp.arange(3.0), jnp.arange(2), jnp.asarray(True))
+
+    def moved(floats, _, flag):
+        return {"same": floats, "further": floats + 1, "zero": jnp.zeros(2)}, flag
+
+    program = jax.make_jaxpr(in_one_piece(moved))(*start)
+    (step,) = program.eqns
+    assert [one.aval.dtype for one in step.invars] == [jnp.float64, bool]
+    found, wanted = in_one_piece(moved)(*start), moved(*start)
+    assert jax.tree.structure(found) == jax.tree.structure(wanted)
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_map_first_keeps_dtypes():

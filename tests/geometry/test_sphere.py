@@ -12,6 +12,7 @@ from ssem_jax.geometry import inner, normalize, project, random_points, rescaled
 from ssem_jax.losses import SupCL
 from ssem_jax.problem import ClassStructure
 from ssem_jax.solver import newton
+from ssem_jax.solver.objective import of_function
 
 EPS = np.finfo(float).eps
 
@@ -80,7 +81,7 @@ def riemannian_hessian(value, point, monkeypatch):
     with monkeypatch.context() as patch, jax.disable_jit():
         patch.setattr(newton, "_truncated_cg", capture)
         with pytest.raises(Captured) as caught:
-            newton.trust_region(value, point, 0.0)
+            newton.trust_region(of_function(value), point, 0.0)
     return caught.value.args[0]
 
 
@@ -234,7 +235,7 @@ def test_gradient_and_hessian_have_the_taylor_slopes(structure, loss, monkeypatc
     """f(R(tV)) - f leaves errors of t² after the gradient and of t³ after the Hessian."""
     value = loss_of(loss, structure)
     point, tangent = point_and_tangent(structure.num_embeddings, 5, 1)
-    there = newton.evaluate(value, point)
+    there = newton.evaluate(of_function(value), point)
     slope = inner(there.gradient, tangent)
     curvature = inner(tangent, riemannian_hessian(value, point, monkeypatch)(tangent))
 
@@ -255,7 +256,7 @@ def test_hessian_is_the_derivative_of_the_gradient(structure, loss, monkeypatch)
     value = loss_of(loss, structure)
     point, tangent = point_and_tangent(structure.num_embeddings, 5, 2)
     image = riemannian_hessian(value, point, monkeypatch)(tangent)
-    gradient = jax.jit(lambda where: newton.evaluate(value, where).gradient)
+    gradient = jax.jit(lambda where: newton.evaluate(of_function(value), where).gradient)
 
     def error(step):
         ahead, behind = (gradient(retract(point, sign * step * tangent)[0]) for sign in (1, -1))
@@ -280,7 +281,7 @@ def test_hessian_is_self_adjoint_and_tangent(structure, loss, monkeypatch):
 def test_gradient_is_the_projected_euclidean_gradient(structure, loss):
     value = loss_of(loss, structure)
     point, _ = point_and_tangent(structure.num_embeddings, 5, 5)
-    there = newton.evaluate(value, point)
+    there = newton.evaluate(of_function(value), point)
     euclidean = jax.grad(lambda rows: value(rows @ rows.T))(point)
     assert np.abs(there.gradient - project(point, euclidean)).max() < 64 * EPS
     assert np.isclose(there.gradient_norm, np.linalg.norm(there.gradient), rtol=8 * EPS)

@@ -22,7 +22,7 @@ from oracles import (
 from ssem_jax.balls import enclosures
 from ssem_jax.geometry import Similarities, block_gram
 from ssem_jax.losses import SupCL, SupCon, WeightedSupCL, decoupled_contrast, info_nce
-from ssem_jax.losses.contrast import softmax_contrast
+from ssem_jax.losses.contrast import softmax_change, softmax_contrast, softmax_slope
 from ssem_jax.losses.positives import weight_of
 from ssem_jax.problem import ClassStructure
 
@@ -231,7 +231,7 @@ def written(gram, weights, held, tau):
 
 
 def check_products(gram, form, towards):
-    """Second derivatives of the rule, along all arguments and along each alone that is no mask,
+    """Second derivatives, along all arguments and along each alone that is no mask,
     against those of `written`."""
     every = (towards, *(0.1 * jnp.ones_like(each) for each in form))
     several = (every, (towards, *(jnp.zeros_like(each) for each in form)))
@@ -260,7 +260,7 @@ def check_products(gram, form, towards):
 
 
 @pytest.mark.parametrize(("self_pairs", "mean"), CONVENTIONS)
-def test_hessian_products_of_the_rule_are_those_of_the_loss_as_it_is_written(self_pairs, mean):
+def test_hessian_products_are_those_of_the_loss_as_it_is_written(self_pairs, mean):
     """With masks; in α and τ as well, and in each alone."""
     structure = ClassStructure((3, 1, 2), 2)
     loss = SupCL(0.3, 0.2, self_pairs, mean)
@@ -280,6 +280,23 @@ def test_rows_that_count_nothing_have_derivatives():
         products = check_products(gram, (weights, denominators, tau), towards)
         assert np.isfinite(products).all()
         assert softmax_contrast(gram, weights, denominators, tau) > 0
+
+
+@pytest.mark.parametrize(("self_pairs", "mean"), CONVENTIONS)
+def test_slopes_and_their_changes_are_those_of_the_loss_as_it_is_written(self_pairs, mean):
+    """With masks, and with anchors of one instance that have no positive."""
+    structure = ClassStructure((3, 1, 2), 2)
+    loss = SupCL(0.3, 0.2, self_pairs, mean)
+    gram, towards = random_gram(structure), random_gram(structure, seed=4)
+    form = loss.softmax(loss.prepare(structure))
+    value, slope, repelled = softmax_slope(gram, *form)
+    weights, _, tau = form
+    change = softmax_change(repelled, jnp.sum(weights, axis=1), tau, towards)
+    wanted = jax.jvp(lambda gram: jax.grad(written)(gram, *form), (gram,), (towards,))
+    assert float(value) == pytest.approx(float(written(gram, *form)), rel=1e-14)
+    np.testing.assert_allclose(slope, wanted[0], rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(change, wanted[1], rtol=1e-12, atol=1e-13)
+    assert np.abs(change).max() > 0.01
 
 
 # ----------------------------------------------------------------------- convexity, invariances

@@ -23,6 +23,7 @@ from ssem_jax.problem import (
     pytree_dataclass,
 )
 from ssem_jax.solver import attempts, escape, newton, solve
+from ssem_jax.solver.objective import of_function, of_loss
 
 CERTIFIED = 1e-9
 """The gap that verification asks for; the worst seen on the grids here is 2e-12."""
@@ -327,6 +328,52 @@ def test_simplexes_and_gaussian_starts_end_at_the_same_minima():
         assert np.median(simplex.products) <= np.median(gaussian.products) / 2
 
 
+def test_simplexes_lie_at_random():
+    """In three dimensions every coordinate of a point of Haar's measure is uniform in [-1, 1], and
+    half of all frames are left-handed; so for each cell, though one rotation is drawn for all."""
+    size, ids = 600, np.arange(4)
+    hashes = np.arange(2 * size, dtype=np.uint32).reshape(size, 2)
+    drawn = [
+        attempts._random_simplexes(jax.random.key(seed), hashes[seed], ids, 4, 3)[0]
+        for seed in range(size)
+    ]
+    points = np.stack(drawn)
+    assert np.allclose(points @ points.mT, (4 * np.eye(4) - 1) / 3, rtol=0, atol=1e-14)
+    uniform = (np.arange(size) + 0.5) * 2 / size - 1
+    for cell in range(2):
+        assert np.abs(np.sort(points[:, cell], axis=0) - uniform[:, None, None]).max() <= 0.2
+        assert abs(np.mean(np.linalg.det(points[:, cell, :3]) > 0) - 0.5) <= 0.08
+    apart = np.linalg.norm(points[:, 0] - points[:, 1], axis=(1, 2))
+    assert np.min(apart) > 1e-3
+    assert np.mean(apart) > 1
+
+
+def test_hessian_products_take_the_softmaxes_of_the_gradient():
+    """They are those of the loss as JAX differentiates it, also where a subclass has its own."""
+
+    class Shifted(SupCL):
+        convex = True
+
+        def value(self, gram, prepared):
+            return super().value(gram, prepared) + 0.1 * jnp.sum(gram**2)
+
+    rng = np.random.default_rng(0)
+    points = normalize(rng.normal(size=(12, 5)))
+    towards = jnp.asarray(rng.normal(size=(12, 5)))
+    for loss, simple in ((SupCL(0.3, 0.2), True), (Shifted(0.3, 0.2), False)):
+        prepared = loss.prepare(TWELVE)
+        objective = of_loss(loss, prepared)
+        assert objective.simple is simple
+        written = of_function(lambda gram, loss=loss, held=prepared: loss.value(gram, held))
+        products, gradients = [], []
+        for one in (objective, written):
+            point = newton.evaluate(one, points)
+            gradients.append(point.gradient)
+            products.append(newton.hessian_at(one, point)(towards))
+        assert np.allclose(*gradients, rtol=0, atol=1e-14)
+        assert np.allclose(*products, rtol=1e-12, atol=1e-13)
+
+
 def test_no_descent_searches_in_the_rounding_of_its_gradient():
     """Twelve shrunken steps at one to six roundings made tens of products each, in every third
     cell: 37 in one of these; and the first steps only widened their radius."""
@@ -384,9 +431,10 @@ def test_a_descent_ends_where_steps_promise_only_rounding():
 
 def test_first_steps_are_wide_where_every_embedding_has_room():
     """In two dimensions one ended a cell of `ssem verify` in a wrong one."""
+    summed = of_function(lambda gram: jnp.sum(gram**2))
     for dim, radius in ((12, 12**0.5), (11, 12**0.5), (10, 1), (2, 1)):
         points = jnp.eye(12)[:, :dim] + 0.1
-        run = newton.begin_run(lambda gram: jnp.sum(gram**2), normalize(points), wide=True)
+        run = newton.begin_run(summed, normalize(points), wide=True)
         assert run.radius == pytest.approx(radius)
 
 
@@ -469,10 +517,7 @@ def test_the_kept_outcome_belongs_to_its_numbers():
     for cell in range(24):
         loss = SupCL(float(np.linspace(0.6, 0.9, 24)[cell]), 0.3)
         prepared = loss.prepare(TWELVE)
-        point = newton.evaluate(
-            lambda gram, loss=loss, prepared=prepared: loss.value(gram, prepared),
-            solution.embeddings[cell],
-        )
+        point = newton.evaluate(of_loss(loss, prepared), solution.embeddings[cell])
         assert abs(point.value - solution.value[cell]) <= VALUE
         assert abs(point.gradient_norm - solution.gradient_norm[cell]) <= VALUE
 
@@ -545,7 +590,7 @@ def test_embeddings_beyond_a_saddle_are_better(monkeypatch, limit):
     def value(gram):
         return loss.value(gram, prepared)
 
-    point = newton.evaluate(value, jnp.asarray(collapsed))
+    point = newton.evaluate(of_function(value), jnp.asarray(collapsed))
     assert point.gradient_norm < VALUE
     beyond, violation, moved = escape.leave_saddle(value, point)
     assert bool(moved)
@@ -557,7 +602,7 @@ def test_embeddings_beyond_a_saddle_are_better(monkeypatch, limit):
     assert np.ptp(within) < 1e-9
     # A certified point is left alone.
     solution = solve(Problem(TWELVE, DIM, loss), jax.random.key(0))
-    there = newton.evaluate(value, solution.embeddings)
+    there = newton.evaluate(of_function(value), solution.embeddings)
     unmoved, violation, moved = escape.leave_saddle(value, there)
     assert not bool(moved)
     assert violation == 0
