@@ -112,7 +112,6 @@ class CG(NamedTuple):
 
 def begin_cg(point: Point) -> CG:
     """Where they begin, at a step of zero."""
-
     zero, norm = jnp.zeros_like(point.embeddings), point.gradient_norm
     return CG(zero, zero, point.gradient, -point.gradient, norm**2, jnp.asarray(0), norm == 0)
 
