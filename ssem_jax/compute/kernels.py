@@ -37,7 +37,7 @@ from jax.core import Tracer
 from jax.experimental.xla_metadata import set_xla_metadata
 from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 from jaxtyping import Array
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from ssem_jax.compute import programs
 from ssem_jax.problem.arrays import AnyArray
@@ -104,16 +104,22 @@ WORTH_THREADS = 512
 than it works, and as busily: the program of ten classes took 25 times the processor's time."""
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """A `with` block, or a function, in which BLAS and LAPACK have one thread each.
+@cache
+def _blas() -> ThreadpoolController:
+    """The libraries of BLAS in this process, which take some milliseconds to find.
 
     XLA hands its LAPACK calls to SciPy's library, and loads it at the first of them. A library
     that is not there yet is not limited: the first kernel of a process would spin on every core.
     """
     import scipy.linalg  # noqa: F401 (loads it)
 
-    with threadpool_limits(1, user_api="blas"):
+    return ThreadpoolController().select(user_api="blas")
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """A `with` block, or a function, in which BLAS and LAPACK have one thread each."""
+    with _blas().limit(limits=1):
         yield
 
 

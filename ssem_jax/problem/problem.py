@@ -160,7 +160,16 @@ def cell_keys(problem: Problem, key: PRNGKeyArray) -> Key[Array, " B"]:
         zlib.crc32((name + "|" + ",".join(leaf[cell].tobytes().hex() for leaf in leaves)).encode())
         for cell in range(size)
     ]
-    return jax.vmap(jax.random.fold_in, (None, 0))(key, np.asarray(hashes, np.uint32))
+    # JAX compiles for each number of keys: for powers of two, not for every size of a batch.
+    hashes += [0] * ((1 << (size - 1).bit_length()) - size)
+    folded = jax.vmap(jax.random.fold_in, (None, 0))(key, np.asarray(hashes, np.uint32))
+    return keys_at(folded, slice(size))
+
+
+def keys_at(keys: Key[Array, " B"], cells: np.ndarray | slice) -> Key[Array, " cells"]:
+    """The keys of some cells, chosen on the host, where nothing is compiled for their number."""
+    chosen = np.asarray(jax.random.key_data(keys))[cells]
+    return jax.random.wrap_key_data(jax.device_put(chosen), impl=jax.random.key_impl(keys))
 
 
 def checked_least(least: Any) -> float | None:

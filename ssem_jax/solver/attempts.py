@@ -49,7 +49,7 @@ from ssem_jax.geometry.sphere import normalize, random_points
 from ssem_jax.losses.base import GramLoss
 from ssem_jax.losses.supcl import SupCL
 from ssem_jax.problem.arrays import Seed
-from ssem_jax.problem.problem import Problem, cell_keys, check_problem
+from ssem_jax.problem.problem import Problem, cell_keys, check_problem, keys_at
 from ssem_jax.problem.solution import Solution
 from ssem_jax.problem.structure import ClassStructure
 from ssem_jax.problem.validation import (
@@ -180,7 +180,7 @@ class _Batch:
         losses = self.losses.without_conventions()
 
         def work(chunk: np.ndarray, count: int) -> Outcome:
-            start, basis = self.starts(self.keys[chunk], start_index, count)
+            start, basis = self.starts(keys_at(self.keys, chunk), start_index, count)
             chosen = jax.tree.map(lambda leaf: jnp.asarray(leaf[chunk]), losses)
             attempt = attempt_lanes if batched() else _attempt_chunk
             outcome = attempt(chosen, prepared, start, num_stages, count)
@@ -297,7 +297,7 @@ def solve(
     found = (*batch.best, starts)
     if problem.batch_size is None:
         found = tuple(leaf[0] for leaf in found)
-    return Solution(problem, *map(jnp.asarray, found))
+    return Solution(problem, *jax.device_put(found))  # `jnp.asarray` compiles for every shape
 
 
 def _attempts(num_starts: int) -> Iterator[tuple[int, int]]:
