@@ -292,6 +292,18 @@ def test_hyper_parameters_count_by_value_and_not_by_type():
     assert num_compiled() == compiled
 
 
+def test_another_number_of_cells_compiles_nothing(caplog):
+    """Up to the next power of two, for which keys are made."""
+
+    def solved(number):
+        return solve(Problem(TWELVE, DIM, SupCL(np.linspace(0.1, 0.9, number), 0.5)), 0)
+
+    assert len(solved(5).value) == 5
+    with jax.log_compiles():
+        assert len(solved(7).value) == 7
+    assert not [text for text in caplog.messages if "compil" in text.lower()]
+
+
 def test_cell_keys_differ_between_cells():
     key, alpha = jax.random.key(0), np.array([0.2, 0.2, 0.3])
     losses = [
