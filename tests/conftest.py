@@ -8,6 +8,7 @@ import gc
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import jaxlib.version
 
@@ -55,9 +56,9 @@ def searched_with_what_compiles_soon(request):
     """Slow tests search for longer than they compile: there all is as it is for users."""
     from ssem_jax.compute.kernels import Kernel
 
-    def options(kernel):
-        found = as_for_users(kernel)
-        if found is None or not kernel.traced.__module__.startswith(SEARCHING):
+    def options(self: Kernel) -> dict[str, Any] | None:
+        found = as_for_users(self)
+        if found is None or not self.traced.__module__.startswith(SEARCHING):
             return found
         return found | {"xla_backend_optimization_level": "0"}
 
