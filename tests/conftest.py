@@ -4,8 +4,11 @@ Shapes and types are checked in every call of the package (:mod:`tests.shapes`),
 different rank are never paired by themselves. `SSEM_CHECKED=0` leaves that out.
 """
 
+import gc
 import os
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import jaxlib.version
 
@@ -14,8 +17,9 @@ KERNELS = Path(__file__).parents[1] / ".pytest_cache" / "kernels"
 
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(KERNELS))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
-# The package's kernels compile as they do for users (`ssem_jax.compute.kernels.OPTIONS`). All else
-# are thousands of small functions that run once: not optimised, they compile in half of the time.
+# The package's kernels compile as they do for users (`ssem_jax.compute.kernels.OPTIONS`), but for
+# those of `SEARCHING`. All else are thousands of small functions that run once: not optimised, they
+# compile in half of the time.
 # XLA_FLAGS= (empty) leaves XLA its own choices. XLA ends the process where it does not know a flag:
 # that of its old emitters went with them.
 flags = ["--xla_backend_optimization_level=0"]
@@ -42,6 +46,27 @@ PROGRAMS = KERNELS.with_name("programs")
 """What a worker traced, with every check, the others and the next run of the same code find."""
 
 
+SEARCHING = ("ssem_jax.solver.", "ssem_jax.losses.")
+"""Whose kernels find embeddings and counterexamples, on which no bound rests: certificates look at
+what they found. Not optimised they compile in 40 % of the time, which the fast tests mostly do."""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def searched_with_what_compiles_soon(request):
+    """Slow tests search for longer than they compile: there all is as it is for users."""
+    from ssem_jax.compute.kernels import Kernel
+
+    def options(self: Kernel) -> dict[str, Any] | None:
+        found = as_for_users(self)
+        if found is None or not self.traced.__module__.startswith(SEARCHING):
+            return found
+        return found | {"xla_backend_optimization_level": "0"}
+
+    as_for_users = Kernel.options
+    if request.config.option.markexpr == "not slow":
+        Kernel.options = options
+
+
 @pytest.fixture(autouse=True, scope="session")
 def kept_programs():
     """Programs are known by the sources of the package, and by the code of the tests' losses."""
@@ -58,3 +83,29 @@ def traced_anew(request):
     programs.FOLDER = None if "monkeypatch" in request.fixturenames else PROGRAMS
     yield
     programs.FOLDER = PROGRAMS  # a command may have said otherwise
+
+
+@pytest.fixture
+def ssem_here(tmp_path, monkeypatch, capsys):
+    """A command in this process and in a folder of the test, and what a child would have told:
+    each child imports JAX and all else for more than a second."""
+    from ssem_jax.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SSEM_CACHE", "off")
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as end:
+            main([*map(str, arguments)])
+        told, code = capsys.readouterr(), end.value.code
+        assert isinstance(code, int)
+        return subprocess.CompletedProcess(arguments, code, told.out, told.err)
+
+    return run
+
+
+def pytest_collection_finish():
+    """Modules and tests stay to the end: the collector of garbage need not look at them again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)

@@ -104,7 +104,7 @@ than it works, and as busily: the program of ten classes took 25 times the proce
 
 
 @cache
-def _linear_algebra() -> ThreadpoolController:
+def _blas() -> ThreadpoolController:
     """The libraries of this process: to look for them takes as long as to solve three small cells.
 
     XLA hands its LAPACK calls to SciPy's library, and loads it at the first of them. A library
@@ -112,13 +112,13 @@ def _linear_algebra() -> ThreadpoolController:
     """
     import scipy.linalg  # noqa: F401 (loads it)
 
-    return ThreadpoolController()
+    return ThreadpoolController().select(user_api="blas")
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
     """A `with` block, or a function, in which BLAS and LAPACK have one thread each."""
-    with _linear_algebra().limit(limits=1, user_api="blas"):
+    with _blas().limit(limits=1):
         yield
 
 
@@ -323,11 +323,14 @@ class Kernel:
         return jax.jit(self.traced, static_argnums=self.static)
 
     def _jitted(self, function: Callable[..., Any]) -> Any:
-        options = compiler_options(self.full_vectors)
         # Programs are told apart by what is lowered, which should show every argument.
         return jax.jit(
-            function, static_argnums=self.static, compiler_options=options, keep_unused=True
+            function, static_argnums=self.static, compiler_options=self.options(), keep_unused=True
         )
+
+    def options(self) -> dict[str, Any] | None:
+        """How it is compiled."""
+        return compiler_options(self.full_vectors)
 
     def __call__(self, *arguments: Any) -> Any:
         static = tuple(arguments[place] for place in self.static)

@@ -303,7 +303,7 @@ def solve(
     found = (*batch.best, starts)
     if problem.batch_size is None:
         found = tuple(leaf[0] for leaf in found)
-    return Solution(problem, *map(jnp.asarray, found))
+    return Solution(problem, *jax.device_put(found))  # `jnp.asarray` compiles for every shape
 
 
 def _attempts(num_starts: int) -> Iterator[tuple[int, int]]:

@@ -120,10 +120,21 @@ def test_bad_conjectures_get_a_line_each_and_the_others_run(tmp_path):
         (BAD, ["file.py", "--budget", "lots"], "a budget is a number of cells"),
     ],
 )
-def test_bad_files_and_options_are_one_line_and_exit_code_2(content, arguments, message, tmp_path):
+def test_bad_files_and_options_are_one_line_and_exit_code_2(
+    content, arguments, message, tmp_path, ssem_here
+):
     if content is not None:
         (tmp_path / "file.py").write_text(content)
-    result = ssem(*arguments, cwd=tmp_path)
+    says_one_line_and_ends_with_2(ssem_here("test", *arguments), message)
+
+
+def test_a_bad_file_in_a_process_of_its_own(tmp_path):
+    (tmp_path / "file.py").write_text("\n\n1 / 0")
+    message = r"ZeroDivisionError: division by zero \(file.py, line 3\)"
+    says_one_line_and_ends_with_2(ssem("file.py", cwd=tmp_path), message)
+
+
+def says_one_line_and_ends_with_2(result, message):
     assert result.returncode == 2
     assert result.stdout == ""
     lines = result.stderr.strip().splitlines()

@@ -41,9 +41,17 @@ def ssem(*arguments, cwd=None):
         (["--out", "FILE/run"], "cannot write to"),
     ],
 )
-def test_bad_usage_is_one_line_and_exit_code_2(arguments, message, tmp_path):
+def test_bad_usage_is_one_line_and_exit_code_2(arguments, message, tmp_path, ssem_here):
     (tmp_path / "FILE").write_text("")
-    result = ssem("sweep", *arguments, cwd=tmp_path)
+    says_one_line_and_ends_with_2(ssem_here("sweep", *arguments), message)
+
+
+def test_bad_usage_in_a_process_of_its_own():
+    result = ssem("sweep", "--instances", "1", "--alpha", "0")
+    says_one_line_and_ends_with_2(result, "L_sup has no positive pair")
+
+
+def says_one_line_and_ends_with_2(result, message):
     assert result.returncode == 2
     assert result.stdout == ""
     lines = result.stderr.strip().splitlines()
@@ -52,7 +60,7 @@ def test_bad_usage_is_one_line_and_exit_code_2(arguments, message, tmp_path):
     assert re.search(message, lines[0]), lines[0]
 
 
-def test_sweep_info_and_json(tmp_path):
+def test_sweep_info_and_json(tmp_path, ssem_here):
     run = tmp_path / "run"
     arguments = ["--classes", "2", "--instances", "2", "--alpha", "0.1,0.9", "--tau", "0.5"]
     result = ssem("sweep", *arguments, "--out", run, "--json")
@@ -65,13 +73,13 @@ def test_sweep_info_and_json(tmp_path):
     told = ssem("info", run)
     assert told.returncode == 0
     assert "2 of 2 cells (complete)" in told.stdout
-    assert json.loads(ssem("info", run, "--json").stdout)["planned"] == 2
+    assert json.loads(ssem_here("info", run, "--json").stdout)["planned"] == 2
     drawn = ssem("plot", run, "--out", tmp_path / "phase.svg")
     assert drawn.returncode == 0, drawn.stderr
     assert (tmp_path / "phase.svg").read_text().startswith("<?xml")
-    assert ssem("plot", run, "--kind", "pie").returncode == 2
-    assert ssem("plot", tmp_path / "nothing").returncode == 2
-    again = ssem("sweep", *arguments, "--tau", "0.6", "--out", run)
+    assert ssem_here("plot", run, "--kind", "pie").returncode == 2
+    assert ssem_here("plot", tmp_path / "nothing").returncode == 2
+    again = ssem_here("sweep", *arguments, "--tau", "0.6", "--out", run)
     assert again.returncode == 2
     assert "holds another run" in again.stderr
 
@@ -104,16 +112,16 @@ def test_audit_tells_optimal_from_perturbed(tmp_path):
     assert "not certified as optimal" in perturbed.stdout
 
 
-def test_audit_refuses_what_does_not_fit(tmp_path):
+def test_audit_refuses_what_does_not_fit(tmp_path, ssem_here):
     np.save(tmp_path / "e.npy", np.ones((4, 2)))
     (tmp_path / "labels.txt").write_text("a\na\nb\n")
     common = ["--alpha", 0.5, "--tau", 0.5, "--labels", tmp_path / "labels.txt"]
     result = ssem("audit", tmp_path / "e.npy", *common)
     assert result.returncode == 2
     assert "one label for each embedding; got 3 labels" in result.stderr
-    assert "cannot read the embeddings" in ssem("audit", tmp_path / "no.npy", *common).stderr
+    assert "cannot read the embeddings" in ssem_here("audit", tmp_path / "no.npy", *common).stderr
     (tmp_path / "labels.txt").write_text("")
-    assert "holds no labels" in ssem("audit", tmp_path / "e.npy", *common).stderr
+    assert "holds no labels" in ssem_here("audit", tmp_path / "e.npy", *common).stderr
 
 
 def test_guide_answers_with_a_picture(tmp_path):
@@ -186,9 +194,9 @@ def test_explore_writes_a_page(tmp_path):
     assert "<html" in (tmp_path / "page.html").read_text()
 
 
-def test_help_and_version():
-    assert "verify" in ssem("--help").stdout
-    assert "Example:" in ssem("sweep", "--help").stdout
+def test_help_and_version(ssem_here):
+    assert "verify" in ssem_here("--help").stdout
+    assert "Example:" in ssem_here("sweep", "--help").stdout
     assert "ssem-jax" in ssem("--version").stdout
     bare = ssem()
     assert "Usage:" in bare.stdout

@@ -293,6 +293,18 @@ def test_hyper_parameters_count_by_value_and_not_by_type():
     assert num_compiled() == compiled
 
 
+def test_another_number_of_cells_compiles_nothing(caplog):
+    """Up to the next power of two, for which keys are made."""
+
+    def solved(number):
+        return solve(Problem(TWELVE, DIM, SupCL(np.linspace(0.1, 0.9, number), 0.5)), 0)
+
+    assert len(solved(5).value) == 5
+    with jax.log_compiles():
+        assert len(solved(7).value) == 7
+    assert not [text for text in caplog.messages if "compil" in text.lower()]
+
+
 def test_cell_keys_differ_between_cells():
     key, alpha = jax.random.key(0), np.array([0.2, 0.2, 0.3])
     losses = [
@@ -392,9 +404,7 @@ def test_a_descent_ends_where_steps_promise_only_rounding():
     steps promise more, or the gradient is halved."""
     points = normalize(jnp.eye(4)[:, :3] + 0.3)
 
-    def value(gram):
-        return jnp.sum(jnp.exp(gram))
-
+    value = of_function(lambda gram: jnp.sum(jnp.exp(gram)))
     begun = newton.begin_run(value, points)
     norm = begun.point.gradient_norm
     near, far = norm / (0.1 * newton.NOISE_GRADIENT), norm / (10 * newton.NOISE_GRADIENT)
