@@ -8,7 +8,6 @@ import gc
 import os
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import jaxlib.version
 
@@ -17,9 +16,8 @@ KERNELS = Path(__file__).parents[1] / ".pytest_cache" / "kernels"
 
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(KERNELS))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
-# The package's kernels compile as they do for users (`ssem_jax.compute.kernels.OPTIONS`), but for
-# those of `SEARCHING`. All else are thousands of small functions that run once: not optimised, they
-# compile in half of the time.
+# The package's kernels compile as they do for users (`ssem_jax.compute.kernels.OPTIONS`). All else
+# are thousands of small functions that run once: not optimised, they compile in half of the time.
 # XLA_FLAGS= (empty) leaves XLA its own choices. XLA ends the process where it does not know a flag:
 # that of its old emitters went with them.
 flags = ["--xla_backend_optimization_level=0"]
@@ -44,27 +42,6 @@ hypothesis.settings.load_profile("ssem")
 
 PROGRAMS = KERNELS.with_name("programs")
 """What a worker traced, with every check, the others and the next run of the same code find."""
-
-
-SEARCHING = ("ssem_jax.solver.", "ssem_jax.losses.")
-"""Whose kernels find embeddings and counterexamples, on which no bound rests: certificates look at
-what they found. Not optimised they compile in 40 % of the time, which the fast tests mostly do."""
-
-
-@pytest.fixture(autouse=True, scope="session")
-def searched_with_what_compiles_soon(request):
-    """Slow tests search for longer than they compile: there all is as it is for users."""
-    from ssem_jax.compute.kernels import Kernel
-
-    def options(self: Kernel) -> dict[str, Any] | None:
-        found = as_for_users(self)
-        if found is None or not self.traced.__module__.startswith(SEARCHING):
-            return found
-        return found | {"xla_backend_optimization_level": "0"}
-
-    as_for_users = Kernel.options
-    if request.config.option.markexpr == "not slow":
-        Kernel.options = options
 
 
 @pytest.fixture(autouse=True, scope="session")

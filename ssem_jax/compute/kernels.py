@@ -323,14 +323,11 @@ class Kernel:
         return jax.jit(self.traced, static_argnums=self.static)
 
     def _jitted(self, function: Callable[..., Any]) -> Any:
+        options = compiler_options(self.full_vectors)
         # Programs are told apart by what is lowered, which should show every argument.
         return jax.jit(
-            function, static_argnums=self.static, compiler_options=self.options(), keep_unused=True
+            function, static_argnums=self.static, compiler_options=options, keep_unused=True
         )
-
-    def options(self) -> dict[str, Any] | None:
-        """How it is compiled."""
-        return compiler_options(self.full_vectors)
 
     def __call__(self, *arguments: Any) -> Any:
         static = tuple(arguments[place] for place in self.static)

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from threadpoolctl import ThreadpoolController
 
-from ssem_jax.certificate import brackets, class_program, dual
 from ssem_jax.compute import (
     Kernel,
     chunk_capacity,
@@ -29,7 +28,6 @@ from ssem_jax.compute import (
 from ssem_jax.compute.kernels import WORTH_THREADS
 from ssem_jax.compute.pieces import in_one_piece
 from ssem_jax.problem import precision
-from ssem_jax.theory import reduced
 
 PATIENCE = 60
 """Seconds after which an event that does not come is a failure; none is waited for in vain."""
@@ -471,13 +469,6 @@ def test_kernels_compile_with_the_options_that_the_compiler_knows(monkeypatch, o
         assert Kernel(jnp.negative)(2.0) == -2
     finally:
         kernels.compiler_options.cache_clear()
-
-
-def test_what_certifies_compiles_in_tests_as_it_does_for_users():
-    """And what searches, in the fast tests, does not: `conftest.py`."""
-    for kernel in (dual._first_bounds, class_program.solve_chunk, reduced.reduced_optimum):
-        assert kernel.options() == kernels.compiler_options(kernel.full_vectors)
-    assert brackets._bound_lanes.options() == kernels.compiler_options(full_vectors=True)
 
 
 def test_static_arguments_are_compiled_apart():
