@@ -86,5 +86,6 @@ def retract(points: Rows, tangent: Rows) -> tuple[Rows, Rows]:
 
 
 def inner(left: AnyRows, right: AnyRows) -> Float[Array, ""]:
-    """The inner product of two tangent vectors; as a dot product, which XLA adds up in parallel."""
-    return jnp.vdot(left, right)
+    """Σ A_ij B_ij, of two tangent vectors for one; as a dot product, which XLA adds up in parallel,
+    in the full precision of their type."""
+    return jnp.vdot(left, right, precision=jax.lax.Precision.HIGHEST)

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ssem_jax.geometry.similarities import Similarities
+from ssem_jax.geometry.sphere import inner
 from ssem_jax.losses.base import GramLoss, PreparedLoss, Scalar
 from ssem_jax.losses.kinds import Contrast, denominator, of_fibre, relations
 from ssem_jax.losses.terms import SELF, VIEW, WITHIN, Terms
@@ -98,7 +99,7 @@ def softmax_slope(
     total = jnp.where(total > 0, total, 1)
     # Read once more after the exponentials, scores are not written over by them: where they are,
     # XLA's loop goes one at a time.
-    value = jnp.vdot(positives, jnp.log(total)[:, None] - scores)
+    value = inner(positives, jnp.log(total)[:, None] - scores)
     repelled = weighed * (jnp.sum(positives, axis=1) * rate / total)[:, None]
     return value, repelled - positives * rate, repelled
 

@@ -274,7 +274,8 @@ def _judged(
     most = 2 * np.sqrt(len(shift))
     # The mean of both gradients along the chord, ½⟨P U + P' U', U' - U⟩ with P U = g + Diag(λ) U,
     # where ⟨u, u' - u⟩ = -½‖u' - u‖² of unit vectors is as exact as the chord.
-    bent = jnp.vdot(trial.multipliers - point.multipliers, jnp.sum(shift * shift, axis=1))
+    squares = jnp.sum(shift * shift, axis=1, keepdims=True)
+    bent = inner(trial.multipliers - point.multipliers, squares)
     by_gradients = -0.5 * inner(point.gradient + trial.gradient, shift) - 0.25 * bent
     faint = predicted < 1e-9 * jnp.maximum(1, jnp.abs(point.value))
     actual = jnp.where(faint, by_gradients, point.value - trial.value)
