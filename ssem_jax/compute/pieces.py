@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax.experimental.xla_metadata import set_xla_metadata
+from jax.interpreters.partial_eval import dce_jaxpr
 
 from ssem_jax.compute.kernels import batched
 
@@ -27,23 +27,14 @@ def in_one_piece(function: Callable[..., Any]) -> Callable[..., Any]:
     """
 
     def call(*arguments: Any) -> Any:
-        from jax.extend.core import jaxpr_as_fun  # which brings kernels for GPUs
+        from jax.extend.core import ClosedJaxpr, jaxpr_as_fun  # which brings kernels for GPUs
 
         program, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)
-        leaves, variables = jax.tree.leaves(arguments), program.jaxpr.invars
-        read = {id(one) for step in program.eqns for one in step.invars}
-        read |= {id(one) for one in program.jaxpr.outvars}
-        places = [place for place, one in enumerate(variables) if id(one) in read]
-
-        @jax.jit
-        def of_read(*given: Any) -> Any:
-            all_ = [jnp.zeros(one.aval.shape, one.aval.dtype) for one in variables]
-            for place, one in zip(places, given, strict=True):
-                all_[place] = one
-            return jaxpr_as_fun(program)(*all_)
-
+        living, has_part = dce_jaxpr(program.jaxpr, True)
+        leaves = zip(jax.tree.leaves(arguments), has_part, strict=True)
+        marked = jax.jit(jaxpr_as_fun(ClosedJaxpr(living, program.consts)))
         with set_xla_metadata(inlineable="false", xla_cpu_small_call="true"):
-            results = of_read(*(leaves[place] for place in places))
+            results = marked(*(leaf for leaf, has in leaves if has))
         return jax.tree.unflatten(jax.tree.structure(shapes), results)
 
     return call

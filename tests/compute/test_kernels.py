@@ -433,7 +433,8 @@ def test_a_piece_is_handed_only_what_it_reads():
     """XLA aborts the process at an argument of a piece that has no part in its results."""
     start = (jnp.arange(3.0), jnp.arange(2), jnp.asarray(True))
 
-    def moved(floats, _, flag):
+    def moved(floats, numbers, flag):
+        jnp.sum(numbers**2)  # which nobody asks for
         return {"same": floats, "further": floats + 1, "zero": jnp.zeros(2)}, flag
 
     program = jax.make_jaxpr(in_one_piece(moved))(*start)
