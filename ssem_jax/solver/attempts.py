@@ -265,9 +265,10 @@ def solve(
             cell's own coordinates only, not on the batch around it.
         num_starts: random starts at most; raise it for low dimensions, where local minima exist.
         start: how the first of them is drawn: "simplex", a random rotation of the regular simplex
-            of all instances where it fits into the dimension; or "gaussian", points independent
-            of each other, as all other starts are, which are spread out first and mostly come to
-            that simplex.
+            of all instances where it fits into the dimension (one for a key, reflected along an
+            axis of each cell's own, so that those of two cells are not independent); or
+            "gaussian", points independent of each other, as all other starts are, which are spread
+            out first and mostly come to that simplex.
         progress: called with the number of cells newly attempted for the first time.
 
     Returns:
