@@ -535,4 +535,5 @@ def test_no_cut_promises_more_than_its_margin_allows(self_pairs):
         error, margin = _cut_error(ClassStructure.balanced(*counts), loss, theta)
         worst = max(worst, error / margin)
     assert worst <= 1
-    assert worst > 0.03  # the margin is of the size of the rounding, here and in what follows
+    # The margin is of the size of the rounding, here and in what follows; seen: .044 and more.
+    assert worst > 0.03

@@ -294,7 +294,7 @@ def test_hyper_parameters_count_by_value_and_not_by_type():
 
 
 def test_another_number_of_cells_compiles_nothing(caplog):
-    """Up to the next power of two, for which keys are made."""
+    """Keys are folded in the kernels of a chunk; results are put together on the host."""
 
     def solved(number):
         return solve(Problem(TWELVE, DIM, SupCL(np.linspace(0.1, 0.9, number), 0.5)), 0)
@@ -403,7 +403,6 @@ def test_a_descent_ends_where_steps_promise_only_rounding():
     """At once where the gradient is near its rounding, else at the third in a row; and not while
     steps promise more, or the gradient is halved."""
     points = normalize(jnp.eye(4)[:, :3] + 0.3)
-
     value = of_function(lambda gram: jnp.sum(jnp.exp(gram)))
     begun = newton.begin_run(value, points)
     norm = begun.point.gradient_norm
